@@ -1,0 +1,135 @@
+//! Condition types and reasons. A reason is also an Event's reason and a metric's label, so each is
+//! a constant and none is built from text.
+
+/// Condition types. `Ready`, `Reconciling` and `Stalled` follow kstatus, so that Argo CD, Flux and
+/// `kubectl wait` judge health without a plug-in.
+pub mod types {
+    /// The declared state is reached, or the object rests as declared.
+    pub const READY: &str = "Ready";
+    /// Work is under way.
+    pub const RECONCILING: &str = "Reconciling";
+    /// Cannot go on without a person.
+    pub const STALLED: &str = "Stalled";
+    /// A phase that went back: at rest, but not where it was meant to be.
+    pub const DEGRADED: &str = "Degraded";
+    /// A phase that reached and soaked its last step.
+    pub const COMPLETED: &str = "Completed";
+    /// `spec.newWeight` differs from the weight in force.
+    pub const SPEC_DIVERGED: &str = "SpecDiverged";
+    /// Something that left the spec is still in use and is kept.
+    pub const PRUNE_BLOCKED: &str = "PruneBlocked";
+}
+
+/// Reasons, PascalCase as the API conventions ask.
+pub mod reasons {
+    /// Everything is as declared.
+    pub const AS_DECLARED: &str = "AsDeclared";
+    /// The weight is held: no phase holds the split, and the spec asks for nothing new.
+    pub const WEIGHT_HELD: &str = "WeightHeld";
+    /// Route objects are being written or are not yet observed.
+    pub const SHIFTING: &str = "Shifting";
+    /// The spec cannot be carried out; the message names the field and the remedy.
+    pub const INVALID_SPEC: &str = "InvalidSpec";
+    /// An object that the spec names does not exist.
+    pub const REFERENCE_NOT_FOUND: &str = "ReferenceNotFound";
+    /// The receiving side has too few ready endpoints for its share.
+    pub const INSUFFICIENT_CAPACITY: &str = "InsufficientCapacity";
+    /// A CRD that the router needs is not installed.
+    pub const ROUTER_NOT_INSTALLED: &str = "RouterNotInstalled";
+    /// The router or its implementation cannot do what the spec asks.
+    pub const UNSUPPORTED_BY_ROUTER: &str = "UnsupportedByRouter";
+    /// A route of that name exists and is not ours.
+    pub const ROUTE_EXISTS: &str = "RouteExists";
+    /// Another object already has what the spec claims (host and path, Service, key).
+    pub const CONFLICTED: &str = "Conflicted";
+    /// Somebody else keeps changing what we write; we have backed off.
+    pub const CONTENDED: &str = "Contended";
+    /// A backend in another namespace is not permitted by a ReferenceGrant.
+    pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+    /// The gateway has not accepted the route.
+    pub const ROUTE_NOT_ACCEPTED: &str = "RouteNotAccepted";
+    /// The split has no route because its exposure is `Hidden`.
+    pub const HIDDEN: &str = "Hidden";
+    /// The weight in force differs from `spec.newWeight`.
+    pub const SPEC_DIVERGED: &str = "SpecDiverged";
+    /// The API server refused a write: a right or a policy is missing.
+    pub const FORBIDDEN: &str = "Forbidden";
+    /// An object of ours cannot be read as its kind.
+    pub const UNREADABLE: &str = "Unreadable";
+    /// An input has not been read yet, or cannot be read now.
+    pub const UNKNOWN_INPUT: &str = "UnknownInput";
+    /// Components are not all ready.
+    pub const COMPONENTS_NOT_READY: &str = "ComponentsNotReady";
+    /// What left the spec is still in use.
+    pub const STILL_IN_USE: &str = "StillInUse";
+    /// A running phase moves this object, which therefore cannot go yet.
+    pub const HELD_BY_PHASE: &str = "HeldByPhase";
+    /// Gates are closed.
+    pub const WAITING: &str = "Waiting";
+    /// A step's claims are being made: splits held, capacity checked.
+    pub const PREPARING: &str = "Preparing";
+    /// Checks run while the weight stays.
+    pub const SOAKING: &str = "Soaking";
+    /// A person's approval is awaited.
+    pub const AWAITING_APPROVAL: &str = "AwaitingApproval";
+    /// A person's pause.
+    pub const PAUSED: &str = "Paused";
+    /// Traffic goes back.
+    pub const ROLLING_BACK: &str = "RollingBack";
+    /// Traffic is back at the target.
+    pub const ROLLED_BACK: &str = "RolledBack";
+    /// Harm was seen; the weights are held until a person decides.
+    pub const FROZEN: &str = "Frozen";
+    /// The last step is reached and soaked.
+    pub const COMPLETED: &str = "Completed";
+    /// A person gave the phase up; weights are held.
+    pub const ABORTED: &str = "Aborted";
+
+    /// Gate: a phase named in `after` is not completed.
+    pub const PREDECESSOR_NOT_COMPLETED: &str = "PredecessorNotCompleted";
+    /// Gate: `after` leads back to the phase itself.
+    pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
+    /// Hold: another phase holds the split.
+    pub const SPLIT_BUSY: &str = "SplitBusy";
+    /// Hold: a split is not able to take a new weight.
+    pub const SPLIT_NOT_READY: &str = "SplitNotReady";
+    /// Hold: another phase holds the flag.
+    pub const FLAG_BUSY: &str = "FlagBusy";
+    /// Hold: a flag cannot take a percentage.
+    pub const FLAG_NOT_READY: &str = "FlagNotReady";
+    /// Hold: the step would lower the new side's present weight.
+    pub const STEP_WOULD_LOWER: &str = "StepWouldLower";
+    /// Hold: the checks' source cannot be asked.
+    pub const CHECKS_UNAVAILABLE: &str = "ChecksUnavailable";
+    /// Hold: there is no data to judge by.
+    pub const NO_DATA: &str = "NoData";
+    /// Hold: this machine's clock differs from the API server's.
+    pub const CLOCK_SKEW: &str = "ClockSkew";
+    /// Hold: the step that was under way left the spec.
+    pub const CURRENT_STEP_REMOVED: &str = "CurrentStepRemoved";
+    /// Hold: the baseline is lost; a Rollback has to name its target.
+    pub const BASELINE_LOST: &str = "BaselineLost";
+    /// The way back is not open: legacy cannot take the traffic.
+    pub const WAY_BACK_CLOSED: &str = "WayBackClosed";
+    /// Harm: a check failed often enough.
+    pub const CHECK_FAILED: &str = "CheckFailed";
+    /// Harm: data that was there is gone.
+    pub const DATA_VANISHED: &str = "DataVanished";
+    /// Harm: a side with traffic has no ready endpoint.
+    pub const SIDE_DEAD: &str = "SideDead";
+    /// Harm: splits could not follow within `shiftTimeout`.
+    pub const SHIFT_TIMED_OUT: &str = "ShiftTimedOut";
+    /// Preparing did not come to its end within `prepareTimeout`.
+    pub const PREPARE_TIMED_OUT: &str = "PrepareTimedOut";
+
+    /// Action: carried out.
+    pub const APPLIED: &str = "Applied";
+    /// Action: for another object of that name, or an attempt that is over.
+    pub const SUPERSEDED: &str = "Superseded";
+    /// Action: came too late.
+    pub const EXPIRED: &str = "Expired";
+    /// Action: makes no sense in the phase's present state.
+    pub const NOT_APPLICABLE: &str = "NotApplicable";
+    /// Action: the policies that prove who asked are not enforced.
+    pub const POLICIES_NOT_ENFORCED: &str = "PoliciesNotEnforced";
+}

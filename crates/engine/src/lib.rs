@@ -1,0 +1,13 @@
+//! All decisions of Cutover, as pure functions: `(validated spec, observed, now) -> plan`.
+//!
+//! No client, no clock, no random, no I/O: whoever calls brings what was observed and what time it
+//! is, and carries the plan out. The same input always gives the same plan, and a plan that was
+//! carried out and observed again is followed by an empty one.
+
+pub mod conditions;
+pub mod hash;
+pub mod known;
+pub mod note;
+
+pub use known::Known;
+pub use note::{Note, Severity};
