@@ -1,0 +1,3 @@
+//! Cluster tests.
+
+mod testkit_load;
