@@ -1,0 +1,70 @@
+//! The outcome of a whole run. No I/O.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use anyhow::{Result, bail};
+
+use super::{
+    counts::Counts,
+    ledger::{ExcludedSpan, Failure},
+};
+
+/// All that a run of the generator knows at its end.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Sums outside the excluded spans.
+    pub counts: Counts,
+    /// Sums inside them.
+    pub excluded: Counts,
+    /// Sums outside the excluded spans, per stream.
+    pub streams: BTreeMap<String, Counts>,
+    /// The excluded spans.
+    pub spans: Vec<ExcludedSpan>,
+    /// The first failures, in full: up to 50 outside and 50 inside the excluded spans.
+    pub failures: Vec<Failure>,
+    /// Time from the generator's start to this report.
+    pub elapsed: Duration,
+    /// The most that a request left later than planned: above some 100 ms the machine was too busy.
+    pub max_lag: Duration,
+}
+
+impl Report {
+    /// Fails unless at least `min` requests were counted outside the excluded spans, and every one of
+    /// them was answered by the right side.
+    ///
+    /// # Errors
+    /// With the sums and the first failures.
+    pub fn check(&self, min: u64) -> Result<()> {
+        let Counts { total, lost, misrouted, .. } = self.counts;
+        if lost > 0 || misrouted > 0 {
+            bail!("{lost} lost and {misrouted} misrouted of {total} requests\n{self}");
+        }
+        if total < min {
+            bail!("{total} requests counted, {min} wanted\n{self}");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "in {:.1} s: {}", self.elapsed.as_secs_f64(), self.counts)?;
+        for (name, counts) in &self.streams {
+            writeln!(f, "  {name}: {counts}")?;
+        }
+        if self.excluded.total > 0 {
+            writeln!(f, "  excluded: {}", self.excluded)?;
+        }
+        writeln!(
+            f,
+            "  latency mean {:.1?}, max {:.1?}; latest start {:.1?} behind plan",
+            self.counts.latency_mean(),
+            self.counts.latency_max,
+            self.max_lag
+        )?;
+        for failure in self.failures.iter().filter(|failure| !failure.excluded) {
+            writeln!(f, "  {failure}")?;
+        }
+        Ok(())
+    }
+}
