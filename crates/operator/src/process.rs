@@ -1,0 +1,192 @@
+//! The life of the process, from flags to exit code: server, clients, caches, election, controllers, and an orderly end.
+//! Which controllers there are is [`wiring`](crate::wiring)'s.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use futures::future::BoxFuture;
+use kube::Client;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::Args,
+    cluster::{
+        Clients,
+        discovery::{Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES},
+        lease::{Elector, End, Leadership, Skew, identity},
+        stores::Stores,
+    },
+    metrics::Metrics,
+    outbound,
+    server::{self, Health},
+    shutdown::Shutdown,
+};
+
+/// What controllers are made of.
+pub struct Runtime {
+    /// The flags.
+    pub args: Args,
+    /// The guarded client: reads always, writes while this replica leads.
+    pub client: Client,
+    /// The caches; each controller registers what it reads.
+    pub stores: Stores,
+    /// Which optional kinds are served.
+    pub discovery: Discovery,
+    /// For reconcile durations and gauges per object.
+    pub metrics: Metrics,
+    /// For what has effects outside of the API server.
+    pub leadership: Leadership,
+    /// The API server's clock against ours; `None` until measured, and without an election.
+    pub skew: watch::Receiver<Option<Skew>>,
+    /// The Prometheus servers that Environments may name.
+    pub prometheus: outbound::prometheus::Servers,
+    /// What Events name as their origin.
+    pub replica: String,
+    /// Cancelled when controllers should take no new work, for `graceful_shutdown_on`.
+    pub stop: CancellationToken,
+}
+
+/// One controller: started once this replica leads and every store is listed; ends after [`Runtime::stop`].
+pub struct Controller {
+    /// Its name, for the log.
+    pub name: &'static str,
+    /// Starts it.
+    pub start: Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>,
+}
+
+impl Controller {
+    /// A controller called `name` that `start` starts.
+    pub fn new<F>(name: &'static str, start: impl FnOnce() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self { name, start: Box::new(move || Box::pin(start())) }
+    }
+}
+
+/// How long the lease may take to be given back.
+const RELEASE: Duration = Duration::from_secs(5);
+
+/// Runs the controllers that `build` makes until a signal, or until leadership is lost. `build` is called once, before
+/// the election, and registers its caches with [`Runtime::stores`].
+///
+/// # Errors
+/// When the process cannot start, or a part of it ends that should not.
+pub async fn run<F>(args: Args, build: F) -> anyhow::Result<ExitCode>
+where
+    F: FnOnce(&mut Runtime) -> anyhow::Result<Vec<Controller>>,
+{
+    outbound::install_crypto();
+    let shutdown = Shutdown::on_signals().context("signals cannot be handled")?;
+    let metrics = Metrics::new()?;
+    let health = Health::new(metrics.clone());
+    let address = args.metrics_bind_address;
+    let listener = server::bind(address).await.with_context(|| format!("--metrics-bind-address {address}"))?;
+    let server = tokio::spawn(server::serve(listener, health.clone(), shutdown.end.clone()));
+
+    let clients =
+        Clients::infer(metrics.api_requests.clone()).await.context("no way to the API server is configured")?;
+    let replica = args.replica();
+    let election = Election::prepare(&args, &clients, &replica)?;
+    let (leadership, skew) = (election.leadership.clone(), election.skew.clone());
+    health.election(leadership.clone(), skew.clone());
+    let client = clients.guarded(leadership.clone(), args.limits())?;
+    let http = outbound::http_client(args.prometheus_timeout, args.extra_ca_file.as_ref())?;
+    let mut runtime = Runtime {
+        stores: Stores::new(
+            client.clone(),
+            args.watch_namespaces.clone(),
+            metrics.invalid_objects.clone(),
+            shutdown.end.clone(),
+        ),
+        discovery: Discovery::start(client.clone(), &[HTTP_ROUTES, GATEWAYS, GATEWAY_CLASSES], shutdown.end.clone()),
+        prometheus: outbound::prometheus::servers(&http, &args.prometheus),
+        stop: shutdown.stop.clone(),
+        client,
+        metrics,
+        leadership: leadership.clone(),
+        skew,
+        replica,
+        args,
+    };
+    let controllers = build(&mut runtime)?;
+    let readiness = runtime.stores.readiness();
+    health.stores(readiness.clone());
+
+    let release = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let mut elector = None;
+    let outcome = {
+        let life = async {
+            // A replica whose caches cannot be filled (a right is missing, say) must not take the lease from one that works.
+            readiness.wait().await;
+            tracing::info!("caches are listed");
+            elector = election.start(release.clone());
+            if leadership.acquired().await.is_err() {
+                return Ok(ExitCode::FAILURE);
+            }
+            for controller in controllers {
+                tracing::info!(controller = controller.name, "starting");
+                let work = (controller.start)();
+                tasks.spawn(async move {
+                    work.await;
+                    controller.name
+                });
+            }
+            tokio::select! {
+                () = leadership.ended() => Ok(ExitCode::FAILURE),
+                Some(ended) = tasks.join_next() => Err(anyhow::anyhow!("controller {ended:?} ended by itself")),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.stop.cancelled() => None,
+            outcome = life => Some(outcome),
+            ended = server => Some(Err(anyhow::anyhow!("the metrics server ended: {ended:?}"))),
+        }
+    };
+    health.stopping();
+    if let Some(outcome) = outcome {
+        // Leadership is lost, or something is broken: nothing may be finished, and what is left is the process's end.
+        tasks.abort_all();
+        return outcome;
+    }
+    let grace = runtime.args.shutdown_grace;
+    let finished = tokio::time::timeout(grace, async { while tasks.join_next().await.is_some() {} }).await;
+    if finished.is_err() {
+        tracing::warn!(?grace, "work under way was abandoned");
+        tasks.shutdown().await;
+    }
+    release.cancel();
+    if let Some(elector) = elector
+        && !matches!(tokio::time::timeout(RELEASE, elector).await, Ok(Ok(End::Released)))
+    {
+        tracing::warn!("the lease was not given back in time: it runs out by itself");
+    }
+    shutdown.end.cancel();
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Election {
+    elector: Option<Elector>,
+    leadership: Leadership,
+    skew: watch::Receiver<Option<Skew>>,
+}
+
+impl Election {
+    fn prepare(args: &Args, clients: &Clients, replica: &str) -> anyhow::Result<Self> {
+        if !args.leader_elect {
+            return Ok(Self { elector: None, leadership: Leadership::always(), skew: watch::channel(None).1 });
+        }
+        let namespace = args.lease_namespace.as_deref().unwrap_or_else(|| clients.default_namespace());
+        let timing = args.timing();
+        let client = clients.lease(timing.renew_deadline)?;
+        let (elector, leadership, skew) = Elector::new(client, namespace, &args.lease_name, identity(replica), timing);
+        Ok(Self { elector: Some(elector), leadership, skew })
+    }
+
+    fn start(self, release: CancellationToken) -> Option<tokio::task::JoinHandle<End>> {
+        self.elector.map(|elector| tokio::spawn(elector.run(release)))
+    }
+}
