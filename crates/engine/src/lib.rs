@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod hash;
 pub mod known;
 pub mod note;
+pub mod router;
 
 pub use known::Known;
 pub use note::{Note, Severity};

@@ -1,0 +1,314 @@
+//! The words that routers and the split's controller share: the intent, what was observed, and the plan.
+
+use std::collections::BTreeMap;
+
+use cutover_api::v1alpha1::traffic_split::{PathMatch, Pin, RouterKind, Side};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
+
+use super::view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView};
+use crate::{Known, conditions::Health};
+
+/// The split that routes are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitRef<'a> {
+    /// Its namespace, and that of every object made for it.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its UID: what marks a route as its own.
+    pub uid: &'a str,
+}
+
+/// One side's backend, resolved to a Service that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Name of the Service.
+    pub service: String,
+    /// Number of the Service's port.
+    pub port: i32,
+    /// Name of that port, if it has one.
+    pub port_name: Option<String>,
+    /// `targetPort` of that port.
+    pub target_port: Option<IntOrString>,
+    /// `appProtocol` of that port.
+    pub app_protocol: Option<String>,
+    /// The Service's selector; empty for a Service without one, whose [`endpoints`](Self::endpoints) are copied instead.
+    pub selector: BTreeMap<String, String>,
+    /// `publishNotReadyAddresses` of the Service.
+    pub publish_not_ready_addresses: bool,
+    /// Whether the Service is of type `ExternalName`: no router takes such a side.
+    pub external_name: bool,
+    /// Endpoints of a Service without selector, for the alias Service's EndpointSlices. Empty otherwise.
+    pub endpoints: Vec<EndpointCopy>,
+    /// Ready endpoints. The backend of a *main* Ingress is not exchanged for a side without any.
+    pub ready: Known<i32>,
+}
+
+/// One endpoint of a Service without selector, on the backend's port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointCopy {
+    /// `IPv4` or `IPv6`.
+    pub address_type: String,
+    /// The address.
+    pub address: String,
+    /// The number of the port that answers there.
+    pub port: i32,
+    /// Whether it is ready.
+    pub ready: bool,
+}
+
+/// What is known of one side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SideBackend {
+    /// The spec has no such side.
+    Absent,
+    /// The spec names it, but its Service (or component, or port) is not there. Left out of the routes while its weight is 0.
+    Missing {
+        /// Name and port of the Service, where the spec says them.
+        service: Option<(String, i32)>,
+    },
+    /// It is there.
+    Present(Backend),
+}
+
+impl SideBackend {
+    /// The backend, if it is there.
+    #[must_use]
+    pub const fn present(&self) -> Option<&Backend> {
+        match self {
+            Self::Present(backend) => Some(backend),
+            Self::Absent | Self::Missing { .. } => None,
+        }
+    }
+}
+
+/// Both sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// The legacy side.
+    pub legacy: SideBackend,
+    /// The new side.
+    pub new: SideBackend,
+}
+
+impl Sides {
+    /// One of them.
+    #[must_use]
+    pub const fn get(&self, side: Side) -> &SideBackend {
+        match side {
+            Side::Legacy => &self.legacy,
+            Side::New => &self.new,
+        }
+    }
+}
+
+/// What the routes of a split should carry.
+#[derive(Clone, Copy, Debug)]
+pub struct Intent<'a> {
+    /// The split.
+    pub split: SplitRef<'a>,
+    /// `spec.hosts`.
+    pub hosts: &'a [String],
+    /// `spec.paths`.
+    pub paths: &'a [PathMatch],
+    /// `spec.pins`.
+    pub pins: &'a [Pin],
+    /// The two backends.
+    pub sides: &'a Sides,
+    /// Share of the new side that may be in force now: the decision, ramp and capacity included.
+    pub new_weight: i32,
+    /// What both sides' shares add up to.
+    pub weight_total: i32,
+    /// Whether the split has routes. Without, routes of ours are removed.
+    pub exposed: bool,
+    /// Value of the annotation [`cutover_api::labels::BASELINE`]; `None` leaves it out.
+    pub baseline: Option<&'a str>,
+}
+
+/// The observed objects of one router. Which ones to look up is in the fields' comments; names come from [`super::names`].
+#[derive(Clone, Copy, Debug)]
+pub enum Observed<'a> {
+    /// For [`Router::ingress_nginx`](cutover_api::v1alpha1::traffic_split::Router::ingress_nginx).
+    IngressNginx(IngressObserved<'a>),
+    /// For [`Router::gateway_api`](cutover_api::v1alpha1::traffic_split::Router::gateway_api).
+    GatewayApi(GatewayObserved<'a>),
+}
+
+/// Ingresses and alias Services.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IngressObserved<'a> {
+    /// Managed: the Ingress called [`super::route_name`]. Unused when attached.
+    pub main: Option<&'a IngressView>,
+    /// The Ingress called [`super::canary_name`].
+    pub canary: Option<&'a IngressView>,
+    /// Attached: the Ingress that the spec names.
+    pub attached: Option<&'a IngressView>,
+    /// Attached: other Ingresses of the namespace that name the legacy side's Service or serve one of the split's hosts. More do
+    /// no harm. Unused when managed.
+    pub others: &'a [&'a IngressView],
+    /// Services called [`super::alias_name`] of both sides, as far as they exist.
+    pub aliases: &'a [&'a ServiceView],
+    /// EndpointSlices that we made for those, as far as they exist.
+    pub alias_slices: &'a [&'a EndpointSliceView],
+    /// Whether the alias Service of the new side, and of the legacy side, is seen to have a ready endpoint of its own. `None`: not
+    /// looked at, and then the backend's own endpoints are what counts.
+    pub alias_ready: [Option<bool>; 2],
+    /// Others keep changing our routes: write no route now and say `Contended`.
+    pub backed_off: bool,
+}
+
+/// HTTPRoutes and what they hang on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GatewayObserved<'a> {
+    /// Whether the cluster serves `gateway.networking.k8s.io/v1` HTTPRoutes.
+    pub installed: Known<bool>,
+    /// Managed: the HTTPRoute called [`super::route_name`]. Attached: the one that the spec names.
+    pub route: Option<&'a HttpRouteView>,
+    /// The Gateways that the route's parentRefs name, as far as they exist.
+    pub gateways: &'a [&'a GatewayView],
+    /// The GatewayClasses of those, as far as they exist.
+    pub classes: &'a [&'a GatewayClassView],
+    /// Whether Gateways and GatewayClasses can be read at all (rights, CRDs). Without, acceptance is judged by the route's status alone.
+    pub gateways_readable: bool,
+    /// Others keep changing our route: write none now and say `Contended`.
+    pub backed_off: bool,
+}
+
+/// Kinds of object that routers write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKind {
+    /// `networking.k8s.io/v1` Ingress.
+    Ingress,
+    /// `gateway.networking.k8s.io/v1` HTTPRoute.
+    HttpRoute,
+    /// `v1` Service (an alias).
+    Service,
+    /// `discovery.k8s.io/v1` EndpointSlice (of an alias).
+    EndpointSlice,
+}
+
+impl ObjectKind {
+    /// `apiVersion`.
+    #[must_use]
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::Ingress => "networking.k8s.io/v1",
+            Self::HttpRoute => "gateway.networking.k8s.io/v1",
+            Self::Service => "v1",
+            Self::EndpointSlice => "discovery.k8s.io/v1",
+        }
+    }
+
+    /// `kind`.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Ingress => "Ingress",
+            Self::HttpRoute => "HTTPRoute",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+        }
+    }
+
+    /// Whether writes of it count as route writes (and are held while backed off).
+    #[must_use]
+    pub const fn is_route(self) -> bool {
+        matches!(self, Self::Ingress | Self::HttpRoute)
+    }
+}
+
+/// One request, in the split's namespace. The field manager is [`cutover_api::labels::MANAGER_TRAFFIC_SPLIT`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum RouteStep {
+    /// Server-side apply of a whole object.
+    Apply {
+        /// What it is.
+        kind: ObjectKind,
+        /// Its name.
+        name: String,
+        /// The object, with `apiVersion`, `kind` and `metadata`.
+        object: Value,
+        /// `Some`: the version it was decided on, to be sent along, with force (the object is ours). `None`: the object is not there
+        /// yet; sent *without* force, so that an object that somebody made in the meantime is a conflict and not taken over.
+        resource_version: Option<String>,
+    },
+    /// JSON merge patch. The patch holds `metadata.resourceVersion`.
+    MergePatch {
+        /// What it is.
+        kind: ObjectKind,
+        /// Its name.
+        name: String,
+        /// The patch.
+        patch: Value,
+    },
+    /// Deletion, with these preconditions. Already gone is fine.
+    Delete {
+        /// What it is.
+        kind: ObjectKind,
+        /// Its name.
+        name: String,
+        /// Precondition.
+        uid: String,
+        /// Precondition.
+        resource_version: String,
+    },
+}
+
+impl RouteStep {
+    /// What it writes.
+    #[must_use]
+    pub const fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Apply { kind, .. } | Self::MergePatch { kind, .. } | Self::Delete { kind, .. } => *kind,
+        }
+    }
+
+    /// The name of what it writes.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Apply { name, .. } | Self::MergePatch { name, .. } | Self::Delete { name, .. } => name,
+        }
+    }
+}
+
+/// What one router is observed to carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadBack {
+    /// The router.
+    pub kind: RouterKind,
+    /// The object that carries the weight, `<kind>/<name>`.
+    pub object: String,
+    /// Weight of the new side, in parts of the intent's total; `None` without a route.
+    pub observed_weight: Option<i32>,
+    /// Whether the router has accepted the route in its present form; `None` where it cannot say.
+    pub accepted: Option<bool>,
+    /// What is wrong or awaited.
+    pub message: Option<String>,
+}
+
+/// What keeps a router from carrying the intent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// A constant of [`cutover_api::conditions::reasons`].
+    pub reason: &'static str,
+    /// What is wrong, where (with the field's path), and what to do.
+    pub message: String,
+    /// `Stalled`: a person has to act. `Reconciling`: it may clear by itself.
+    pub health: Health,
+}
+
+/// What one router needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouterPlan {
+    /// Requests to send now, in this order. Empty when what is observed is what is wanted, or nothing can be done.
+    pub steps: Vec<RouteStep>,
+    /// What is observed now, before the steps.
+    pub read_back: ReadBack,
+    /// What is in the way. There may be steps all the same: weights in force are kept up.
+    pub problem: Option<Problem>,
+    /// The observed objects carry the intent's weight and exposure, and the router has accepted them where it can say so. The
+    /// split's `appliedWeight` is the intent's weight when every router is settled.
+    pub settled: bool,
+}

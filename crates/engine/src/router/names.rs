@@ -1,0 +1,33 @@
+//! Names of what a split makes. A split's name has at most 48 characters, so every name here fits a Service's 63.
+
+use cutover_api::v1alpha1::traffic_split::Side;
+
+/// Name of the main Ingress and of the HTTPRoute: the split's own.
+#[must_use]
+pub fn route_name(split: &str) -> String {
+    split.to_owned()
+}
+
+/// Name of the canary Ingress, `<split>-cutover-canary`.
+#[must_use]
+pub fn canary_name(split: &str) -> String {
+    format!("{split}-cutover-canary")
+}
+
+/// Name of a side's alias Service, `<split>-cutover-legacy` or `<split>-cutover-new`.
+#[must_use]
+pub fn alias_name(split: &str, side: Side) -> String {
+    match side {
+        Side::Legacy => format!("{split}-cutover-legacy"),
+        Side::New => format!("{split}-cutover-new"),
+    }
+}
+
+/// Name of the EndpointSlice that carries the addresses of an alias Service without selector.
+#[must_use]
+pub fn alias_slice_name(alias: &str, address_type: &str) -> String {
+    format!("{alias}-{}", address_type.to_ascii_lowercase())
+}
+
+/// Annotation on what we write: a hash of it, which shows what left the object since.
+pub const WRITTEN: &str = "cutover.dev/written";
