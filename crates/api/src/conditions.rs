@@ -103,6 +103,10 @@ pub mod reasons {
     pub const CHECKS_UNAVAILABLE: &str = "ChecksUnavailable";
     /// Hold: there is no data to judge by.
     pub const NO_DATA: &str = "NoData";
+    /// Hold: a check has not passed in the present step yet.
+    pub const CHECKS_PENDING: &str = "ChecksPending";
+    /// Hold: a check fails, though not often enough yet to count as harm.
+    pub const CHECK_FAILING: &str = "CheckFailing";
     /// Hold: this machine's clock differs from the API server's.
     pub const CLOCK_SKEW: &str = "ClockSkew";
     /// Hold: the step that was under way left the spec.

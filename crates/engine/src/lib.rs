@@ -7,6 +7,7 @@
 pub mod conditions;
 pub mod hash;
 pub mod known;
+pub mod migration_phase;
 pub mod note;
 pub mod router;
 

@@ -57,8 +57,10 @@ pub struct MigrationPhaseSpec {
 
     /// The steps, in order. 1 to 32. Per split and per flag, the new side's share does not fall from step to step.
     #[schemars(length(min = 1, max = 32))]
+    // Each step becomes a map once, so that the comparison of every pair of steps stays within the cost that the API server allows.
     #[x_kube(
-        validation = Rule::new("self.all(a, !has(a.traffic) || a.traffic.all(x, self.all(b, !has(b.traffic) || self.indexOf(b) <= self.indexOf(a) || b.traffic.all(y, y.split != x.split || y.newWeight >= x.newWeight))))").message("newWeight of a split must not fall from step to step: a phase moves forward only")
+        validation = Rule::new("[self.map(s, has(s.traffic) ? s.traffic.transformMapEntry(i, t, {t.split: t.newWeight}) : {})].all(m, m.all(i, a, m.all(j, b, j <= i || a.all(k, v, !(k in b) || b[k] >= v))))").message("newWeight of a split must not fall from step to step: a phase moves forward only"),
+        validation = Rule::new("[self.map(s, has(s.flags) ? s.flags.transformMapEntry(i, t, {t.flag: t.percent}) : {})].all(m, m.all(i, a, m.all(j, b, j <= i || a.all(k, v, !(k in b) || b[k] >= v))))").message("percent of a flag must not fall from step to step: a phase moves forward only")
     )]
     pub steps: Vec<Step>,
 
@@ -333,6 +335,9 @@ pub struct MigrationPhaseStatus {
     /// What the splits and flags were when the phase began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Requests>,
+    /// What the splits and flags were asked for before the last step forward: where a rollback to `PreviousStep` leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Requests>,
     /// What the phase asks of its splits and flags now. A split is held by the phase while it is listed here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<Requests>,
@@ -433,6 +438,7 @@ pub struct StepStatus {
     /// Index in `spec.steps`, from 0.
     pub index: i32,
     /// Name of the step.
+    #[schemars(length(max = 64))]
     pub name: String,
     /// Stage of the step.
     pub stage: Stage,
@@ -441,7 +447,7 @@ pub struct StepStatus {
     /// When every split and flag had followed: the soak and the checks' warm-up count from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shifted_at: Option<Instant>,
-    /// Seconds of the present stage during which its timer stood still, because its inputs could not be read.
+    /// Seconds of the present stage during which its timer stood still: its inputs could not be read, or a person paused.
     #[serde(default)]
     pub held_seconds: i64,
     /// Since when the stage's timer stands still.
@@ -468,6 +474,7 @@ pub struct Requests {
 #[serde(rename_all = "camelCase")]
 pub struct SplitRequest {
     /// Name of the TrafficSplit.
+    #[schemars(length(max = 253))]
     pub split: String,
     /// Weight of the new side. Absent: hold what is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -485,6 +492,7 @@ pub struct SplitRequest {
 #[serde(rename_all = "camelCase")]
 pub struct FlagRequest {
     /// Name of the FeatureFlag.
+    #[schemars(length(max = 253))]
     pub flag: String,
     /// Percentage of the growing variant. Absent: hold what is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -507,6 +515,12 @@ pub struct WayBack {
     /// When the flags were back, or their time was over: the traffic follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flags_done_at: Option<Instant>,
+    /// Seconds during which its timer stood still, because its inputs could not be read.
+    #[serde(default)]
+    pub held_seconds: i64,
+    /// Since when its timer stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Instant>,
 }
 
 /// One thing that a phase waits for.
@@ -514,6 +528,7 @@ pub struct WayBack {
 #[serde(rename_all = "camelCase")]
 pub struct Blocker {
     /// PascalCase reason, such as `SplitBusy`.
+    #[schemars(length(max = 128))]
     pub reason: String,
     /// What is missing and what would clear it.
     #[schemars(length(max = 1024))]
@@ -528,6 +543,7 @@ pub struct Blocker {
 #[serde(rename_all = "camelCase")]
 pub struct CheckStatus {
     /// Name of the check.
+    #[schemars(length(max = 64))]
     pub name: String,
     /// Outcome of the last run.
     pub state: CheckState,
@@ -544,6 +560,9 @@ pub struct CheckStatus {
     /// When the present step last had data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_data: Option<Instant>,
+    /// Since when every run has been without data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_data_since: Option<Instant>,
     /// Why it failed or could not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -572,17 +591,23 @@ pub enum CheckState {
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalRecord {
     /// Step that was approved.
+    #[schemars(length(max = 64))]
     pub step: String,
     /// Who approved.
+    #[schemars(length(max = 253))]
     pub by: String,
     /// The groups they acted for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 32), inner(length(max = 253)))]
     pub groups: Vec<String>,
     /// When.
     pub at: Instant,
     /// UID of the PhaseAction.
+    #[schemars(length(max = 64))]
     pub action: String,
+    /// Until when it counts; absent: for the whole attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Instant>,
 }
 
 /// A side with traffic and without a ready endpoint.
@@ -590,6 +615,7 @@ pub struct ApprovalRecord {
 #[serde(rename_all = "camelCase")]
 pub struct DeadSide {
     /// Name of the split.
+    #[schemars(length(max = 253))]
     pub split: String,
     /// Which side.
     pub side: super::traffic_split::Side,
@@ -602,12 +628,14 @@ pub struct DeadSide {
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
     /// PascalCase reason, such as `CheckFailed`.
+    #[schemars(length(max = 128))]
     pub reason: String,
     /// What was seen.
     #[schemars(length(max = 1024))]
     pub message: String,
     /// Step in which it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub step: Option<String>,
     /// When.
     pub at: Instant,
@@ -619,6 +647,10 @@ pub struct Failure {
 pub struct LastValid {
     /// Generation of the spec it was.
     pub generation: i64,
+    /// Environment whose Prometheus the checks ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub environment: Option<String>,
     /// Checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -642,14 +674,17 @@ pub struct HistoryEntry {
     /// Attempt.
     pub attempt: i32,
     /// PascalCase reason, such as `StepDone`.
+    #[schemars(length(max = 128))]
     pub reason: String,
     /// Step, if it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub step: Option<String>,
     /// What happened.
     #[schemars(length(max = 512))]
     pub message: String,
     /// Who decided it; absent if the operator did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub by: Option<String>,
 }

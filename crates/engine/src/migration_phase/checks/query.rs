@@ -1,0 +1,198 @@
+//! Queries: variables replaced, and how far back a query looks. Pure text work; assumes nothing of the query but that it is PromQL.
+
+use std::time::Duration;
+
+use super::super::observed::PhaseIdentity;
+
+/// The variables that a query may use.
+const VARIABLES: [&str; 4] = ["system", "namespace", "environment", "phase"];
+
+/// A query that cannot be asked.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidQuery {
+    /// A variable that does not exist.
+    #[error("the query uses ${name}: only $system, $namespace, $environment and $phase are known")]
+    UnknownVariable {
+        /// Its name.
+        name: String,
+    },
+    /// A value that would not stay inside a label value.
+    #[error("${name} cannot be put into a query: {value:?} holds characters other than a-z, 0-9, '-' and '.'")]
+    UnsafeValue {
+        /// Name of the variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// The query with its variables replaced. Values that could leave a quoted label value are refused.
+///
+/// # Errors
+/// The query names an unknown variable, or a value is not safe inside a label value.
+pub fn substitute(query: &str, phase: &PhaseIdentity, environment: &str) -> Result<String, InvalidQuery> {
+    let mut text = String::with_capacity(query.len());
+    let mut rest = query;
+    while let Some((before, after)) = rest.split_once('$') {
+        text.push_str(before);
+        let (name, tail) = after.split_at(identifier(after));
+        match VARIABLES.into_iter().find(|known| *known == name) {
+            Some(known) => {
+                let value = match known {
+                    "system" => "new",
+                    "namespace" => &phase.namespace,
+                    "environment" => environment,
+                    _ => &phase.name,
+                };
+                text.push_str(safe(known, value)?);
+            }
+            // The end of a regular expression, as in `status=~"5..$"`.
+            None if name.is_empty() => text.push('$'),
+            None => return Err(InvalidQuery::UnknownVariable { name: name.to_owned() }),
+        }
+        rest = tail;
+    }
+    text.push_str(rest);
+    Ok(text)
+}
+
+/// Length of the identifier that the text begins with.
+fn identifier(text: &str) -> usize {
+    if !text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        return 0;
+    }
+    text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count()
+}
+
+fn safe<'a>(name: &'static str, value: &'a str) -> Result<&'a str, InvalidQuery> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    if !value.is_empty() && value.bytes().all(plain) {
+        Ok(value)
+    } else {
+        Err(InvalidQuery::UnsafeValue { name, value: value.to_owned() })
+    }
+}
+
+/// How far back the query looks: its longest range, and on top of it the longest range of a subquery, whose inner query looks back
+/// from each of its points.
+#[must_use]
+pub fn look_back(query: &str) -> Duration {
+    let (mut plain, mut sub) = (Duration::ZERO, Duration::ZERO);
+    for selector in brackets(query) {
+        match selector.split_once(':') {
+            Some((range, _)) => sub = sub.max(range_of(range)),
+            None => plain = plain.max(range_of(selector)),
+        }
+    }
+    plain + sub
+}
+
+/// What stands in square brackets outside of quotes.
+fn brackets(query: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut quote, mut escaped, mut open) = (None, false, None);
+    for (at, c) in query.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            // Back quotes know no escapes.
+            (Some('"' | '\''), '\\') => escaped = true,
+            (Some(q), _) if q == c => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '[') => open = Some(at + 1),
+            (None, ']') => found.extend(open.take().and_then(|from| query.get(from..at))),
+            (None, _) => {}
+        }
+    }
+    found
+}
+
+/// A PromQL duration such as `1h30m` or `500ms`; zero if it is none.
+fn range_of(text: &str) -> Duration {
+    let mut total = 0_u64;
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (unit, tail) = tail.split_at(letters);
+        let millis = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 604_800_000,
+            "y" => 31_536_000_000,
+            _ => return Duration::ZERO,
+        };
+        let Ok(number) = number.parse::<u64>() else { return Duration::ZERO };
+        total = total.saturating_add(number.saturating_mul(millis));
+        rest = tail;
+    }
+    Duration::from_millis(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn phase() -> PhaseIdentity {
+        PhaseIdentity { namespace: "shop".into(), name: "30-shift".into(), ..PhaseIdentity::default() }
+    }
+
+    #[rstest]
+    #[case(r#"up{system="$system"}"#, r#"up{system="new"}"#)]
+    #[case(
+        r#"up{n="$namespace",e="$environment",p="$phase",again="$phase"}"#,
+        r#"up{n="shop",e="production",p="30-shift",again="30-shift"}"#
+    )]
+    #[case(r#"up{s=~"5..$",system="$system"}"#, r#"up{s=~"5..$",system="new"}"#)]
+    #[case(r#"up{s=~"a$|b$"}"#, r#"up{s=~"a$|b$"}"#)]
+    #[case("up", "up")]
+    fn variables_are_replaced(#[case] query: &str, #[case] expected: &str) {
+        assert_eq!(substitute(query, &phase(), "production").unwrap(), expected);
+    }
+
+    #[rstest]
+    #[case("up{s=\"$systems\"}", "systems")]
+    #[case("up{s=\"$job\"}", "job")]
+    #[case("up{s=\"$phase_x\"}", "phase_x")]
+    fn unknown_variables_are_refused(#[case] query: &str, #[case] name: &str) {
+        let refused = substitute(query, &phase(), "production");
+        assert_eq!(refused, Err(InvalidQuery::UnknownVariable { name: name.into() }));
+    }
+
+    #[rstest]
+    #[case("a\"} or vector(0) or up{x=\"")]
+    #[case("")]
+    #[case("a b")]
+    #[case("A")]
+    fn a_value_that_could_leave_its_quotes_is_refused(#[case] environment: &str) {
+        let refused = substitute("up{e=\"$environment\"}", &phase(), environment);
+        assert!(matches!(refused, Err(InvalidQuery::UnsafeValue { name: "environment", .. })), "{refused:?}");
+    }
+
+    #[rstest]
+    #[case("up", 0)]
+    #[case("rate(x[5m])", 300)]
+    #[case("rate(x[30s]) / rate(y[1h30m])", 5_400)]
+    #[case("max_over_time(rate(x[1m])[5m:1m])", 360)]
+    #[case("max_over_time(up[5m:])", 300)]
+    #[case("rate(x{code=~\"[5m]\"}[10s])", 10)]
+    #[case("rate(x{code=~'a\\'[9d]'}[1w])", 604_800)]
+    #[case("rate(x{code=~`[9d]\\`}[2d])", 172_800)]
+    #[case("x[2y]", 63_072_000)]
+    #[case("x[ 5m ]", 300)]
+    #[case("x[$range]", 0)]
+    fn the_look_back_is_that_of_the_longest_range(#[case] query: &str, #[case] seconds: u64) {
+        assert_eq!(look_back(query), Duration::from_secs(seconds));
+    }
+
+    #[test]
+    fn milliseconds_count() {
+        assert_eq!(look_back("x[1500ms]"), Duration::from_millis(1_500));
+    }
+}

@@ -1,0 +1,39 @@
+//! The phase engine: what one MigrationPhase asks of its splits and flags, and what it waits for. Pure: no client, no clock.
+//!
+//! ```text
+//!             gates open          last step done
+//!   Waiting ─────────────▶ Running ─────────────▶ Completed
+//!      ▲  ▲                 │ ▲ │                     │
+//!      │  │          Pause  │ │ │ harm                │ Rollback
+//!      │  │                 ▼ │ │                     ▼
+//!      │  │      Resume, until│ ├── onFailure: Rollback ──▶ RollingBack ──▶ RolledBack
+//!      │  │              Paused │                          │   ▲             │
+//!      │  │                     └── Freeze, irreversible,  │   │ Rollback    │
+//!      │  │                         or no way back ──▶ Frozen ◀┘ timeout     │
+//!      │  └──────────────── Retry (next attempt) ────────┴──────────────────┤
+//!      └──────────────────────────────────────────────── Aborted ◀── Abort ─┘
+//!
+//!   Running, in each step:
+//!   Preparing ──▶ Shifting ──▶ Soaking ──▶ AwaitingApproval ──▶ next step
+//!   claims held,  traffic,     checks      if the step asks
+//!   able, gates   then flags   watch       for it
+//! ```
+//!
+//! The status is the only effect that moves anything. A request that is published there is carried out by the controller of the split or
+//! flag, which grants, and answers in its own status with the number of the requests it has carried out. Whatever a crash cuts
+//! off is decided again from the same status.
+//!
+//! A *hold* is no state: closed gates, unavailable checks, an unknown input, clock skew, a spec that is not valid stop forward moves
+//! only, are listed in `blockedBy`, and leave the way back armed.
+
+mod checks;
+mod observed;
+mod plan;
+mod validate;
+
+pub use observed::{
+    ActionView, EnvironmentView, FlagView, Measured, Measurement, Observed, PhaseIdentity, PredecessorView, SplitView,
+    Trouble,
+};
+pub use plan::{ActiveCheck, AuditEntry, Plan, Settlement};
+pub use validate::{Invalid, Problem, Validated, validate};

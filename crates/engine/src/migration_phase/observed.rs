@@ -1,0 +1,273 @@
+//! What the phase engine is told of the world. No I/O: the controller fills this in, from caches, and says
+//! [`Known::Unknown`] of whatever it has not read.
+
+use std::collections::BTreeMap;
+
+use cutover_api::v1alpha1::{
+    Environment, FeatureFlag, MigrationPhase, MigrationPhaseStatus, PhaseAction, PhaseActionSpec, TrafficSplit,
+    feature_flag::FlagHolder,
+    migration_phase::PhaseState,
+    traffic_split::{Exposure, Holder, Safety},
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::Known;
+
+/// Everything that one decision about one phase rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// Which phase this is.
+    pub phase: PhaseIdentity,
+    /// Its status as last read (or as last written and answered by the API server). An old one is harmless: the status write that
+    /// follows carries the resource version and is refused.
+    pub status: MigrationPhaseStatus,
+    /// The splits that the spec's steps, the requests or the baseline name; see [`split_names`](super::split_names). A name that is
+    /// missing here counts as [`Known::Unknown`]; `Known(None)` says that there is no such split.
+    pub splits: BTreeMap<String, Known<Option<SplitView>>>,
+    /// The flags, likewise; see [`flag_names`](super::flag_names).
+    pub flags: BTreeMap<String, Known<Option<FlagView>>>,
+    /// The environment of the spec; not looked at when the spec names none.
+    pub environment: Known<Option<EnvironmentView>>,
+    /// Other phases of the namespace: at least those in `spec.after` and what these lead back to, or simply all.
+    pub predecessors: BTreeMap<String, Known<Option<PredecessorView>>>,
+    /// The newest result of each check, by name. Giving the same result again is harmless: it is recognised by its time.
+    pub measurements: BTreeMap<String, Measurement>,
+    /// Actions of the namespace that name this phase, settled ones too (a lost status learns from them which attempts are over).
+    pub actions: Vec<ActionView>,
+    /// This machine's clock minus the API server's.
+    pub clock_skew: Known<SignedDuration>,
+    /// Whether the policies that prove who asked are known to be enforced (or the operator was told to trust without).
+    pub policies_enforced: bool,
+}
+
+/// Which phase a decision is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PhaseIdentity {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Whether the object is being deleted.
+    pub deleting: bool,
+}
+
+impl PhaseIdentity {
+    /// The identity of an object that the API server returned.
+    #[must_use]
+    pub fn of(phase: &MigrationPhase) -> Self {
+        let meta = &phase.metadata;
+        Self {
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            generation: meta.generation.unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+/// One split, as its status shows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SplitView {
+    /// `spec.weightTotal`.
+    pub weight_total: i32,
+    /// Whether the split has a legacy side.
+    pub has_legacy: bool,
+    /// Capacity that the sides must have.
+    pub safety: Safety,
+    /// Weight of the new side that is wanted.
+    pub desired: Option<i32>,
+    /// Weight of the new side that every route carries.
+    pub applied: Option<i32>,
+    /// Whether it has routes.
+    pub exposure: Option<Exposure>,
+    /// Who moves it.
+    pub holder: Option<Holder>,
+    /// Ready endpoints of the legacy side; `None` when not counted yet. Fill this from the endpoint cache where there is one: a count
+    /// in an old status is not evidence.
+    pub legacy_ready: Option<i32>,
+    /// Ready endpoints of the new side, likewise.
+    pub new_ready: Option<i32>,
+    /// Why it cannot go on without a person (`Stalled=True`), or why a router does not accept its route.
+    pub trouble: Option<Trouble>,
+    /// Whether the status is about the present spec.
+    pub current: bool,
+    /// Weight to return to as the route's annotation has it: the second copy of the baseline, for when the status is lost.
+    pub route_baseline: Option<i32>,
+}
+
+impl SplitView {
+    /// The view of an object that the API server returned, endpoint counts as of its status.
+    #[must_use]
+    pub fn of(split: &TrafficSplit) -> Self {
+        let status = split.status.clone().unwrap_or_default();
+        let current = status.observed_generation.is_some() && status.observed_generation == split.metadata.generation;
+        let endpoints = status.endpoints.unwrap_or_default();
+        let refused = status.routers.iter().find(|r| r.accepted == Some(false)).map(|router| Trouble {
+            reason: cutover_api::conditions::reasons::ROUTE_NOT_ACCEPTED.to_owned(),
+            message: router.message.clone().unwrap_or_else(|| format!("{} is not accepted", router.object)),
+        });
+        Self {
+            weight_total: split.spec.weight_total,
+            has_legacy: split.spec.legacy.is_some(),
+            safety: split.spec.safety.clone().unwrap_or_default(),
+            desired: status.desired_weight,
+            applied: status.applied_weight,
+            exposure: status.exposure,
+            holder: status.holder,
+            legacy_ready: endpoints.legacy.map(|side| side.ready),
+            new_ready: endpoints.new.map(|side| side.ready),
+            trouble: Trouble::stalled(&status.conditions).or(refused),
+            current,
+            route_baseline: None,
+        }
+    }
+}
+
+/// One flag, as its status shows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FlagView {
+    /// Percentage in force.
+    pub percent: Option<i32>,
+    /// Who moves it.
+    pub holder: Option<FlagHolder>,
+    /// Whether the flag has a percentage rule that a phase could move.
+    pub has_percentage: bool,
+    /// Why it cannot go on without a person.
+    pub trouble: Option<Trouble>,
+    /// Whether the status is about the present spec.
+    pub current: bool,
+}
+
+impl FlagView {
+    /// The view of an object that the API server returned.
+    #[must_use]
+    pub fn of(flag: &FeatureFlag) -> Self {
+        let status = flag.status.clone().unwrap_or_default();
+        Self {
+            percent: status.percent,
+            holder: status.held_by,
+            has_percentage: flag.spec.rules.iter().any(|rule| rule.percentage.is_some()),
+            trouble: Trouble::stalled(&status.conditions),
+            current: status.observed_generation.is_some() && status.observed_generation == flag.metadata.generation,
+        }
+    }
+}
+
+/// What keeps an object from going on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// PascalCase reason.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+impl Trouble {
+    fn stalled(conditions: &[Condition]) -> Option<Self> {
+        conditions
+            .iter()
+            .find(|c| c.type_ == cutover_api::conditions::types::STALLED && c.status == "True")
+            .map(|c| Self { reason: c.reason.clone(), message: c.message.clone() })
+    }
+}
+
+/// The environment, as far as gates look at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnvironmentView {
+    /// Names of the components that are not ready, in the order of the spec. Empty: all are.
+    pub not_ready: Vec<String>,
+    /// Whether the status is about the present spec: an old one proves nothing.
+    pub current: bool,
+}
+
+impl EnvironmentView {
+    /// The view of an object that the API server returned.
+    #[must_use]
+    pub fn of(environment: &Environment) -> Self {
+        let Some(status) = &environment.status else { return Self::default() };
+        Self {
+            not_ready: status.components.iter().filter(|c| !c.ready).map(|c| c.name.clone()).collect(),
+            current: status.observed_generation.is_some()
+                && status.observed_generation == environment.metadata.generation,
+        }
+    }
+}
+
+/// Another phase, as far as `after` looks at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PredecessorView {
+    /// Its state.
+    pub state: Option<PhaseState>,
+    /// Its own `spec.after`, to find cycles.
+    pub after: Vec<String>,
+}
+
+impl PredecessorView {
+    /// The view of an object that the API server returned.
+    #[must_use]
+    pub fn of(phase: &MigrationPhase) -> Self {
+        Self { state: phase.status.as_ref().and_then(|s| s.state), after: phase.spec.after.clone() }
+    }
+
+    /// Whether it is completed.
+    #[must_use]
+    pub fn completed(&self) -> bool {
+        self.state == Some(PhaseState::Completed)
+    }
+}
+
+/// One result of one check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// What came out.
+    pub result: Measured,
+    /// When it was asked, by this machine's clock.
+    pub at: Timestamp,
+}
+
+/// What a check's run came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Measured {
+    /// A number. NaN counts as no data.
+    Value(f64),
+    /// The source answered, and there was nothing.
+    NoData,
+    /// The source could not be asked, or answered with something that is not one number.
+    Erroring(String),
+}
+
+/// One action of a person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActionView {
+    /// UID.
+    pub uid: String,
+    /// Name.
+    pub name: String,
+    /// When it was made, by the API server's clock.
+    pub created: Timestamp,
+    /// What is asked.
+    pub spec: PhaseActionSpec,
+    /// Whether its status already says what became of it.
+    pub settled: bool,
+}
+
+impl ActionView {
+    /// The view of an object that the API server returned.
+    #[must_use]
+    pub fn of(action: &PhaseAction) -> Self {
+        let meta = &action.metadata;
+        Self {
+            uid: meta.uid.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+            created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            spec: action.spec.clone(),
+            settled: action.status.as_ref().is_some_and(|status| status.state.is_some()),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What the phase engine wants done. The status is the only thing that moves traffic: the split and flag controllers carry out the
+//! requests that are published there. Everything else here tells people, or says when to look again.
+
+use std::time::Duration;
+
+use cutover_api::v1alpha1::{MigrationPhaseStatus, PhaseActionStatus};
+use jiff::Timestamp;
+
+use crate::Note;
+
+/// What is to be done about one phase, in this order: write the status (under its resource version) if it differs from what was
+/// observed; if that was refused or failed, stop: nothing else of the plan holds. Then write the actions' statuses, publish notes and
+/// audit records, and see to the checks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The complete status to be.
+    pub status: MigrationPhaseStatus,
+    /// Transitions, for Events and the log. Empty when the status does not change.
+    pub notes: Vec<Note>,
+    /// Decisions and moves, for the audit log.
+    pub audit: Vec<AuditEntry>,
+    /// Statuses of actions, each to be written once. An action whose effect was written but whose own status was not is found here
+    /// again the next time.
+    pub settle: Vec<Settlement>,
+    /// The checks that run from now on, each at its interval; all others stop. See [`checks_due`](super::checks_due).
+    pub checks: Vec<ActiveCheck>,
+    /// When the next timer of the status ends, if nothing happens before.
+    pub requeue_at: Option<Timestamp>,
+}
+
+impl Plan {
+    /// How long from `now` until the next timer ends.
+    #[must_use]
+    pub fn requeue_after(&self, now: Timestamp) -> Option<Duration> {
+        self.requeue_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    }
+}
+
+/// One line of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Who decided: a user name, or `cutover` for the operator itself.
+    pub who: String,
+    /// What was done, such as `Rollback` or `Shift`.
+    pub what: String,
+    /// Why: the person's reason, or what was seen.
+    pub why: String,
+    /// State, step and requests before.
+    pub before: String,
+    /// The same after.
+    pub after: String,
+}
+
+/// What is to be written into one action's status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// UID of the action; the write is for this object and no other of its name.
+    pub uid: String,
+    /// Name of the action.
+    pub name: String,
+    /// Its status to be.
+    pub status: PhaseActionStatus,
+}
+
+/// One check that is to be run again and again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActiveCheck {
+    /// Name of the check.
+    pub name: String,
+    /// The query with its variables replaced.
+    pub query: String,
+    /// Environment whose Prometheus is asked.
+    pub environment: String,
+    /// Time between two runs, by the monotonic clock.
+    pub interval: Duration,
+}
