@@ -6,11 +6,13 @@
 
 pub mod conditions;
 pub mod decimal;
+pub mod definitions;
 pub mod duration;
 pub mod labels;
 pub mod v1alpha1;
 
 pub use decimal::Decimal;
+pub use definitions::definitions;
 pub use duration::HumanDuration;
 
 /// API group of every kind.

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::schema::{Instant, LABEL_PATTERN, any_object, conditions};
+use super::schema::{Instant, LABEL_PATTERN, any_object, conditions, texts};
 use crate::HumanDuration;
 
 /// Legacy and new components that live side by side, and how each is run or reached.
@@ -53,11 +53,8 @@ pub struct EnvironmentSpec {
     pub components: Vec<Component>,
     /// Configuration for the components that the operator runs: environment variables by name. At most 128. No secrets: use `envFrom`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 128))]
-    #[x_kube(
-        validation = Rule::new("self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_]*$') && size(k) <= 128)").message("keys are names of environment variables: letters, digits and underscores, not beginning with a digit"),
-        validation = Rule::new("self.all(k, size(self[k]) <= 4096)").message("values have at most 4096 characters")
-    )]
+    #[schemars(schema_with = "texts", extend("maxProperties" = 128))]
+    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 128 && k.matches('^[A-Za-z_][A-Za-z0-9_]*$'))").message("keys are names of environment variables: letters, digits and underscores, not beginning with a digit, at most 128"))]
     pub config: BTreeMap<String, String>,
     /// Where the environment is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,18 +241,22 @@ const fn default_replicas() -> i32 {
     1
 }
 
+/// What the API server reads as a quantity.
+const QUANTITY_PATTERN: &str =
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
+
 fn resources(_: &mut SchemaGenerator) -> Schema {
-    let quantities = || {
+    let quantities = |description: &str| {
         json_schema!({
-            "type": "object", "maxProperties": 16,
-            "additionalProperties": {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": true},
+            "type": "object", "maxProperties": 16, "description": description,
+            "additionalProperties": {"x-kubernetes-int-or-string": true, "maxLength": 64, "pattern": QUANTITY_PATTERN},
         })
     };
     json_schema!({
         "type": "object",
         "properties": {
-            "requests": quantities(),
-            "limits": quantities(),
+            "requests": quantities("What is reserved, by resource, such as `cpu: 100m`."),
+            "limits": quantities("What may be used at most, by resource, such as `memory: 256Mi`."),
         },
     })
 }
@@ -270,9 +271,12 @@ fn env_vars(_: &mut SchemaGenerator) -> Schema {
             "type": "object",
             "required": ["name"],
             "properties": {
-                "name": {"type": "string", "minLength": 1, "maxLength": 253},
-                "value": {"type": "string", "maxLength": 4096},
-                "valueFrom": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                "name": {"type": "string", "minLength": 1, "maxLength": 253, "description": "Name of the variable."},
+                "value": {"type": "string", "maxLength": 4096, "description": "Its value. Default: empty."},
+                "valueFrom": {
+                    "type": "object", "maxProperties": 4, "x-kubernetes-preserve-unknown-fields": true,
+                    "description": "Where its value comes from, as in a container: `configMapKeyRef`, `secretKeyRef`, `fieldRef` …",
+                },
             },
         },
     })
@@ -282,7 +286,7 @@ fn env_from(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 32,
-        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        "items": {"type": "object", "maxProperties": 4, "x-kubernetes-preserve-unknown-fields": true},
     })
 }
 
@@ -397,6 +401,7 @@ pub struct EnvironmentStatus {
     pub conditions: Vec<Condition>,
     /// Ready components of all, such as `4/5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
     pub ready_components: Option<String>,
     /// Per component, in the order of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -412,6 +417,7 @@ pub struct EnvironmentStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ComponentStatus {
     /// Name of the component.
+    #[schemars(length(max = 253))]
     pub name: String,
     /// Its system.
     pub system: System,
@@ -428,12 +434,15 @@ pub struct ComponentStatus {
     pub service: Option<ServiceSource>,
     /// Address inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub url: Option<String>,
     /// Image that is run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub image: Option<String>,
     /// Commit of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub commit: Option<String>,
     /// Why it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -447,9 +456,11 @@ pub struct ComponentStatus {
 pub struct Manifest {
     /// Version of the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub version: Option<String>,
     /// When what is deployed last changed.
     pub last_applied: Instant,
     /// Hash over versions, images and commits.
+    #[schemars(length(max = 128))]
     pub hash: String,
 }

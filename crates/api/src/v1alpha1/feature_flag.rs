@@ -33,10 +33,7 @@ use super::schema::{LABEL_PATTERN, NAME_PATTERN, any_object, any_values, conditi
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("self.defaultVariant in self.variants").message("defaultVariant must be one of variants").field_path(".defaultVariant"),
     validation = Rule::new("!(has(self.rules) && self.rules.size() > 0 && has(self.targeting))").message("give either rules or targeting, not both").field_path(".targeting"),
-    validation = Rule::new("!has(self.rules) || self.rules.all(r, !has(r.serve) || r.serve in self.variants)").message("serve must be one of variants").field_path(".rules"),
-    validation = Rule::new("!has(self.rules) || self.rules.all(r, !has(r.percentage) || (r.percentage.growing in self.variants && r.percentage.rest in self.variants))").message("growing and rest must be among variants").field_path(".rules"),
     validation = Rule::new("!has(self.rules) || self.rules.filter(r, has(r.percentage)).size() <= 1").message("at most one rule has a percentage: it is what a phase moves").field_path(".rules")
 )]
 pub struct FeatureFlagSpec {
@@ -53,7 +50,7 @@ pub struct FeatureFlagSpec {
     /// Values by name, all of one type: boolean, string, number or object. 1 to 64. Names such as `on` need quotes in YAML.
     #[schemars(schema_with = "any_values")]
     pub variants: BTreeMap<String, Value>,
-    /// Variant that is served when no rule matches.
+    /// Variant that is served when no rule matches: one of `variants`.
     #[schemars(length(min = 1, max = 63))]
     pub default_variant: String,
     /// Rules; the first that matches decides. At most 32.
@@ -89,7 +86,7 @@ pub struct FlagRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub when: Vec<AttributeMatch>,
-    /// Variant for those who match.
+    /// Variant for those who match: one of `variants`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub serve: Option<String>,
@@ -134,7 +131,7 @@ pub struct Percentage {
     /// Variant whose share grows: a growing percentage only adds users.
     #[schemars(length(min = 1, max = 63))]
     pub growing: String,
-    /// Variant of the others.
+    /// Variant of the others: one of `variants`.
     #[schemars(length(min = 1, max = 63))]
     pub rest: String,
     /// Share of the growing variant, 0 to 100. It counts when the flag is first published and whenever its value changes while no phase
@@ -176,8 +173,10 @@ pub struct FeatureFlagStatus {
 #[serde(rename_all = "camelCase")]
 pub struct FlagHolder {
     /// Name of the MigrationPhase.
+    #[schemars(length(max = 253))]
     pub phase: String,
     /// Its UID.
+    #[schemars(length(max = 64))]
     pub uid: String,
     /// Its attempt at the time of the grant.
     pub attempt: i32,
@@ -192,9 +191,12 @@ pub struct FlagHolder {
 #[serde(rename_all = "camelCase")]
 pub struct Published {
     /// Name of the ConfigMap.
+    #[schemars(length(max = 253))]
     pub config_map: String,
     /// Resource version of the ConfigMap that carries the flag.
+    #[schemars(length(max = 64))]
     pub version: String,
     /// Hash of the flag's published form.
+    #[schemars(length(max = 128))]
     pub hash: String,
 }

@@ -133,6 +133,7 @@ pub struct PhaseActionStatus {
     pub state: Option<ActionState>,
     /// PascalCase reason, such as `Applied`, `Superseded`, `NotApplicable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub reason: Option<String>,
     /// The same for people, with what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]

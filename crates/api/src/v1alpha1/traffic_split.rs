@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{HOST_PATTERN, Instant, LABEL_PATTERN, NAME_PATTERN, conditions};
+use super::schema::{HOST_PATTERN, Instant, LABEL_PATTERN, NAME_PATTERN, conditions, texts};
 
 /// One way into the system and its two sides. The operator keeps the share of the new side in force on every router listed.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -278,7 +278,7 @@ pub struct IngressNginxRouter {
     pub tls: Option<IngressTls>,
     /// Annotations added to the main Ingress that is made. Canary annotations are refused. At most 32.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(schema_with = "texts", extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("!self.exists(k, k.startsWith('nginx.ingress.kubernetes.io/canary'))").message("canary annotations are Cutover's: use newWeight and pins"))]
     pub annotations: BTreeMap<String, String>,
     /// Leave an existing main Ingress as it is and add only the canary beside it.
@@ -403,8 +403,10 @@ pub struct TrafficSplitStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
     /// Name of the MigrationPhase.
+    #[schemars(length(max = 253))]
     pub phase: String,
     /// Its UID.
+    #[schemars(length(max = 64))]
     pub uid: String,
     /// Its attempt at the time of the grant.
     pub attempt: i32,
@@ -424,6 +426,7 @@ pub struct RouterStatus {
     /// `IngressNginx` or `GatewayApi`.
     pub kind: RouterKind,
     /// The route object that carries the weight, `<kind>/<name>`.
+    #[schemars(length(max = 320))]
     pub object: String,
     /// Weight of the new side read back from the route object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -433,6 +436,7 @@ pub struct RouterStatus {
     pub accepted: Option<bool>,
     /// What is wrong or awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub message: Option<String>,
 }
 
