@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod cluster;
+pub mod controllers;
 pub mod metrics;
 pub mod outbound;
 pub mod process;

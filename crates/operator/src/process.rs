@@ -43,6 +43,8 @@ pub struct Runtime {
     pub prometheus: outbound::prometheus::Servers,
     /// What Events name as their origin.
     pub replica: String,
+    /// The namespace of the Lease, which is the operator's own.
+    pub own_namespace: String,
     /// Cancelled when controllers should take no new work, for `graceful_shutdown_on`.
     pub stop: CancellationToken,
 }
@@ -108,6 +110,7 @@ where
         leadership: leadership.clone(),
         skew,
         replica,
+        own_namespace: own_namespace(&args, &clients),
         args,
     };
     let controllers = build(&mut runtime)?;
@@ -168,6 +171,10 @@ where
     Ok(ExitCode::SUCCESS)
 }
 
+fn own_namespace(args: &Args, clients: &Clients) -> String {
+    args.lease_namespace.as_deref().unwrap_or_else(|| clients.default_namespace()).to_owned()
+}
+
 struct Election {
     elector: Option<Elector>,
     leadership: Leadership,
@@ -179,10 +186,10 @@ impl Election {
         if !args.leader_elect {
             return Ok(Self { elector: None, leadership: Leadership::always(), skew: watch::channel(None).1 });
         }
-        let namespace = args.lease_namespace.as_deref().unwrap_or_else(|| clients.default_namespace());
+        let namespace = own_namespace(args, clients);
         let timing = args.timing();
         let client = clients.lease(timing.renew_deadline)?;
-        let (elector, leadership, skew) = Elector::new(client, namespace, &args.lease_name, identity(replica), timing);
+        let (elector, leadership, skew) = Elector::new(client, &namespace, &args.lease_name, identity(replica), timing);
         Ok(Self { elector: Some(elector), leadership, skew })
     }
 

@@ -2,12 +2,52 @@
 
 use std::process::ExitCode;
 
-use crate::{args::Args, process};
+use cutover_api::v1alpha1::{Environment, FeatureFlag, MigrationPhase, PhaseAction, TrafficSplit};
+
+use crate::{
+    args::Args,
+    cluster::stores::{Objects, Stores},
+    process::{self, Controller, Runtime},
+};
+
+/// The caches of our own kinds: one watch each, shared by all controllers. Cheap to clone.
+#[derive(Clone)]
+pub struct Kinds {
+    /// Environments.
+    pub environments: Objects<Environment>,
+    /// Splits.
+    pub splits: Objects<TrafficSplit>,
+    /// Flags.
+    pub flags: Objects<FeatureFlag>,
+    /// Phases.
+    pub phases: Objects<MigrationPhase>,
+    /// Actions on phases.
+    pub actions: Objects<PhaseAction>,
+}
+
+impl Kinds {
+    /// Registers a watch for each kind.
+    pub fn register(stores: &mut Stores) -> Self {
+        Self {
+            environments: stores.objects(),
+            splits: stores.objects(),
+            flags: stores.objects(),
+            phases: stores.objects(),
+            actions: stores.objects(),
+        }
+    }
+}
 
 /// Runs the operator; see [`process::run`].
 ///
 /// # Errors
 /// When the process cannot start, or a part of it ends that should not.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    process::run(args, |_runtime| Ok(Vec::new())).await
+    process::run(args, controllers).await
+}
+
+/// Every controller, over one set of caches.
+fn controllers(runtime: &mut Runtime) -> anyhow::Result<Vec<Controller>> {
+    let _kinds = Kinds::register(&mut runtime.stores);
+    Ok(Vec::new())
 }

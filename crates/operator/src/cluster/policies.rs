@@ -38,6 +38,12 @@ pub fn prove(client: Client, namespace: String) -> watch::Receiver<Enforcement> 
     receiver
 }
 
+/// What is known before [`prove`] was asked.
+#[must_use]
+pub fn unproven() -> watch::Receiver<Enforcement> {
+    watch::channel(Enforcement::Unknown).1
+}
+
 async fn ask_until_answered(client: Client, namespace: &str) -> Enforcement {
     let actions: Api<PhaseAction> = Api::namespaced(client, namespace);
     let mut failures = 0;

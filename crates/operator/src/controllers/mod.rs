@@ -1,0 +1,1 @@
+//! One controller per kind: thin drivers that observe, let the engine decide, apply and write status.
