@@ -1,0 +1,100 @@
+//! Carries a plan out: the status first, for it alone moves anything; then what tells people about it. If the status was refused,
+//! nothing else happens: it was decided on an outdated copy.
+
+use cutover_api::{
+    labels::{MANAGER_MIGRATION_PHASE, MANAGER_PHASE_ACTION},
+    v1alpha1::{MigrationPhase, PhaseAction},
+};
+use cutover_engine::{
+    Note, Severity,
+    migration_phase::{AuditEntry, Plan, Settlement},
+};
+use kube::{Api, Client, Resource, api::Patch, api::PatchParams};
+use serde_json::json;
+
+use super::error::Error;
+use crate::cluster::{
+    events::{Events, Happening},
+    ssa,
+    status::{self, Written},
+};
+
+/// Where plans go.
+#[derive(Clone)]
+pub(super) struct Sink {
+    pub(super) client: Client,
+    pub(super) events: Events,
+}
+
+impl Sink {
+    /// Carries out everything but the checks and the timer; returns the phase with its new status if that was written.
+    pub(super) async fn apply(&self, phase: &MigrationPhase, plan: &Plan) -> Result<Option<MigrationPhase>, Error> {
+        let Plan { status, notes, audit, settle, checks: _, requeue_at: _ } = plan;
+        let written = self.write_status(phase, status).await?;
+        for entry in audit {
+            record(phase, entry);
+        }
+        for note in notes {
+            self.events.publish(happening(note), phase.object_ref(&()));
+        }
+        for settlement in settle {
+            self.settle(phase, settlement).await?;
+        }
+        Ok(written)
+    }
+
+    async fn write_status(
+        &self,
+        phase: &MigrationPhase,
+        status: &cutover_api::v1alpha1::MigrationPhaseStatus,
+    ) -> Result<Option<MigrationPhase>, Error> {
+        let (namespace, name) = identity(phase);
+        let api: Api<MigrationPhase> = Api::namespaced(self.client.clone(), &namespace);
+        match status::write(&api, MANAGER_MIGRATION_PHASE, phase, phase.status.as_ref(), status).await {
+            Ok(Written::Unchanged) => Ok(None),
+            Ok(Written::Written(phase)) => Ok(Some(*phase)),
+            Err(source) => Err(Error::WriteStatus { namespace, name, source }),
+        }
+    }
+
+    /// Writes what became of an action. The UID in the body keeps a newer action of that name untouched; an action that is gone needs
+    /// no status.
+    async fn settle(&self, phase: &MigrationPhase, settlement: &Settlement) -> Result<(), Error> {
+        let Settlement { uid, name, status } = settlement;
+        let (namespace, _) = identity(phase);
+        let api: Api<PhaseAction> = Api::namespaced(self.client.clone(), &namespace);
+        let body = json!({
+            "apiVersion": PhaseAction::api_version(&()),
+            "kind": PhaseAction::kind(&()),
+            "metadata": {"name": name, "uid": uid},
+            "status": status,
+        });
+        let params = PatchParams::apply(MANAGER_PHASE_ACTION).force();
+        match api.patch_status(name, &params, &Patch::Apply(&body)).await {
+            Ok(_) => Ok(()),
+            Err(source) if crate::cluster::is_not_found(&source) || crate::cluster::is_conflict(&source) => Ok(()),
+            Err(source) => {
+                let kind = PhaseAction::kind(&()).into_owned();
+                let source = ssa::Error::Request { kind, name: name.clone(), source };
+                Err(Error::SettleAction { namespace, action: name.clone(), source })
+            }
+        }
+    }
+}
+
+fn identity(phase: &MigrationPhase) -> (String, String) {
+    (phase.metadata.namespace.clone().unwrap_or_default(), phase.metadata.name.clone().unwrap_or_default())
+}
+
+fn happening(note: &Note) -> Happening {
+    let Note { severity, reason, action, message } = note;
+    Happening { warning: *severity == Severity::Warning, reason, action, note: message.clone() }
+}
+
+/// One line of the audit log: the log target `audit`, for the log store to keep.
+fn record(phase: &MigrationPhase, entry: &AuditEntry) {
+    let AuditEntry { who, what, why, before, after } = entry;
+    let (namespace, name) = identity(phase);
+    let generation = phase.metadata.generation;
+    tracing::info!(target: "audit", kind = "MigrationPhase", namespace, name, generation, who, what, why, before, after);
+}

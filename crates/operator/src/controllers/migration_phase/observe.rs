@@ -1,0 +1,114 @@
+//! Collects what one decision rests on, from the caches alone: no request is made. Returns only once every store is listed, which
+//! the process guarantees before controllers start.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cutover_api::v1alpha1::{MigrationPhase, PhaseAction};
+use cutover_engine::{
+    Known,
+    migration_phase::{
+        ActionView, EnvironmentView, FlagView, Observed, PhaseIdentity, PredecessorView, SplitView, flag_names, split_names,
+    },
+};
+use jiff::SignedDuration;
+use kube::ResourceExt;
+use tokio::sync::watch;
+
+use super::checks::Checks;
+use crate::{
+    cluster::{lease::Skew, policies::Enforcement, stores::Key},
+    wiring::Kinds,
+};
+
+/// Everything a phase's decisions are read from.
+#[derive(Clone)]
+pub(super) struct Sources {
+    pub(super) kinds: Kinds,
+    pub(super) checks: Checks,
+    pub(super) skew: watch::Receiver<Option<Skew>>,
+    /// Without an election there is nothing to compare clocks by.
+    pub(super) clock_is_compared: bool,
+    pub(super) policies: watch::Receiver<Enforcement>,
+    pub(super) trust_unenforced_policies: bool,
+}
+
+impl Sources {
+    /// What is known of everything that concerns `phase`.
+    pub(super) fn observe(&self, phase: &MigrationPhase) -> Observed {
+        let identity = PhaseIdentity::of(phase);
+        let status = phase.status.clone().unwrap_or_default();
+        let namespace = identity.namespace.as_str();
+        let key = Key::new(namespace, &identity.name);
+        Observed {
+            splits: named(split_names(phase), |name| self.kinds.splits.get(namespace, name), SplitView::of),
+            flags: named(flag_names(phase), |name| self.kinds.flags.get(namespace, name), FlagView::of),
+            environment: phase.spec.environment.as_deref().map_or(Known::Unknown, |name| {
+                Known::Known(self.kinds.environments.get(namespace, name).as_deref().map(EnvironmentView::of))
+            }),
+            predecessors: self.predecessors(phase),
+            measurements: self.checks.measurements(&key),
+            actions: self.actions_on(namespace, &identity.name),
+            clock_skew: self.clock_skew(),
+            policies_enforced: self.trust_unenforced_policies || *self.policies.borrow() == Enforcement::Enforced,
+            phase: identity,
+            status,
+        }
+    }
+
+    /// The Prometheus that an environment of `namespace` names.
+    pub(super) fn server_of(&self, namespace: &str, environment: &str) -> Result<String, String> {
+        match self.kinds.environments.get(namespace, environment) {
+            Some(environment) => Ok(environment.spec.monitoring.clone().unwrap_or_default().prometheus),
+            None => Err(format!("Environment {environment:?} does not exist, so that no Prometheus is known to ask")),
+        }
+    }
+
+    /// The phases that `after` leads to, and on from there: as far as a cycle could reach.
+    fn predecessors(&self, phase: &MigrationPhase) -> BTreeMap<String, Known<Option<PredecessorView>>> {
+        let namespace = phase.namespace().unwrap_or_default();
+        let mut found = BTreeMap::new();
+        let mut open = phase.spec.after.clone();
+        while let Some(name) = open.pop() {
+            if found.contains_key(&name) {
+                continue;
+            }
+            let view = self.kinds.phases.get(&namespace, &name).as_deref().map(PredecessorView::of);
+            open.extend(view.iter().flat_map(|view| view.after.iter().cloned()));
+            found.insert(name, Known::Known(view));
+        }
+        found
+    }
+
+    fn actions_on(&self, namespace: &str, phase: &str) -> Vec<ActionView> {
+        let about = |action: &PhaseAction| {
+            action.spec.phase == phase && action.metadata.namespace.as_deref() == Some(namespace)
+        };
+        self.kinds.actions.filter(about).iter().map(|action| ActionView::of(action)).collect()
+    }
+
+    fn clock_skew(&self) -> Known<SignedDuration> {
+        if !self.clock_is_compared {
+            return Known::Known(SignedDuration::ZERO);
+        }
+        self.skew.borrow().map_or(Known::Unknown, |skew| {
+            // Only what is surely off counts: the measurement's own uncertainty does not.
+            let surely = skew.offset.unsigned_abs().saturating_sub(skew.uncertainty);
+            let surely = SignedDuration::try_from(surely).unwrap_or(SignedDuration::MAX);
+            Known::Known(if skew.offset.is_positive() { -surely } else { surely })
+        })
+    }
+}
+
+fn named<K, V>(
+    names: impl IntoIterator<Item = String>,
+    get: impl Fn(&str) -> Option<Arc<K>>,
+    view: impl Fn(&K) -> V,
+) -> BTreeMap<String, Known<Option<V>>> {
+    names
+        .into_iter()
+        .map(|name| {
+            let found = get(&name).map(|object| view(&object));
+            (name, Known::Known(found))
+        })
+        .collect()
+}
