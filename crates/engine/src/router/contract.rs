@@ -114,6 +114,8 @@ pub struct Intent<'a> {
     pub paths: &'a [PathMatch],
     /// `spec.pins`.
     pub pins: &'a [Pin],
+    /// Index of the router in `spec.routers`: problems name the field at fault.
+    pub router_index: usize,
     /// The two backends.
     pub sides: &'a Sides,
     /// Share of the new side that may be in force now: the decision, ramp and capacity included.
@@ -151,11 +153,20 @@ pub struct IngressObserved<'a> {
     pub aliases: &'a [&'a ServiceView],
     /// EndpointSlices that we made for those, as far as they exist.
     pub alias_slices: &'a [&'a EndpointSliceView],
-    /// Whether the alias Service of the new side, and of the legacy side, is seen to have a ready endpoint of its own. `None`: not
-    /// looked at, and then the backend's own endpoints are what counts.
-    pub alias_ready: [Option<bool>; 2],
+    /// Whether the alias Services are seen to have ready endpoints.
+    pub alias_ready: AliasReady,
     /// Others keep changing our routes: write no route now and say `Contended`.
     pub backed_off: bool,
+}
+
+/// Whether the alias Services have ready endpoints of their own yet (the cluster fills them a moment after the Service is made). `None`:
+/// not looked at, and then the backend's own endpoints are what counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AliasReady {
+    /// Of the legacy side's.
+    pub legacy: Option<bool>,
+    /// Of the new side's.
+    pub new: Option<bool>,
 }
 
 /// HTTPRoutes and what they hang on.

@@ -24,8 +24,8 @@ pub mod names;
 pub mod view;
 
 pub use contract::{
-    Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, ObjectKind, Observed, Problem, ReadBack,
-    RouteStep, RouterPlan, SideBackend, Sides, SplitRef,
+    AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, ObjectKind, Observed, Problem,
+    ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef,
 };
 pub use names::{alias_name, canary_name, route_name};
 pub use view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta, ServiceView, View};

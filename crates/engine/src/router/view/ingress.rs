@@ -19,8 +19,8 @@ pub struct IngressView {
     pub annotations: BTreeMap<Box<str>, Box<str>>,
     /// `spec.ingressClassName`.
     pub class_name: Option<Box<str>>,
-    /// Whether there is a `spec.defaultBackend`.
-    pub has_default_backend: bool,
+    /// The Service and port of `spec.defaultBackend`.
+    pub default_backend: Option<(Box<str>, IngressPort)>,
     /// `spec.tls`.
     pub tls: Box<[IngressTlsView]>,
     /// `spec.rules`.
@@ -94,7 +94,7 @@ struct WireSpec {
     #[serde(default)]
     ingress_class_name: Option<Box<str>>,
     #[serde(default)]
-    default_backend: Option<serde::de::IgnoredAny>,
+    default_backend: Option<WireBackend>,
     #[serde(default)]
     tls: Option<Box<[IngressTlsView]>>,
     #[serde(default)]
@@ -147,13 +147,24 @@ struct WirePort {
     number: Option<i32>,
 }
 
+impl WireBackend {
+    fn service(self) -> Option<(Box<str>, IngressPort)> {
+        let service = self.service?;
+        let port = match service.port {
+            WirePort { name: Some(name), .. } => IngressPort::Name(name),
+            WirePort { number, name: None } => IngressPort::Number(number.unwrap_or_default()),
+        };
+        Some((service.name, port))
+    }
+}
+
 impl From<Wire> for IngressView {
     fn from(Wire { metadata: Meta2(meta, annotations), spec }: Wire) -> Self {
         Self {
             meta,
             annotations,
             class_name: spec.ingress_class_name,
-            has_default_backend: spec.default_backend.is_some(),
+            default_backend: spec.default_backend.and_then(WireBackend::service),
             tls: spec.tls.unwrap_or_default(),
             rules: spec.rules.unwrap_or_default().into_iter().map(IngressRuleView::from).collect(),
         }
@@ -172,13 +183,7 @@ impl From<WirePath> for IngressPathView {
         Self {
             path: path.path.unwrap_or_default(),
             path_type: path.path_type.unwrap_or_else(|| "ImplementationSpecific".into()),
-            backend: path.backend.and_then(|backend| backend.service).map(|service| {
-                let port = match service.port {
-                    WirePort { name: Some(name), .. } => IngressPort::Name(name),
-                    WirePort { number, name: None } => IngressPort::Number(number.unwrap_or_default()),
-                };
-                (service.name, port)
-            }),
+            backend: path.backend.and_then(WireBackend::service),
         }
     }
 }
