@@ -448,6 +448,10 @@ pub struct ComponentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
+    /// Whether it carries traffic of a split or a released route, or is what a rollback leads back to. While one component is in use
+    /// the environment cannot be deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_use: bool,
 }
 
 /// What is deployed as a whole.

@@ -442,9 +442,13 @@ pub struct StepStatus {
     pub name: String,
     /// Stage of the step.
     pub stage: Stage,
+    /// Whether the step has asked for its weights: before that, those of the step before are in force.
+    #[serde(default)]
+    pub moved: bool,
     /// When the stage began.
     pub started_at: Instant,
-    /// When every split and flag had followed: the soak and the checks' warm-up count from here.
+    /// When every split and flag had followed, in the next step's Preparing still that of the step before: the soak and the checks'
+    /// warm-up count from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shifted_at: Option<Instant>,
     /// Seconds of the present stage during which its timer stood still: its inputs could not be read, or a person paused.
