@@ -10,12 +10,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes};
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::{
     metrics::Metrics,
     protocol::{self, System},
-    script::Script,
+    script::Told,
 };
 
 /// Path of the health check.
@@ -42,7 +41,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub(super) struct App {
     identity: Identity,
-    script: watch::Receiver<Script>,
+    told: Told,
     metrics: Metrics,
     /// Error diffusion: rises by the error rate with each request; a whole one is an error. The share
     /// of errors is then exact over a few requests, and the same in every run.
@@ -50,8 +49,8 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(identity: Identity, script: watch::Receiver<Script>) -> Self {
-        Self { identity, script, metrics: Metrics::default(), errors_due: Mutex::default() }
+    pub(super) fn new(identity: Identity, told: Told) -> Self {
+        Self { identity, told, metrics: Metrics::default(), errors_due: Mutex::default() }
     }
 
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible>
@@ -73,7 +72,7 @@ impl App {
         }
         // Read to its end, or the connection could not be kept.
         let complete = Limited::new(body, MAX_BODY).collect().await.is_ok();
-        let script = self.script.borrow().clone();
+        let script = self.told.now();
         let status = if !complete {
             StatusCode::BAD_REQUEST
         } else if path == HEALTH_PATH {

@@ -41,10 +41,10 @@ pub async fn serve_backend(address: SocketAddr, system: System, component: &str)
         pod: address.ip().to_string(),
         image_tag: "external".to_owned(),
     };
-    let app = Arc::new(App::new(identity, script.subscribe()));
+    let app = Arc::new(App::new(identity, script.told()));
     let stop = Stop::new();
     let (ending, ended) = watch::channel(());
-    let serving = server::serve(listener, app, script.subscribe(), stop.clone());
+    let serving = server::serve(listener, app, script.told(), stop.clone());
     reactor.handle().spawn(async move {
         serving.await;
         drop(ending);

@@ -80,6 +80,8 @@ impl Script {
             "run-time" => self.run_time = duration(value)?,
             "exit-code" => self.exit_code = value.parse().ok()?,
             "stuck" => self.stuck = (!value.is_empty()).then(|| value.to_owned()),
+            // Says who the pod is, not how it behaves.
+            "system" => {}
             _ => return None,
         }
         Some(())
@@ -159,6 +161,8 @@ impl ComponentScript {
     pub fn update(&self, change: impl FnOnce(&mut Script)) -> &Self {
         // The lock keeps the spans in the order of the changes.
         let mut inner = self.scripts.lock();
+        // Before the change, so that no request fails before the span begins.
+        let now = Instant::now();
         let (mut was, mut is) = (false, false);
         self.sender.send_modify(|script| {
             was = script.is_fault();
@@ -174,7 +178,7 @@ impl ComponentScript {
             (false, true, None) => inner.spans.push(FaultSpan {
                 namespace: self.namespace.clone(),
                 component: self.component.clone(),
-                from: Instant::now(),
+                from: now,
                 to: None,
             }),
             (true, false, Some(span)) => span.to = Some(Instant::now()),
@@ -243,7 +247,36 @@ impl ComponentScript {
         inner.spans.iter().find(mine).map(|span| span.from)
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<Script> {
-        self.sender.subscribe()
+    /// The script without annotations.
+    pub(super) fn told(&self) -> Told {
+        self.told_with(watch::Sender::new(BTreeMap::new()).subscribe())
+    }
+
+    /// The script and what a pod's own annotations say.
+    pub(super) fn told_with(&self, annotations: watch::Receiver<BTreeMap<String, String>>) -> Told {
+        Told { script: self.sender.subscribe(), annotations }
+    }
+}
+
+/// What one pod has been told, read at the moment it matters: a change counts for the next request.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    script: watch::Receiver<Script>,
+    /// Those of ours only.
+    annotations: watch::Receiver<BTreeMap<String, String>>,
+}
+
+impl Told {
+    pub(super) fn now(&self) -> Script {
+        self.script.borrow().with_annotations(&self.annotations.borrow()).0
+    }
+
+    /// The next change since the last call. None once nobody can change anything.
+    pub(super) async fn changed(&mut self) -> Option<()> {
+        tokio::select! {
+            Ok(()) = self.script.changed() => Some(()),
+            Ok(()) = self.annotations.changed() => Some(()),
+            else => None,
+        }
     }
 }

@@ -4,13 +4,10 @@ use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{app::App, script::Script};
+use super::{app::App, script::Told};
 
 /// After a failed `accept` (no file descriptors left, for one).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -36,14 +33,14 @@ pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until told to stop, then until the last connection is closed.
-pub(super) async fn serve(listener: TcpListener, app: Arc<App>, mut script: watch::Receiver<Script>, stop: Stop) {
+pub(super) async fn serve(listener: TcpListener, app: Arc<App>, mut told: Told, stop: Stop) {
     let address = listener.local_addr();
     let mut listener = Some(listener);
     let connections = TaskTracker::new();
     // Cuts the connections of the time before a refusal.
     let mut cut = stop.cut.child_token();
     loop {
-        let refuse = script.borrow_and_update().refuse_connections;
+        let refuse = told.now().refuse_connections;
         if refuse && listener.is_some() {
             listener = None;
             cut.cancel();
@@ -66,7 +63,7 @@ pub(super) async fn serve(listener: TcpListener, app: Arc<App>, mut script: watc
             biased;
             () = stop.cut.cancelled() => break,
             () = stop.drain.cancelled() => break,
-            changed = script.changed() => if changed.is_err() { break },
+            Some(()) = told.changed() => {}
             accepted = accepted => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(converse(stream, Arc::clone(&app), stop.drain.clone(), cut.clone()));
