@@ -64,6 +64,12 @@ pub mod reasons {
     pub const STILL_IN_USE: &str = "StillInUse";
     /// A running phase moves this object, which therefore cannot go yet.
     pub const HELD_BY_PHASE: &str = "HeldByPhase";
+    /// What was made for the object is being removed.
+    pub const DELETING: &str = "Deleting";
+    /// What left the spec was removed.
+    pub const PRUNED: &str = "Pruned";
+    /// The API server did not answer or was busy; it is tried again.
+    pub const RETRYING: &str = "Retrying";
     /// Gates are closed.
     pub const WAITING: &str = "Waiting";
     /// A step's claims are being made: splits held, capacity checked.

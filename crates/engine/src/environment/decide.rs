@@ -1,0 +1,246 @@
+//! What is to be done for an environment. Total: every observation has a plan, and a plan that was carried out and
+//! observed again is followed by an empty one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cutover_api::conditions::reasons;
+
+use super::{
+    build,
+    names::Identity,
+    observed::{ObjectKind, ObjectRef, Observed},
+    plan::{Blocked, Body, Plan, Refusal, Step},
+    readiness::readiness,
+    validate::{Component, Source, Validated},
+};
+use crate::{Known, hash::short_hash};
+
+/// What is to be done for an environment whose spec is valid.
+#[must_use]
+pub fn decide(environment: &Validated, observed: &Observed) -> Plan {
+    let identity = &environment.identity;
+    let mut plan = Plan::default();
+    let mut components = Vec::new();
+    let mut kept = BTreeSet::from([ObjectRef::new(ObjectKind::ConfigMap, &identity.config_map())]);
+    for (index, component) in environment.components.iter().enumerate() {
+        components.extend(of_component(environment, index, component, observed, &mut plan, &mut kept));
+    }
+    let prune = of_pruning(environment, observed, &kept, &mut plan);
+    // The configuration before the pods that read it, and what is new before what goes.
+    plan.steps.extend(of_config_map(environment, observed, &components, &kept, &mut plan.conflicts));
+    plan.steps.extend(components);
+    plan.steps.extend(prune);
+    plan
+}
+
+/// What is to be done for an environment that is being deleted, whatever its spec says. As long as one component is in
+/// use all stay: those that traffic reaches may call the others.
+#[must_use]
+pub fn decide_deletion(identity: &Identity, observed: &Observed) -> Plan {
+    let mut plan = Plan::default();
+    let owned: Vec<_> = observed.owned(&identity.uid).collect();
+    plan.empty = owned.is_empty();
+    let components: BTreeSet<&str> = owned.iter().filter_map(|(_, marks)| marks.component.as_deref()).collect();
+    plan.blocked = components.iter().filter_map(|component| blocked(identity, component, observed)).collect();
+    if !plan.blocked.is_empty() {
+        return plan;
+    }
+    let running = owned.iter().any(|(object, _)| object.kind == ObjectKind::Deployment);
+    for (object, marks) in owned {
+        // Pods that are still there read it when one of their containers is started again.
+        let read = object.kind == ObjectKind::ConfigMap && running;
+        if !marks.deleting && !read {
+            let component = marks.component.clone();
+            plan.steps.push(Step::Delete { object, component, uid: marks.uid.clone() });
+        }
+    }
+    plan
+}
+
+/// The steps of one component: its Service before its pods, so that they are reached as soon as they are ready.
+fn of_component(
+    environment: &Validated,
+    index: usize,
+    component: &Component,
+    observed: &Observed,
+    plan: &mut Plan,
+    kept: &mut BTreeSet<ObjectRef>,
+) -> Vec<Step> {
+    let identity = &environment.identity;
+    if let Some(message) = changes_selector(identity, index, component, observed) {
+        // Whatever was made for it stays as it is.
+        let all =
+            observed.owned(&identity.uid).filter(|(_, marks)| marks.component.as_deref() == Some(&component.name));
+        kept.extend(all.map(|(object, _)| object));
+        plan.conflicts.push(Refusal {
+            component: Some(component.name.clone()),
+            reason: reasons::INVALID_SPEC,
+            message,
+        });
+        return Vec::new();
+    }
+    let mut bodies: Vec<Body> = Vec::new();
+    bodies.extend(build::build_service(identity, component).map(Body::Service));
+    bodies.extend(build::build_endpoint_slice(identity, component).map(Body::EndpointSlice));
+    bodies.extend(build::build_deployment(environment, component).map(Body::Deployment));
+    kept.extend(bodies.iter().map(Body::object));
+    let mut steps = Vec::new();
+    for body in bodies {
+        let object = body.object();
+        let absent = observed.marks(&object).is_none();
+        if absent
+            && object.kind == ObjectKind::Deployment
+            && let Some(why) = waits_for(environment, component, observed)
+        {
+            plan.waiting.insert(component.name.clone(), why);
+            continue;
+        }
+        match apply(identity, observed, Some(component), body) {
+            Ok(step) => steps.extend(step),
+            Err(refusal) => {
+                plan.conflicts.push(refusal);
+                // Pods that nothing leads to, or a Service for pods that are not ours, help nobody.
+                return Vec::new();
+            }
+        }
+    }
+    steps
+}
+
+/// The Service that is there selects pods and the wanted one does not, or the other way round: whoever is sent to it
+/// would at once be sent elsewhere.
+fn changes_selector(identity: &Identity, index: usize, component: &Component, observed: &Observed) -> Option<String> {
+    let selects = match component.source {
+        Source::Service { .. } => return None,
+        Source::Workload(_) => true,
+        Source::External { .. } => false,
+    };
+    let service = identity.object(&component.name);
+    let view = observed.services.get(&service)?;
+    (view.marks.is_of(&identity.uid) && view.selects != selects).then(|| {
+        format!(
+            "spec.components[{index}].source: Service {service} would lead elsewhere at once; add a component under another name and move the weight to it, or remove this one first"
+        )
+    })
+}
+
+/// What a component that was not started yet waits for.
+fn waits_for(environment: &Validated, component: &Component, observed: &Observed) -> Option<String> {
+    let missing: Vec<&str> = environment
+        .components
+        .iter()
+        .filter(|other| component.depends_on.contains(&other.name))
+        .filter(|other| !readiness(environment, other, observed).ready)
+        .map(|other| other.name.as_str())
+        .collect();
+    (!missing.is_empty()).then(|| format!("is started when {} can take traffic", missing.join(", ")))
+}
+
+/// The apply of an object, if what is there is not what we last wrote.
+fn apply(
+    identity: &Identity,
+    observed: &Observed,
+    component: Option<&Component>,
+    body: Body,
+) -> Result<Option<Step>, Refusal> {
+    let object = body.object();
+    let hash = short_hash(&body);
+    let step = |uid: Option<String>| Step::Apply {
+        object: object.clone(),
+        component: component.map(|component| component.name.clone()),
+        uid,
+        body: Box::new(body.clone()),
+        hash: hash.clone(),
+    };
+    let Some(marks) = observed.marks(&object) else { return Ok(Some(step(None))) };
+    if !marks.is_of(&identity.uid) {
+        return Err(conflict(&object, component.map(|component| component.name.clone())));
+    }
+    let settled = observed
+        .settled
+        .get(&object)
+        .is_some_and(|settled| settled.uid == marks.uid && settled.revision == marks.revision && settled.hash == hash);
+    // What is being deleted is made anew when it is gone.
+    Ok((!settled && !marks.deleting).then(|| step(Some(marks.uid.clone()))))
+}
+
+/// The refusal for an object that has a name of ours and is not ours.
+#[must_use]
+pub fn conflict(object: &ObjectRef, component: Option<String>) -> Refusal {
+    Refusal {
+        component,
+        reason: reasons::CONFLICTED,
+        message: format!(
+            "{object} exists and was not made for this Environment: it is left alone; delete or rename it, or give the component another name"
+        ),
+    }
+}
+
+fn of_config_map(
+    environment: &Validated,
+    observed: &Observed,
+    steps: &[Step],
+    kept: &BTreeSet<ObjectRef>,
+    conflicts: &mut Vec<Refusal>,
+) -> Option<Step> {
+    let identity = &environment.identity;
+    let wanted = build::build_config_map(environment, &BTreeMap::new()).data.unwrap_or_default();
+    let old_pods = observed.deployments.iter().any(|(name, view)| {
+        let object = ObjectRef::new(ObjectKind::Deployment, name);
+        let changes = |step: &Step| matches!(step, Step::Apply { object: written, .. } if *written == object);
+        let ours = view.marks.is_of(&identity.uid);
+        ours && (!view.is_rolled_out() || !kept.contains(&object) || steps.iter().any(changes))
+    });
+    let present = observed.config_maps.get(&identity.config_map());
+    let lingering = match present {
+        Some(view) if old_pods => view
+            .data
+            .iter()
+            .filter(|(key, _)| !wanted.contains_key(*key))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+        _ => BTreeMap::new(),
+    };
+    match apply(identity, observed, None, Body::ConfigMap(build::build_config_map(environment, &lingering))) {
+        Ok(step) => step,
+        Err(refusal) => {
+            conflicts.push(refusal);
+            None
+        }
+    }
+}
+
+/// What left the spec. As long as one of it is in use all of it stays: what traffic reaches may call the rest.
+fn of_pruning(environment: &Validated, observed: &Observed, kept: &BTreeSet<ObjectRef>, plan: &mut Plan) -> Vec<Step> {
+    let identity = &environment.identity;
+    let external = |component: Option<&str>| {
+        environment
+            .components
+            .iter()
+            .any(|other| Some(other.name.as_str()) == component && matches!(other.source, Source::External { .. }))
+    };
+    let left: Vec<_> = observed
+        .owned(&identity.uid)
+        .filter(|(object, marks)| !kept.contains(object) && !marks.deleting)
+        .map(|(object, marks)| {
+            // The addresses of the other family, replaced by those that are applied before.
+            let replaced = object.kind == ObjectKind::EndpointSlice && external(marks.component.as_deref());
+            (object, marks, replaced)
+        })
+        .collect();
+    let leaving: BTreeSet<&str> =
+        left.iter().filter(|(.., replaced)| !replaced).filter_map(|(_, marks, _)| marks.component.as_deref()).collect();
+    plan.blocked = leaving.into_iter().filter_map(|component| blocked(identity, component, observed)).collect();
+    left.into_iter()
+        .filter(|(.., replaced)| *replaced || plan.blocked.is_empty())
+        .map(|(object, marks, _)| Step::Delete { object, component: marks.component.clone(), uid: marks.uid.clone() })
+        .collect()
+}
+
+fn blocked(identity: &Identity, component: &str, observed: &Observed) -> Option<Blocked> {
+    let why = match &observed.usage {
+        Known::Unknown => "it is not known yet who uses it".to_owned(),
+        Known::Known(usage) => usage.of(identity, component)?,
+    };
+    Some(Blocked { component: component.to_owned(), why })
+}

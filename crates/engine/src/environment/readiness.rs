@@ -1,0 +1,156 @@
+//! Whether components can take traffic.
+
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::environment::{ComponentStatus, ServiceSource},
+};
+
+use super::{
+    names::Identity,
+    observed::{DeploymentView, Observed, ServiceView},
+    status::in_use,
+    validate::{Component, Source, Validated},
+};
+use crate::Known;
+
+/// How a component is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether it can take traffic.
+    pub ready: bool,
+    /// Whether it is as declared; a component scaled to nothing is, without being ready.
+    pub settled: bool,
+    /// Ready pods or addresses.
+    pub have: Option<i32>,
+    /// Pods or addresses that are wanted.
+    pub want: Option<i32>,
+    /// Constant of [`reasons`] when it is not settled.
+    pub reason: &'static str,
+    /// Why it is not ready or not settled.
+    pub message: Option<String>,
+}
+
+impl Readiness {
+    fn not(reason: &'static str, message: String) -> Self {
+        Self { ready: false, settled: false, have: None, want: None, reason, message: Some(message) }
+    }
+}
+
+/// How one component is.
+#[must_use]
+pub fn readiness(environment: &Validated, component: &Component, observed: &Observed) -> Readiness {
+    let identity = &environment.identity;
+    match &component.source {
+        Source::Workload(workload) => {
+            let view = observed.deployments.get(&identity.object(&component.name));
+            match view.filter(|view| view.marks.is_of(&identity.uid)) {
+                Some(view) => of_deployment(view),
+                None => Readiness {
+                    want: Some(workload.replicas),
+                    ..Readiness::not(reasons::COMPONENTS_NOT_READY, "is not started yet".into())
+                },
+            }
+        }
+        Source::Service { name, port } => {
+            let field = format!("spec.components[{}].source.service", index(environment, component));
+            of_service(observed.services.get(name), name, *port, &field)
+        }
+        Source::External { addresses, .. } => {
+            let want = i32::try_from(addresses.len()).unwrap_or(i32::MAX);
+            let published: std::collections::BTreeSet<&str> = observed
+                .slices
+                .values()
+                .filter(|view| view.marks.is_of(&identity.uid) && !view.marks.deleting)
+                .filter(|view| view.marks.component.as_deref() == Some(component.name.as_str()))
+                .flat_map(|view| view.addresses.iter().map(String::as_str))
+                .collect();
+            let have = addresses.iter().filter(|address| published.contains(address.to_string().as_str())).count();
+            let reached = observed.services.get(&identity.object(&component.name));
+            let service = reached.is_some_and(|view| view.marks.is_of(&identity.uid) && !view.selects);
+            let ready = service && have == addresses.len();
+            Readiness {
+                ready,
+                settled: ready,
+                have: Some(i32::try_from(have).unwrap_or(i32::MAX)),
+                want: Some(want),
+                reason: reasons::COMPONENTS_NOT_READY,
+                message: (!ready).then(|| "its addresses are not published yet".into()),
+            }
+        }
+    }
+}
+
+fn of_deployment(view: &DeploymentView) -> Readiness {
+    let ready = view.replicas > 0 && view.ready >= view.replicas && !view.marks.deleting;
+    let settled = view.is_rolled_out() && !view.marks.deleting;
+    let message = if view.marks.deleting {
+        Some("its Deployment is being deleted".into())
+    } else if let (Some(stuck), false) = (&view.stuck, settled) {
+        Some(stuck.clone())
+    } else if view.replicas == 0 {
+        Some("is scaled to no pods".into())
+    } else if !ready {
+        Some(format!("{} of {} pods are ready", view.ready, view.replicas))
+    } else if !settled {
+        Some(format!("{} of {} pods are of the present form", view.updated.min(view.replicas), view.replicas))
+    } else {
+        None
+    };
+    Readiness {
+        ready,
+        settled,
+        have: Some(view.ready),
+        want: Some(view.replicas),
+        reason: reasons::COMPONENTS_NOT_READY,
+        message,
+    }
+}
+
+fn of_service(view: Option<&ServiceView>, name: &str, port: i32, field: &str) -> Readiness {
+    let Some(view) = view else {
+        let message =
+            format!("{field}.name: there is no Service {name} in this namespace: create it, or correct the name");
+        return Readiness::not(reasons::REFERENCE_NOT_FOUND, message);
+    };
+    if !view.ports.contains(&port) {
+        let has: Vec<String> = view.ports.iter().map(ToString::to_string).collect();
+        let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
+        let message = format!("{field}.port: Service {name} has no port {port} (it has {has}): correct the number");
+        return Readiness::not(reasons::REFERENCE_NOT_FOUND, message);
+    }
+    let (have, message) = match view.ready {
+        Known::Known(ready) if ready > 0 => (Some(ready), None),
+        Known::Known(ready) => (Some(ready), Some(format!("Service {name} has no ready endpoint"))),
+        Known::Unknown => (None, Some(format!("the endpoints of Service {name} are not known yet"))),
+    };
+    let ready = message.is_none();
+    Readiness { ready, settled: ready, have, want: None, reason: reasons::COMPONENTS_NOT_READY, message }
+}
+
+fn index(environment: &Validated, component: &Component) -> usize {
+    environment.components.iter().position(|other| other.name == component.name).unwrap_or_default()
+}
+
+/// A component's status as it was last told, with readiness as it is: for a spec that cannot be read.
+#[must_use]
+pub fn refreshed(identity: &Identity, last: &ComponentStatus, observed: &Observed) -> ComponentStatus {
+    let own = observed.deployments.get(&identity.object(&last.name)).filter(|view| view.marks.is_of(&identity.uid));
+    let in_use = in_use(identity, &last.name, Some(last), observed);
+    let readiness = match (own, &last.service) {
+        (Some(view), _) => of_deployment(view),
+        (None, Some(ServiceSource { name, port }))
+            if observed.services.get(name).is_some_and(|view| view.ready != Known::Unknown) =>
+        {
+            of_service(observed.services.get(name), name, *port, "")
+        }
+        (None, _) => return ComponentStatus { in_use, ..last.clone() },
+    };
+    ComponentStatus {
+        in_use,
+        ready: readiness.ready,
+        ready_replicas: readiness.have,
+        replicas: readiness.want,
+        message: readiness.message,
+        ..last.clone()
+    }
+}
