@@ -5,6 +5,7 @@
 //! carried out and observed again is followed by an empty one.
 
 pub mod conditions;
+pub mod environment;
 pub mod hash;
 pub mod known;
 pub mod migration_phase;
