@@ -4,6 +4,7 @@
 //! engine with them, and `wiring` puts the parts together. `main.rs` only parses and calls.
 
 pub mod args;
+pub mod caches;
 pub mod cluster;
 pub mod controllers;
 pub mod metrics;

@@ -129,3 +129,41 @@ async fn metrics(State(health): State<Health>) -> impl IntoResponse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use super::*;
+    use crate::cluster::stores::{Presence, readiness_of};
+
+    #[tokio::test]
+    async fn a_process_is_alive_first_and_ready_when_its_caches_are_listed_until_it_stops() {
+        let health = Health::new(Metrics::new().unwrap());
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let end = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, health.clone(), end.clone()));
+        let http = crate::outbound::http_client(Duration::from_secs(5), None).unwrap();
+        let get = async |path: &str| {
+            let answer = http.get(format!("http://{address}{path}")).send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        };
+        assert_eq!(get("/livez").await.0, 200);
+        assert_eq!(get("/readyz").await, (503, "starting\n".to_owned()));
+        let (presence, readiness) = readiness_of("trafficsplits");
+        health.stores(readiness);
+        assert_eq!(get("/readyz").await, (503, "not listed yet: trafficsplits\n".to_owned()));
+        presence.send_replace(Presence::Listed);
+        assert_eq!(get("/readyz").await.0, 200, "also as a standby");
+        let (tenure, leadership) = Leadership::channel();
+        health.election(leadership, watch::channel(None).1);
+        assert!(get("/metrics").await.1.contains("cutover_leader 0"));
+        tenure.send_replace(crate::cluster::lease::Tenure::Always);
+        assert!(get("/metrics").await.1.contains("cutover_leader 1"));
+        health.stopping();
+        assert_eq!(get("/readyz").await, (503, "stopping\n".to_owned()));
+        end.cancel();
+        server.await.unwrap().unwrap();
+    }
+}

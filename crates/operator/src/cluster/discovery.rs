@@ -219,3 +219,6 @@ fn is_forbidden(error: &watcher::Error) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ pub mod stores;
 
 #[cfg(test)]
 pub(crate) mod scripted;
+#[cfg(test)]
+mod tests;
 
 pub use clients::Clients;
 

@@ -174,3 +174,10 @@ fn strip<K: Resource>(object: &mut K) {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
 }
+
+/// The readiness of one store, to be moved by a test.
+#[cfg(test)]
+pub(crate) fn readiness_of(kind: &str) -> (watch::Sender<Presence>, Readiness) {
+    let (sender, presence) = watch::channel(Presence::Unknown);
+    (sender, Readiness { stores: vec![(kind.to_owned(), presence)] })
+}

@@ -1,0 +1,67 @@
+//! The caches that controllers share: which kinds are watched, and what is kept of each object.
+//!
+//! Our own kinds are kept whole. Of all others only what a decision needs is kept, in a compact form: most of them are
+//! foreign, and a cluster has many. One watch per kind, whoever reads it. Alias Services and their EndpointSlices are
+//! kept too: a route is not moved to an alias that is not seen to have an endpoint.
+
+mod endpoint_slice;
+mod gateway;
+mod ingress;
+mod raw;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit};
+
+use crate::cluster::{
+    discovery::{Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES},
+    stores::{Index, Objects, Stores},
+};
+
+pub use endpoint_slice::SliceRecord;
+pub use gateway::{GatewayClassRecord, GatewayRecord, HttpRouteRecord};
+pub use ingress::IngressRecord;
+pub use raw::{Raw, Wire};
+pub use service::ServiceRecord;
+
+/// The shared caches. Cheap to clone.
+#[derive(Clone)]
+pub struct Caches {
+    /// TrafficSplits.
+    pub splits: Objects<TrafficSplit>,
+    /// MigrationPhases.
+    pub phases: Objects<MigrationPhase>,
+    /// Environments.
+    pub environments: Objects<Environment>,
+    /// Services.
+    pub services: Index<ServiceRecord>,
+    /// EndpointSlices, found together by their Service.
+    pub slices: Index<SliceRecord>,
+    /// Ingresses.
+    pub ingresses: Index<IngressRecord>,
+    /// HTTPRoutes, where the cluster has them.
+    pub http_routes: Index<HttpRouteRecord>,
+    /// Gateways, where the cluster has them.
+    pub gateways: Index<GatewayRecord>,
+    /// GatewayClasses, where the cluster has them.
+    pub gateway_classes: Index<GatewayClassRecord>,
+}
+
+impl Caches {
+    /// Starts the watches.
+    #[must_use]
+    pub fn register(stores: &mut Stores, discovery: &Discovery) -> Self {
+        Self {
+            splits: stores.objects(),
+            phases: stores.objects(),
+            environments: stores.objects(),
+            services: stores.index(None),
+            slices: stores.index(None),
+            ingresses: stores.index(None),
+            http_routes: stores.optional(discovery.served(HTTP_ROUTES), None),
+            gateways: stores.optional(discovery.served(GATEWAYS), None),
+            gateway_classes: stores.optional_cluster(discovery.served(GATEWAY_CLASSES), None),
+        }
+    }
+}
