@@ -37,7 +37,7 @@ struct Port {
 struct Endpoint {
     #[serde(default)]
     addresses: Vec<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     conditions: Option<Conditions>,
 }
 

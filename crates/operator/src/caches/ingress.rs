@@ -2,7 +2,7 @@
 
 use cutover_engine::router::view::IngressView;
 use k8s_openapi::NamespaceResourceScope;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 
 use super::raw::{Identity, Raw, Wire, metadata::Metadata};
 use crate::cluster::stores::View;
@@ -21,21 +21,11 @@ struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ingress_class_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    default_backend: Option<Present>,
+    default_backend: Option<Backend>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tls: Vec<Tls>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     rules: Vec<Rule>,
-}
-
-/// Something of which only the presence matters.
-#[derive(Clone, Debug, Serialize)]
-struct Present {}
-
-impl<'de> Deserialize<'de> for Present {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self {})
-    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

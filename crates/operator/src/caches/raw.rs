@@ -131,6 +131,11 @@ pub(super) mod metadata {
             }
         }
 
+        /// Nothing but the name.
+        pub(in super::super) fn name_only(self) -> Self {
+            Self { name: self.name, ..Self::default() }
+        }
+
         /// Name of the split that the object was made for, if it was.
         pub(in super::super) fn owner(&self) -> Option<&str> {
             let ours = self.labels.as_ref()?.contains_key(labels::OWNER_UID);

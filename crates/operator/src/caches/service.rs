@@ -83,7 +83,7 @@ impl View for ServiceRecord {
         if ours {
             wire.metadata.reduce(|key| key.starts_with("cutover.dev/"));
         } else {
-            wire.metadata = Metadata { name: std::mem::take(&mut wire.metadata.name), ..Metadata::default() };
+            wire.metadata = wire.metadata.name_only();
         }
         // Only these two say something about how the Service is reached.
         wire.spec.type_ = wire.spec.type_.filter(|type_| type_ == "ExternalName");

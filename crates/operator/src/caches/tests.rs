@@ -51,7 +51,7 @@ fn a_foreign_ingress_keeps_what_routes_and_is_silent_about_the_rest() {
     let record: IngressRecord = of(ingress(false)).unwrap();
     let view = record.view();
     let whole: cutover_engine::router::view::IngressView = serde_json::from_value(ingress(false)).unwrap();
-    assert_eq!((&view.rules, &view.tls, view.has_default_backend), (&whole.rules, &whole.tls, true));
+    assert_eq!((&view.rules, &view.tls, &view.default_backend), (&whole.rules, &whole.tls, &whole.default_backend));
     assert_eq!(view.annotations.keys().map(|key| &**key).collect::<Vec<_>>(), ["nginx.ingress.kubernetes.io/canary"]);
     assert!(record.mentions("monolith") && !record.mentions("cart"));
 
