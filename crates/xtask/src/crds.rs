@@ -55,15 +55,28 @@ fn whole_numbers(value: Value) -> Value {
     }
 }
 
-fn render(mut definition: Value, chart: bool) -> Result<String> {
+/// All definitions as one text of several documents.
+///
+/// # Errors
+/// When a definition is not one.
+pub fn documents() -> Result<String> {
+    stems()?.into_iter().map(|(_, value)| Ok(format!("---\n{}", yaml(value)?))).collect()
+}
+
+fn yaml(mut definition: Value) -> Result<String> {
     let metadata = definition.pointer_mut("/metadata").context("a definition without metadata")?;
     let labels = json!({"app.kubernetes.io/name": "cutover", "app.kubernetes.io/part-of": "cutover"});
     metadata.as_object_mut().context("metadata is no object")?.insert("labels".into(), labels);
+    Ok(serde_yaml_ng::to_string(&definition)?)
+}
+
+fn render(mut definition: Value, chart: bool) -> Result<String> {
     if chart {
+        let metadata = definition.pointer_mut("/metadata").context("a definition without metadata")?;
         let keep = json!({"helm.sh/resource-policy": "keep"});
         metadata.as_object_mut().context("metadata is no object")?.insert("annotations".into(), keep);
     }
-    let yaml = serde_yaml_ng::to_string(&definition)?;
+    let yaml = yaml(definition)?;
     // Helm reads templates: what looks like one in a description must stay text.
     let yaml = if chart { yaml.replace("{{", "{{ \"{{\" }}") } else { yaml };
     Ok(format!("{HEADER}{yaml}"))
