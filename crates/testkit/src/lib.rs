@@ -5,11 +5,16 @@
 
 pub mod bed;
 pub mod control_plane;
+pub mod http;
 pub mod load;
 pub mod namespace;
 pub mod node;
+pub mod operator;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
+pub mod scenario;
+pub mod traefik;
 pub mod tools;
 pub mod wait;
 

@@ -21,6 +21,9 @@ pub const SERVICE_RANGE: &str = "198.19.0.0/17";
 /// The address that API servers advertise.
 pub const ADVERTISED: Ipv4Addr = Ipv4Addr::new(198, 19, 255, 254);
 
+/// Environment variable with the id, as seen from outside, of a process in the namespace.
+pub const PID_VARIABLE: &str = "CUTOVER_NAMESPACE_PID";
+
 /// Whether this process runs in the namespace: the range is local and no route leads out.
 #[must_use]
 pub fn is_inside() -> bool {

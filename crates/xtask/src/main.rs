@@ -1,1 +1,72 @@
-fn main() {}
+//! The repository's own commands: `cargo xtask <command>`.
+//!
+//! One module per command; `sandbox` and `tools` are what several of them stand on.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+mod cargo;
+mod chart;
+mod check;
+mod crds;
+mod demo;
+mod sandbox;
+mod say;
+mod test;
+mod tools;
+
+/// Builds, tests and shows Cutover.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the programs of the test bed into the user's cache folder, where they are missing.
+    Tools,
+    /// Run the unit tests and, in a network namespace of their own, the cluster tests.
+    Test(test::Args),
+    /// Write the custom resource definitions from the types in `crates/api`.
+    Crds {
+        /// Fail when a file is stale instead of writing it.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Render the chart into `deploy/`, for `kubectl apply -k`.
+    Chart {
+        /// Fail when a file is stale instead of writing it.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Migrate a sample shop through a real proxy under load, and judge what came out.
+    Demo(demo::Args),
+    /// Formatting, lints, documentation, generated files, dependencies.
+    Check,
+    /// The first process of the namespace: sets it up, runs a program, and takes all others along when it ends.
+    #[command(hide = true)]
+    Inside {
+        program: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Tools => tools::run(),
+        Command::Test(args) => test::run(&args),
+        Command::Crds { check } => crds::run(check).map(|()| ExitCode::SUCCESS),
+        Command::Chart { check } => chart::run(check).map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check => check::run(),
+        Command::Inside { program, args } => sandbox::inside(&program, &args),
+    };
+    done.unwrap_or_else(|error| {
+        say::error(&error);
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,124 @@
+//! Everything that the story needs: control plane, proxy, node, Prometheus, the chart, two replicas of the operator.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result};
+
+use super::{Access, Event};
+use crate::{
+    control_plane::{ControlPlane, Identity},
+    node::{NodeOptions, NodeSimulator},
+    operator::{self, Operator},
+    prometheus::{Prometheus, Targets},
+    tools,
+    traefik::Traefik,
+};
+
+/// The namespace of the shop.
+pub(super) const NAMESPACE: &str = "shop";
+
+/// The running parts. Dropping it ends them all.
+#[derive(Debug)]
+pub struct Cluster {
+    // Dropped in this order: what uses the API server first.
+    pub(super) operators: Vec<Operator>,
+    pub(super) node: NodeSimulator,
+    pub(super) prometheus: Prometheus,
+    pub(super) traefik: Traefik,
+    pub(super) plane: ControlPlane,
+}
+
+impl Cluster {
+    /// Starts the parts and installs the operator as its users would: CRDs and chart by Helm; two replicas under the chart's
+    /// service account.
+    pub(super) async fn start(tell: &(dyn Fn(Event) + Send + Sync)) -> Result<Self> {
+        let doing = |what: &str| tell(Event::Doing(what.to_owned()));
+        doing("starting etcd, kube-apiserver and kube-controller-manager");
+        let plane = ControlPlane::start_named("demo").await?;
+        doing("starting Traefik, Prometheus and the simulated node");
+        let traefik = Traefik::start(&plane).await?;
+        let targets = plane.data().join("pods.json");
+        let robot = Identity::User { name: "node-simulator".to_owned(), groups: vec!["system:masters".to_owned()] };
+        let options = NodeOptions { targets: Some(targets.clone()), ..NodeOptions::default() };
+        let node = NodeSimulator::start(plane.config(&robot).await?, options).await?;
+        let fixed = BTreeMap::from([("traefik".to_owned(), vec![traefik.entry_points().internal])]);
+        let prometheus = Prometheus::start(&Targets { file: Some(targets), fixed }, plane.logs()).await?;
+
+        doing("installing the CRDs and the chart");
+        install(&plane).await?;
+        doing("starting two replicas of the operator under the chart's service account");
+        let mut operators = Vec::new();
+        for name in ["operator-a", "operator-b"] {
+            operators.push(start_replica(&plane, &prometheus, name).await?);
+        }
+        for replica in &operators {
+            replica.ready().await?;
+        }
+        Ok(Self { operators, node, prometheus, traefik, plane })
+    }
+
+    /// How to reach the parts.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        let at = self.traefik.entry_points();
+        Access {
+            kubeconfig: self.plane.kubeconfig().to_owned(),
+            entry_points: vec![("ingressNginx", at.nginx), ("gatewayApi", at.gateway)],
+            prometheus: self.prometheus.address(),
+            pid: std::env::var(crate::namespace::PID_VARIABLE).ok().and_then(|pid| pid.parse().ok()),
+        }
+    }
+
+    /// Kills the leader as a crash would, and starts another replica in its place. Returns its name.
+    pub(super) async fn kill_leader(&mut self) -> Result<String> {
+        let client = self.plane.admin().await?;
+        let leader = operator::leader(&client, &self.operators).await?.context("no replica holds the lease")?;
+        let name = leader.name().to_owned();
+        leader.process().kill()?;
+        self.operators.retain(|replica| replica.name() != name);
+        Ok(name)
+    }
+
+    /// What the cluster looks like, for an error's context.
+    pub(super) async fn describe(&self) -> String {
+        let list = self.plane.kubectl(["get", "cutover,pods", "-n", NAMESPACE, "-o", "wide"]).await;
+        let phases = self.plane.kubectl(["get", "mphase,tsplit", "-n", NAMESPACE, "-o", "yaml"]).await;
+        let text = |output: Result<crate::control_plane::Output>| match output {
+            Ok(output) => format!("{}{}", output.stdout, output.stderr),
+            Err(error) => format!("{error:#}"),
+        };
+        // The whole goes to a file: an error should fit a screen.
+        let file = self.plane.logs().join("state.yaml");
+        drop(std::fs::write(&file, text(phases)));
+        format!("the shop:\n{}(phases and splits in full: {})", text(list), file.display())
+    }
+}
+
+async fn install(plane: &ControlPlane) -> Result<()> {
+    let charts = tools::repository().join("charts");
+    let chart = |name: &str| charts.join(name).display().to_string();
+    let namespace = ["--namespace", operator::NAMESPACE, "--create-namespace"];
+    let crds = chart("cutover-crds");
+    let crds = [&["install", "cutover-crds", &crds], &namespace[..]].concat();
+    plane.helm(crds).await?.ok().context("helm install cutover-crds")?;
+    let main = chart("cutover");
+    // No kubelet runs images here: the replicas are started beside the cluster, with the chart's identity.
+    let main = [&["install", "cutover", &main, "--set", "replicas=0"], &namespace[..]].concat();
+    plane.helm(main).await?.ok().context("helm install cutover")?;
+    Ok(())
+}
+
+async fn start_replica(plane: &ControlPlane, prometheus: &Prometheus, name: &str) -> Result<Operator> {
+    let flags = vec![
+        format!("--prometheus=default=http://{}", prometheus.address()),
+        "--lease-duration=4s".to_owned(),
+        "--lease-renew-deadline=3s".to_owned(),
+        "--lease-retry-period=1s".to_owned(),
+        format!("--forbidden-external-cidrs={},{}", crate::namespace::POD_RANGE, crate::namespace::SERVICE_RANGE),
+        "--log-format=json".to_owned(),
+    ];
+    Operator::start(plane, operator::Options { name: name.to_owned(), flags, program: None }).await
+}
+
+/// How long anything but the way back may take in the story.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
