@@ -152,6 +152,16 @@ async fn load_through_the_proxy_survives_rolling_pods_and_sees_what_breaks() -> 
         Ok(())
     };
     eventually("errors are seen", SOON, until_seen).await?;
+    let rate = |more: &str| format!("sum(rate(http_requests_total{{namespace=\"{namespace}\"{more}}}[10s]))");
+    let errors = format!("{} / {}", rate(r#",system="new",status="500""#), rate(r#",system="new""#));
+    eventually("Prometheus has scraped them, by system", SOON, || async {
+        let samples = Bed::prometheus().await?.query(&errors).await?;
+        ensure!(samples.len() == 1 && samples[0].value > 0.3, "{samples:?}");
+        Ok(())
+    })
+    .await?;
+    let legacy = Bed::prometheus().await?.query(&rate(r#",system="legacy",status="500""#)).await?;
+    assert!(legacy.len() == 1 && legacy[0].value.abs() < f64::EPSILON, "{legacy:?}");
     node.component(&namespace, "new").clear();
     fault.end();
 

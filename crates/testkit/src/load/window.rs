@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use super::{
     counts::Counts,
-    ledger::{BUCKET, Ledger, StreamLedger},
+    ledger::{Bucket, Ledger, StreamLedger},
 };
 
 /// Without a single request for this long, [`Window::wait_for`] gives up.
@@ -18,7 +18,7 @@ const STALLED: Duration = Duration::from_secs(15);
 
 /// The requests started after an instant, of all streams or of a choice of them.
 ///
-/// Begins at the first bucket that lies wholly after the instant, up to [`BUCKET`] later.
+/// Begins at the first bucket that lies wholly after the instant, up to [`BUCKET`](super::BUCKET) later.
 #[derive(Clone, Debug)]
 pub struct Window {
     ledger: Arc<Ledger>,
@@ -113,7 +113,7 @@ impl Window {
         }
     }
 
-    fn sum(&self, add: impl Fn(&StreamLedger, &super::ledger::Bucket, &mut Counts)) -> Counts {
+    fn sum(&self, add: impl Fn(&StreamLedger, &Bucket, &mut Counts)) -> Counts {
         let mut sum = Counts::default();
         let state = self.ledger.lock();
         for stream in state.streams.iter().filter(|stream| self.chosen(stream)) {
@@ -127,10 +127,8 @@ impl Window {
             && self.names.as_ref().is_none_or(|names| names.contains(&stream.stream.name))
     }
 
-    fn buckets<'a>(&self, stream: &'a StreamLedger) -> impl Iterator<Item = &'a super::ledger::Bucket> + use<'a> {
+    fn buckets<'a>(&self, stream: &'a StreamLedger) -> impl Iterator<Item = &'a Bucket> + use<'a> {
         let count = self.to.map_or(usize::MAX, |to| to.saturating_sub(self.from));
         stream.buckets.iter().skip(self.from).take(count)
     }
 }
-
-const _: () = assert!(BUCKET.as_millis() > 0);
