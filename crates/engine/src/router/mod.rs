@@ -12,16 +12,25 @@
 //! ```
 //!
 //! - [`plan`]`(router, intent, observed) -> RouterPlan`;
-//! - [`read_weight`]`(router, split, weight_total, observed) -> Option<i32>`: the weight that the split's own (or a released,
-//!   adoptable) route carries: what a split whose status is lost goes by. `None` without such a route.
-//! - [`release`]`(router, split, observed) -> Vec<RouteStep>`: for `onDelete: Release`; empty when done.
-//! - [`remove`]`(router, split, observed) -> Vec<RouteStep>`: for `onDelete: Delete` and for a split that is hidden again; empty when done.
+//! - [`read_weight`]`(router, split, sides, weight_total, observed) -> Option<i32>`: the weight that the split's own (or a
+//!   released, adoptable) route carries: what a split whose status is lost goes by. `None` without such a route;
+//! - [`release`]`(split, observed) -> Vec<RouteStep>`: for `onDelete: Release`; empty when done;
+//! - [`remove`]`(split, observed) -> Vec<RouteStep>`: for `onDelete: Delete` and for a router that left the spec; empty when done.
+//!   A split that is hidden is not removed but planned with `exposed: false`.
 //!
 //! A released route needs no call of its own to be adopted: `plan` does it. A plan compares only the fields that we own, so that an object that carries the intent is never written again.
 
 pub mod contract;
+mod gateway;
+mod ingress;
+mod marks;
 pub mod names;
 pub mod view;
+
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::traffic_split::{Router, RouterKind},
+};
 
 pub use contract::{
     AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, ObjectKind, Observed, Problem,
@@ -29,3 +38,71 @@ pub use contract::{
 };
 pub use names::{alias_name, canary_name, route_name};
 pub use view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta, ServiceView, View};
+
+/// What to write so that the router carries the intent, and what it is observed to carry. `router` and `observed` are of the same
+/// kind; a router of no kind, or of another, gets an empty plan.
+#[must_use]
+pub fn plan(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> RouterPlan {
+    match (observed, &router.ingress_nginx, &router.gateway_api) {
+        (Observed::IngressNginx(observed), Some(router), _) => ingress::plan(router, intent, observed),
+        (Observed::GatewayApi(observed), _, Some(router)) => gateway::plan(router, intent, observed),
+        (observed, ..) => mismatched(observed, intent),
+    }
+}
+
+/// The CRD's rule makes each router exactly one kind, so this is not met; it must still do no harm.
+fn mismatched(observed: &Observed<'_>, intent: &Intent<'_>) -> RouterPlan {
+    let kind = match observed {
+        Observed::IngressNginx(_) => RouterKind::IngressNginx,
+        Observed::GatewayApi(_) => RouterKind::GatewayApi,
+    };
+    let message =
+        format!("spec.routers[{}]: a router is exactly one of ingressNginx and gatewayApi", intent.router_index);
+    let problem = marks::stalled(reasons::INVALID_SPEC, message);
+    let object = names::route_name(intent.split.name);
+    let read_back = ReadBack { kind, object, observed_weight: None, accepted: None, message: None };
+    RouterPlan { steps: Vec::new(), read_back, problem: Some(problem), settled: false }
+}
+
+/// The weight of the new side that the split's own route carries, or one that a split of this name left behind; `None` without
+/// such a route. A user's rule counts when it lists both sides.
+#[must_use]
+pub fn read_weight(
+    router: &Router,
+    split: SplitRef<'_>,
+    sides: &Sides,
+    weight_total: i32,
+    observed: &Observed<'_>,
+) -> Option<i32> {
+    match observed {
+        Observed::IngressNginx(observed) => ingress::read_weight(split, weight_total, observed),
+        Observed::GatewayApi(observed) => {
+            let attach = router.gateway_api.as_ref().and_then(|it| it.attach.as_ref());
+            gateway::read_weight(split, attach.map(|it| it.rule.as_str()), sides, weight_total, observed)
+        }
+    }
+}
+
+/// Leaves the split's objects as they are, unmanaged, for a later split of that name to adopt. Empty when done.
+#[must_use]
+pub fn release(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {
+    match observed {
+        Observed::IngressNginx(observed) => ingress::release(split, observed),
+        Observed::GatewayApi(observed) => gateway::release(split, observed),
+    }
+}
+
+/// Removes the split's objects, routes before what they lead to. Empty when done.
+#[must_use]
+pub fn remove(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {
+    match observed {
+        Observed::IngressNginx(observed) => ingress::remove(split, observed),
+        Observed::GatewayApi(observed) => gateway::remove(split, observed),
+    }
+}
+
+/// `weight` of `of`, in parts of `total`, rounded.
+fn scale(weight: i64, of: i64, total: i32) -> Option<i32> {
+    let scaled = weight.checked_mul(i64::from(total))?.checked_add(of / 2)?.checked_div(of)?;
+    i32::try_from(scaled).ok()
+}

@@ -23,11 +23,17 @@ pub fn alias_name(split: &str, side: Side) -> String {
     }
 }
 
-/// Name of the EndpointSlice that carries the addresses of an alias Service without selector.
+/// Name of the EndpointSlice that carries addresses of an alias Service without selector.
 #[must_use]
-pub fn alias_slice_name(alias: &str, address_type: &str) -> String {
-    format!("{alias}-{}", address_type.to_ascii_lowercase())
+pub fn alias_slice_name(alias: &str, address_type: &str, port: i32) -> String {
+    format!("{alias}-{}-{port}", address_type.to_ascii_lowercase())
 }
 
-/// Annotation on what we write: a hash of it, which shows what left the object since.
+/// Number of every alias Service's port.
+pub const ALIAS_PORT: i32 = 80;
+
+/// Name of every alias Service's port.
+pub const ALIAS_PORT_NAME: &str = "http";
+
+/// Annotation on a main Ingress: hash of the names of the annotations that were taken over from the spec, which shows when one left it.
 pub const WRITTEN: &str = "cutover.dev/written";

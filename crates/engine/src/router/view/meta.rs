@@ -64,7 +64,7 @@ pub(super) struct Wire {
     #[serde(default)]
     deletion_timestamp: Option<String>,
     #[serde(default)]
-    labels: Option<BTreeMap<String, Box<str>>>,
+    pub(super) labels: Option<BTreeMap<String, Box<str>>>,
     #[serde(default)]
     pub(super) annotations: Option<BTreeMap<String, Box<str>>>,
 }

@@ -11,6 +11,7 @@ pub use gateway::{ConditionView, GatewayClassView, GatewayView, HttpRouteView, P
 pub use ingress::{IngressPathView, IngressPort, IngressRuleView, IngressTlsView, IngressView};
 pub use json::Json;
 pub use meta::Meta;
+pub(crate) use service::SERVICE_NAME;
 pub use service::{EndpointSliceView, EndpointView, ServicePortView, ServiceView};
 
 /// What every view has.

@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use super::Meta;
 
+/// Label of an EndpointSlice: the Service that it is for.
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
 /// A Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Wire")]
@@ -83,6 +86,8 @@ impl From<Wire> for ServiceView {
 pub struct EndpointSliceView {
     /// Identity and our marks.
     pub meta: Meta,
+    /// The Service that it is for: label `kubernetes.io/service-name`.
+    pub service: Box<str>,
     /// `addressType`.
     pub address_type: Box<str>,
     /// Names and numbers of `ports`.
@@ -103,13 +108,24 @@ pub struct EndpointView {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SliceWire {
-    metadata: Meta,
+    metadata: SliceMeta,
     #[serde(default)]
     address_type: Box<str>,
     #[serde(default)]
     ports: Option<Vec<SlicePort>>,
     #[serde(default)]
     endpoints: Option<Vec<SliceEndpoint>>,
+}
+
+/// Metadata, and the one label that the reduced form leaves out.
+struct SliceMeta(Meta, Box<str>);
+
+impl<'de> Deserialize<'de> for SliceMeta {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut wire = super::meta::Wire::deserialize(deserializer)?;
+        let service = wire.labels.as_mut().and_then(|labels| labels.remove(SERVICE_NAME)).unwrap_or_default();
+        Ok(Self(wire.into(), service))
+    }
 }
 
 #[derive(Deserialize)]
@@ -137,7 +153,8 @@ struct SliceConditions {
 impl From<SliceWire> for EndpointSliceView {
     fn from(wire: SliceWire) -> Self {
         Self {
-            meta: wire.metadata,
+            meta: wire.metadata.0,
+            service: wire.metadata.1,
             address_type: wire.address_type,
             ports: wire
                 .ports

@@ -1,0 +1,314 @@
+//! Gateway API: one HTTPRoute (v1), made by us or one named rule of an existing one. Pure.
+//!
+//! - `rules` and `backendRefs` are atomic lists, so one weight cannot be owned by server-side apply: we own the whole route,
+//!   or patch the whole list of rules of somebody else's in the version that we read, with everything but one rule's backends
+//!   given back as it was.
+//! - A rule matches by path first, then by the number of headers, then by its place. Every pin's rule therefore repeats all
+//!   paths, and pins stand before the weighted rule in the spec's order: the first match wins, as the spec says.
+//! - There is no match by cookie: the `cookie` header is matched by an expression that means the same to implementations that search
+//!   and to those that match from end to end.
+//! - A backend that does not exist is 500 for its share, and some implementations no longer resolve the route. A side without
+//!   weight is left out when its Service is gone.
+//! - `Accepted` says nothing about the data plane, but its absence does: the route is not served as written.
+
+mod accept;
+mod build;
+mod compare;
+mod rule;
+
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::traffic_split::{GatewayApiRouter, RouterKind, Side},
+};
+
+use self::rule::Backends;
+use super::{
+    contract::{
+        GatewayObserved, Intent, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef,
+    },
+    marks::{self, Claim},
+    names,
+    view::HttpRouteView,
+};
+use crate::{Known, conditions::Health};
+
+pub(super) use rule::read_weight;
+
+/// The features that an HTTPRoute of ours needs, as `GatewayClass.status.supportedFeatures` calls them.
+const FEATURES: [&str; 1] = ["HTTPRoute"];
+
+/// The most matches of all rules of one HTTPRoute that the API allows.
+const MAX_MATCHES: usize = 128;
+
+/// See [`super::plan`].
+pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> RouterPlan {
+    let name = router.attach.as_ref().map_or_else(|| names::route_name(intent.split.name), |it| it.route.clone());
+    let rule = router.attach.as_ref().map_or(build::WEIGHTED, |it| it.rule.as_str());
+    let weight =
+        observed.route.and_then(|route| rule::weight(&route.spec.value(), rule, intent.sides, intent.weight_total));
+    let mut plan = RouterPlan {
+        steps: Vec::new(),
+        read_back: ReadBack {
+            kind: RouterKind::GatewayApi,
+            object: format!("HTTPRoute/{name}"),
+            observed_weight: weight,
+            accepted: None,
+            message: None,
+        },
+        problem: None,
+        settled: false,
+    };
+    match observed.installed {
+        Known::Unknown => {
+            plan.read_back.message = Some("whether the Gateway API is installed is not known yet".to_owned());
+            return plan;
+        }
+        Known::Known(false) => {
+            plan.problem = Some(not_installed(intent));
+            return plan;
+        }
+        Known::Known(true) => {}
+    }
+    if let Some(route) = observed.route {
+        accept::judge(&mut plan, router, intent, observed, route);
+    }
+    let outcome = if router.attach.is_some() {
+        attached(router, intent, observed)
+    } else {
+        managed(router, intent, observed, weight)
+    };
+    settle(&mut plan, intent, observed, &name, outcome);
+    plan
+}
+
+/// What is to be written, and what stands against it.
+struct Outcome {
+    step: Option<RouteStep>,
+    problem: Option<Problem>,
+    /// Nothing is left to be written, now or later.
+    last: bool,
+}
+
+impl Outcome {
+    fn refused(problem: Problem) -> Self {
+        Self { step: None, problem: Some(problem), last: false }
+    }
+
+    fn done(step: Option<RouteStep>) -> Self {
+        Self { step, problem: None, last: true }
+    }
+}
+
+fn settle(
+    plan: &mut RouterPlan,
+    intent: &Intent<'_>,
+    observed: &GatewayObserved<'_>,
+    name: &str,
+    Outcome { step, problem, last }: Outcome,
+) {
+    // What a person has to do about the spec comes before what the gateway says about the route.
+    plan.problem = problem.or(plan.problem.take());
+    let held_back = observed.backed_off && step.is_some();
+    if held_back {
+        plan.problem = Some(marks::contended(ObjectKind::HttpRoute, name));
+    }
+    let has_route = intent.exposed && !served_by_nobody(intent);
+    plan.settled = last && step.is_none() && (!has_route || plan.read_back.accepted == Some(true));
+    if !held_back {
+        plan.steps.extend(step);
+    }
+    if !plan.steps.is_empty() && has_route {
+        // What was accepted is what stands now; what is being written is not accepted yet.
+        plan.read_back.accepted = plan.read_back.accepted.map(|_| false);
+    }
+}
+
+/// A host that only the new side serves, at weight 0: all-zero is never written, so there is no route.
+fn served_by_nobody(intent: &Intent<'_>) -> bool {
+    intent.sides.legacy == SideBackend::Absent && intent.new_weight == 0
+}
+
+fn managed(
+    router: &GatewayApiRouter,
+    intent: &Intent<'_>,
+    observed: &GatewayObserved<'_>,
+    weight: Option<i32>,
+) -> Outcome {
+    let split = &intent.split;
+    let claim = observed.route.map(|route| marks::claim(&route.meta, split));
+    match (observed.route, claim) {
+        (Some(route), Some(Claim::Foreign)) => {
+            return Outcome::refused(marks::exists(ObjectKind::HttpRoute, &route.meta));
+        }
+        (Some(route), Some(Claim::Adoptable)) => {
+            return Outcome {
+                last: false,
+                ..Outcome::done(Some(marks::adopt(ObjectKind::HttpRoute, &route.meta, split)))
+            };
+        }
+        _ => {}
+    }
+    if observed.route.is_some_and(|route| route.meta.deleting) {
+        return Outcome { last: false, ..Outcome::done(None) };
+    }
+    if !intent.exposed || served_by_nobody(intent) {
+        return Outcome::done(observed.route.map(|route| marks::delete(ObjectKind::HttpRoute, &route.meta)));
+    }
+    let backends = match Backends::wanted(intent, weight) {
+        Ok(backends) => backends,
+        Err(problem) => return Outcome::refused(problem),
+    };
+    if let Some(problem) = refusal(router, intent, observed) {
+        // The form of the spec waits; the weight in force does not.
+        let step = observed.route.and_then(|route| {
+            let spec = rule::with_backends(&route.spec.value(), build::WEIGHTED, &backends)?;
+            build::patch(route, spec)
+        });
+        return Outcome { step, problem: Some(problem), last: true };
+    }
+    let wanted = build::spec(router, intent, &backends);
+    let step = match observed.route {
+        Some(route)
+            if compare::is_same(&route.spec.value(), &wanted) && route.meta.baseline.as_deref() == intent.baseline =>
+        {
+            None
+        }
+        route => Some(build::route(intent, wanted, route.map(|it| &it.meta))),
+    };
+    Outcome::done(step)
+}
+
+fn attached(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Outcome {
+    let Some(attach) = &router.attach else { return Outcome { last: false, ..Outcome::done(None) } };
+    let field = format!("spec.routers[{}].gatewayApi.attach", intent.router_index);
+    let Some(route) = observed.route else {
+        return Outcome::refused(marks::stalled(
+            reasons::REFERENCE_NOT_FOUND,
+            format!(
+                "{field}.route: there is no HTTPRoute {} in this namespace: create it, or name another",
+                attach.route
+            ),
+        ));
+    };
+    let spec = route.spec.value();
+    let Some(found) = rule::named(&spec, &attach.rule) else {
+        let names = rule::names(&spec);
+        let remedy = if names.is_empty() {
+            "none of its rules has a name: give that rule one (spec.rules[].name)".to_owned()
+        } else {
+            format!("name one of {}, or give that rule this name", names.join(", "))
+        };
+        return Outcome::refused(marks::stalled(
+            reasons::REFERENCE_NOT_FOUND,
+            format!("{field}.rule: HTTPRoute {} has no rule called {}: {remedy}", attach.route, attach.rule),
+        ));
+    };
+    if let Some(other) = rule::other_backend(found, intent.sides) {
+        return Outcome::refused(marks::stalled(
+            reasons::CONFLICTED,
+            format!(
+                "{field}.rule: rule {} of HTTPRoute {} also leads to {other}, which is neither side of this split: take it out of that rule, or name \
+                 another rule",
+                attach.rule, attach.route
+            ),
+        ));
+    }
+    let weight = rule::weight(&spec, &attach.rule, intent.sides, intent.weight_total);
+    let problem = refusal(router, intent, observed);
+    if route.meta.deleting || served_by_nobody(intent) {
+        return Outcome { step: None, problem, last: false };
+    }
+    let is_ours_already = rule::lists_both(found, intent.sides);
+    match Backends::wanted(intent, weight) {
+        Ok(_) if problem.is_some() && !is_ours_already => Outcome { step: None, problem, last: false },
+        Ok(backends) => {
+            let step = rule::with_backends(&spec, &attach.rule, &backends).and_then(|spec| build::patch(route, spec));
+            Outcome { step, problem, last: true }
+        }
+        Err(missing) => Outcome::refused(missing),
+    }
+}
+
+/// What of the spec this router, or its implementation, cannot do.
+fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Option<Problem> {
+    let field = format!("spec.routers[{}].gatewayApi", intent.router_index);
+    let refused = |why: String| Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, why));
+    if router.attach.is_some() && !intent.pins.is_empty() {
+        return refused(format!(
+            "spec.pins[0]: an attached rule has no room for pins, only its backends are changed: remove the pins, put rules for them into the \
+             HTTPRoute, or let Cutover make the HTTPRoute ({field}.parentRefs)"
+        ));
+    }
+    for (side, backend) in [("spec.legacy", &intent.sides.legacy), ("spec.new", &intent.sides.new)] {
+        if let Some(backend) = backend.present().filter(|backend| backend.external_name) {
+            return refused(format!(
+                "{side}: Service {} is of type ExternalName, which most gateways refuse and whose endpoints cannot be counted: make it an \
+                 external component with addresses, or a Service with EndpointSlices",
+                backend.service
+            ));
+        }
+    }
+    let matches = intent.paths.len().saturating_mul(intent.pins.len().saturating_add(1));
+    if router.attach.is_none() && matches > MAX_MATCHES {
+        return refused(format!(
+            "spec.pins: {} paths for {} pins and the weighted rule are {matches} matches, and an HTTPRoute takes {MAX_MATCHES}: have fewer, or \
+             make two splits of the paths",
+            intent.paths.len(),
+            intent.pins.len()
+        ));
+    }
+    for class in observed.classes {
+        let Some(supported) = &class.supported_features else { continue };
+        let lacking = FEATURES.into_iter().find(|feature| !supported.iter().any(|it| **it == **feature));
+        if let Some(feature) = lacking {
+            return refused(format!(
+                "{field}: GatewayClass {} does not list the feature {feature} among those that it supports: use a Gateway of another class",
+                class.meta.name
+            ));
+        }
+    }
+    None
+}
+
+fn not_installed(intent: &Intent<'_>) -> Problem {
+    marks::stalled(
+        reasons::ROUTER_NOT_INSTALLED,
+        format!(
+            "spec.routers[{}].gatewayApi: the cluster does not serve HTTPRoutes of gateway.networking.k8s.io/v1: install the Gateway API's \
+             CRDs (the split goes on as soon as they are there), or take this router out",
+            intent.router_index
+        ),
+    )
+}
+
+fn missing(side: Side, sides: &Sides) -> Problem {
+    let field = match side {
+        Side::Legacy => "spec.legacy",
+        Side::New => "spec.new",
+    };
+    let service = match sides.get(side) {
+        SideBackend::Missing { service: Some((name, port)) } => format!("Service {name} with port {port}"),
+        _ => "its Service".to_owned(),
+    };
+    Problem {
+        reason: reasons::REFERENCE_NOT_FOUND,
+        message: format!(
+            "{field}: {service} does not exist, and its share would be answered with 500: create it, or name another"
+        ),
+        health: Health::Stalled,
+    }
+}
+
+fn own<'a>(split: &SplitRef<'_>, observed: &GatewayObserved<'a>) -> Option<&'a HttpRouteView> {
+    observed.route.filter(|route| marks::claim(&route.meta, split) == Claim::Ours && !route.meta.deleting)
+}
+
+/// See [`super::release`]. A rule that the split was attached to carries no mark of ours, and is left as it is.
+pub(super) fn release(split: SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
+    own(&split, observed).map(|route| marks::release(ObjectKind::HttpRoute, &route.meta, &split)).into_iter().collect()
+}
+
+/// See [`super::remove`]. A user's route is not ours to remove, nor its weights to change.
+pub(super) fn remove(split: SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
+    own(&split, observed).map(|route| marks::delete(ObjectKind::HttpRoute, &route.meta)).into_iter().collect()
+}

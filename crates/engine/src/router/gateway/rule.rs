@@ -1,0 +1,178 @@
+//! One rule's backends: what they should be, and what they are read as.
+
+use cutover_api::v1alpha1::traffic_split::Side;
+use serde_json::{Map, Value, json};
+
+use super::{build, missing};
+use crate::router::{
+    contract::{GatewayObserved, Intent, Problem, SideBackend, Sides, SplitRef},
+    marks::{self, Claim},
+    scale,
+};
+
+/// A Service and its port.
+type ServicePort<'a> = (&'a str, i32);
+
+/// The weighted rule's backends, legacy first. At least one of them has a weight above 0.
+pub(super) struct Backends<'a>(Vec<(ServicePort<'a>, i32)>);
+
+fn service_port(side: &SideBackend) -> Option<ServicePort<'_>> {
+    match side {
+        SideBackend::Present(backend) => Some((&backend.service, backend.port)),
+        SideBackend::Missing { service: Some((name, port)) } => Some((name, *port)),
+        SideBackend::Missing { service: None } | SideBackend::Absent => None,
+    }
+}
+
+impl<'a> Backends<'a> {
+    /// What the intent comes down to. A side whose Service is gone keeps the share that it is observed to have (its endpoints may
+    /// be gone for everybody, but nothing is gained by writing), loses it when it should, and is never given more.
+    pub(super) fn wanted(intent: &Intent<'a>, observed_weight: Option<i32>) -> Result<Self, Problem> {
+        let total = intent.weight_total;
+        let mut backends = Vec::with_capacity(2);
+        for (side, weight) in [(Side::Legacy, total - intent.new_weight), (Side::New, intent.new_weight)] {
+            let before = observed_weight.map(|new| if side == Side::New { new } else { total - new });
+            let backend = intent.sides.get(side);
+            match (backend, service_port(backend)) {
+                (SideBackend::Present(_), Some(service)) => backends.push((service, weight)),
+                (SideBackend::Absent, _) => {}
+                _ if weight == 0 => {}
+                (_, Some(service)) if before.is_some_and(|before| weight <= before) => backends.push((service, weight)),
+                _ => return Err(missing(side, intent.sides)),
+            }
+        }
+        // All-zero is refused or answered with errors, so it is never written.
+        if backends.iter().all(|(_, weight)| *weight == 0) {
+            let side = if intent.new_weight == 0 { Side::Legacy } else { Side::New };
+            return Err(missing(side, intent.sides));
+        }
+        Ok(Self(backends))
+    }
+
+    /// As `backendRefs` of a rule of ours.
+    pub(super) fn refs(&self) -> Value {
+        self.0.iter().map(|(service, weight)| backend_ref(*service, *weight)).collect()
+    }
+}
+
+/// A backendRef with every default written out, so that what is read equals what was written.
+pub(super) fn backend_ref((name, port): ServicePort<'_>, weight: i32) -> Value {
+    json!({"group": "", "kind": "Service", "name": name, "port": port, "weight": weight})
+}
+
+fn rules(spec: &Value) -> &[Value] {
+    spec.get("rules").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn refs(rule: &Value) -> &[Value] {
+    rule.get("backendRefs").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key).and_then(Value::as_str)
+}
+
+/// The rule of this name. In our own route the weighted rule is the last one, for versions of the API without names.
+pub(super) fn named<'a>(spec: &'a Value, name: &str) -> Option<&'a Value> {
+    position(spec, name).and_then(|at| rules(spec).get(at))
+}
+
+fn position(spec: &Value, name: &str) -> Option<usize> {
+    let rules = rules(spec);
+    let last = || rules.len().checked_sub(1).filter(|_| name == build::WEIGHTED);
+    rules.iter().position(|rule| text(rule, "name") == Some(name)).or_else(last)
+}
+
+/// The names of all rules that have one.
+pub(super) fn names(spec: &Value) -> Vec<&str> {
+    rules(spec).iter().filter_map(|rule| text(rule, "name")).collect()
+}
+
+fn is_service(backend: &Value, (name, port): ServicePort<'_>) -> bool {
+    text(backend, "name") == Some(name)
+        && backend.get("port").and_then(Value::as_i64) == Some(i64::from(port))
+        && text(backend, "kind").is_none_or(|kind| kind == "Service")
+        && text(backend, "group").is_none_or(str::is_empty)
+        && text(backend, "namespace").is_none()
+}
+
+fn is_side(backend: &Value, side: &SideBackend) -> bool {
+    service_port(side).is_some_and(|service| is_service(backend, service))
+}
+
+/// A backend of the rule that is neither side of the split.
+pub(super) fn other_backend(rule: &Value, sides: &Sides) -> Option<String> {
+    let other = refs(rule).iter().find(|it| !is_side(it, &sides.legacy) && !is_side(it, &sides.new))?;
+    let kind = text(other, "kind").unwrap_or("Service");
+    let port = other.get("port").map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{kind} {}{port}", text(other, "name").unwrap_or("without a name")))
+}
+
+/// Whether both sides are in the rule: only our writing, or a user's intent, puts them there.
+pub(super) fn lists_both(rule: &Value, sides: &Sides) -> bool {
+    let lists = |side| refs(rule).iter().any(|it| is_side(it, side));
+    lists(&sides.legacy) && lists(&sides.new)
+}
+
+/// The new side's weight in a rule, in parts of `total`. `None` if no backend of it can be told to be a side.
+pub(super) fn weight(spec: &Value, rule: &str, sides: &Sides, total: i32) -> Option<i32> {
+    let refs = refs(named(spec, rule)?);
+    let weight_of = |it: &Value| it.get("weight").and_then(Value::as_i64).unwrap_or(1);
+    let sum: i64 = refs.iter().map(weight_of).sum();
+    let known = refs.iter().any(|it| is_side(it, &sides.legacy) || is_side(it, &sides.new));
+    // Sides that the spec no longer names: of two, the second is the new one, as we write them.
+    let is_new = |(at, it): &(usize, &Value)| if known { is_side(it, &sides.new) } else { *at == 1 && refs.len() == 2 };
+    if sum <= 0 || (!known && refs.len() != 2) {
+        return None;
+    }
+    let new: i64 = refs.iter().enumerate().filter(is_new).map(|(_, it)| weight_of(it)).sum();
+    scale(new, sum, total)
+}
+
+/// The list of rules with this rule's backends changed, and nothing else; `None` if they are as wanted. What an entry has besides its
+/// weight (filters) stays.
+pub(super) fn with_backends(spec: &Value, rule: &str, wanted: &Backends<'_>) -> Option<Value> {
+    let at = position(spec, rule)?;
+    let old = refs(rules(spec).get(at)?);
+    let keep = |it: &Value| wanted.0.iter().find(|(service, _)| is_service(it, *service));
+    let mut new: Vec<Value> = old
+        .iter()
+        .filter_map(|it| {
+            let (_, weight) = keep(it)?;
+            let mut it = it.clone();
+            it.as_object_mut()?.insert("weight".to_owned(), (*weight).into());
+            Some(it)
+        })
+        .collect();
+    let added = wanted.0.iter().filter(|(service, _)| !old.iter().any(|it| is_service(it, *service)));
+    new.extend(added.map(|(service, weight)| backend_ref(*service, *weight)));
+    if new == old {
+        return None;
+    }
+    let mut rules = rules(spec).to_vec();
+    rules.get_mut(at)?.as_object_mut()?.insert("backendRefs".to_owned(), new.into());
+    Some(Value::Object(Map::from_iter([("rules".to_owned(), rules.into())])))
+}
+
+/// See [`crate::router::read_weight`].
+pub(in crate::router) fn read_weight(
+    split: SplitRef<'_>,
+    rule: Option<&str>,
+    sides: &Sides,
+    total: i32,
+    observed: &GatewayObserved<'_>,
+) -> Option<i32> {
+    let route = observed.route?;
+    let spec = route.spec.value();
+    match rule {
+        None => {
+            let ours = marks::claim(&route.meta, &split) != Claim::Foreign;
+            ours.then(|| weight(&spec, build::WEIGHTED, sides, total)).flatten()
+        }
+        // A user's rule bears our weights when it lists both sides. With one of them it may never have been touched.
+        Some(rule) => {
+            let found = named(&spec, rule)?;
+            lists_both(found, sides).then(|| weight(&spec, rule, sides, total)).flatten()
+        }
+    }
+}

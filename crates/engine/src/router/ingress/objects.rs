@@ -1,0 +1,248 @@
+//! The two Ingresses, built and compared. Only fields that we own are compared.
+
+use std::collections::BTreeMap;
+
+use cutover_api::{
+    labels,
+    v1alpha1::traffic_split::{IngressNginxRouter, PathType, Side},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Scene,
+    annotations::{self, CANARY, CANARY_WEIGHT, CANARY_WEIGHT_TOTAL, CLASS},
+    moves::Next,
+};
+use crate::router::{
+    contract::{Intent, ObjectKind, RouteStep, SplitRef},
+    marks, names,
+    view::{IngressPathView, IngressPort, IngressRuleView, IngressTlsView, IngressView},
+};
+
+/// The steps that make the two Ingresses what `next` says.
+pub(super) fn steps(router: &IngressNginxRouter, scene: &Scene<'_>, next: &Next) -> Vec<RouteStep> {
+    let Scene { intent, observed, .. } = scene;
+    let frozen = scene.refusal.is_some();
+    let main = next.main.filter(|_| router.attach.is_none()).and_then(|side| match observed.main {
+        Some(main) if frozen => repointed(main, intent.split, side),
+        None if frozen => None,
+        main => write(intent.split, names::route_name(intent.split.name), main, &main_ingress(router, intent, side)),
+    });
+    let canary = match (next.canary, observed.canary) {
+        (None, None) => None,
+        (None, Some(canary)) if canary.meta.deleting => None,
+        (None, Some(canary)) => Some(marks::delete(ObjectKind::Ingress, &canary.meta)),
+        (Some(weight), Some(canary)) if frozen => reweighted(canary, intent, weight),
+        (Some(weight), canary) => canary_ingress(router, scene, weight)
+            .and_then(|wanted| write(intent.split, names::canary_name(intent.split.name), canary, &wanted)),
+    };
+    // Each at a moment when it changes nothing for requests that stay: a canary is only taken away from a main Ingress that
+    // leads to the new side or is to have everything, and a rule of the canary without its main rule does nothing.
+    let main_first = next.canary.is_none() || observed.main.is_some_and(|main| drops_rules(main, intent));
+    let both = if main_first { [main, canary] } else { [canary, main] };
+    both.into_iter().flatten().collect()
+}
+
+fn drops_rules(main: &IngressView, intent: &Intent<'_>) -> bool {
+    let wanted = rules(intent, Side::Legacy);
+    let has = |rule: &IngressRuleView, path: &IngressPathView| {
+        wanted.iter().any(|it| it.host == rule.host && it.paths.iter().any(|it| same_path(it, path)))
+    };
+    main.rules.iter().any(|rule| rule.paths.iter().any(|path| !has(rule, path)))
+}
+
+fn same_path(a: &IngressPathView, b: &IngressPathView) -> bool {
+    a.path == b.path && a.path_type == b.path_type
+}
+
+/// The backend that an Ingress names for a side: the main one by the port's name, the canary by its number.
+fn backend(split: SplitRef<'_>, side: Side, port: IngressPort) -> Option<(Box<str>, IngressPort)> {
+    Some((names::alias_name(split.name, side).into(), port))
+}
+
+fn main_backend(split: SplitRef<'_>, side: Side) -> Option<(Box<str>, IngressPort)> {
+    backend(split, side, IngressPort::Name(names::ALIAS_PORT_NAME.into()))
+}
+
+fn canary_backend(split: SplitRef<'_>) -> Option<(Box<str>, IngressPort)> {
+    backend(split, Side::New, IngressPort::Number(names::ALIAS_PORT))
+}
+
+/// The rules of the main Ingress: every path of every host.
+fn rules(intent: &Intent<'_>, side: Side) -> Box<[IngressRuleView]> {
+    let path_type = |type_| match type_ {
+        PathType::Prefix => "Prefix",
+        PathType::Exact => "Exact",
+    };
+    let paths: Box<[IngressPathView]> = intent
+        .paths
+        .iter()
+        .map(|path| IngressPathView {
+            path: path.value.as_str().into(),
+            path_type: path_type(path.type_).into(),
+            backend: main_backend(intent.split, side),
+        })
+        .collect();
+    intent.hosts.iter().map(|host| IngressRuleView { host: host.as_str().into(), paths: paths.clone() }).collect()
+}
+
+/// The same rules, to another backend.
+fn led_to(rules: &[IngressRuleView], backend: Option<&(Box<str>, IngressPort)>) -> Box<[IngressRuleView]> {
+    let path = |path: &IngressPathView| IngressPathView { backend: backend.cloned(), ..path.clone() };
+    rules
+        .iter()
+        .map(|rule| IngressRuleView { host: rule.host.clone(), paths: rule.paths.iter().map(path).collect() })
+        .collect()
+}
+
+fn main_ingress(router: &IngressNginxRouter, intent: &Intent<'_>, side: Side) -> IngressView {
+    let mut annotations: BTreeMap<Box<str>, Box<str>> =
+        router.annotations.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect();
+    if let Some(hash) = annotations::written(router) {
+        annotations.insert(names::WRITTEN.into(), hash.into());
+    }
+    if let Some(baseline) = intent.baseline {
+        annotations.insert(labels::BASELINE.into(), baseline.into());
+    }
+    let tls = router.tls.iter().map(|tls| IngressTlsView {
+        hosts: intent.hosts.iter().map(|host| host.as_str().into()).collect(),
+        secret_name: Some(tls.secret_name.as_str().into()),
+    });
+    IngressView {
+        annotations,
+        class_name: router.class_name.as_deref().map(Into::into),
+        tls: tls.collect(),
+        rules: rules(intent, side),
+        ..IngressView::default()
+    }
+}
+
+/// The canary; `None` if there is no main Ingress to know its rules from.
+fn canary_ingress(router: &IngressNginxRouter, scene: &Scene<'_>, weight: i32) -> Option<IngressView> {
+    let Scene { intent, observed, attached, refusal, .. } = scene;
+    let mut annotations = weights(weight, intent.weight_total);
+    annotations.extend(scene.pins.iter().map(|(key, value)| ((*key).into(), value.as_str().into())));
+    if router.attach.is_some()
+        && let Some(baseline) = intent.baseline
+    {
+        annotations.insert(labels::BASELINE.into(), baseline.into());
+    }
+    let backend = canary_backend(intent.split);
+    let (class_name, rules) = match (attached, observed.main) {
+        (Some(attached), _) => {
+            if let Some(class) = &attached.class_annotation {
+                annotations.insert(CLASS.into(), class.clone());
+            }
+            (attached.class_name.clone(), led_to(&attached.rules, backend.as_ref()))
+        }
+        (None, Some(main)) if refusal.is_some() => (main.class_name.clone(), led_to(&main.rules, backend.as_ref())),
+        (None, _) if router.attach.is_some() => return None,
+        (None, _) => {
+            (router.class_name.as_deref().map(Into::into), led_to(&rules(intent, Side::New), backend.as_ref()))
+        }
+    };
+    Some(IngressView { annotations, class_name, rules, ..IngressView::default() })
+}
+
+fn weights(weight: i32, total: i32) -> BTreeMap<Box<str>, Box<str>> {
+    [(CANARY, "true".to_owned()), (CANARY_WEIGHT, weight.to_string()), (CANARY_WEIGHT_TOTAL, total.to_string())]
+        .into_iter()
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect()
+}
+
+/// The request that makes `observed` be `wanted`; `None` if it is.
+fn write(split: SplitRef<'_>, name: String, observed: Option<&IngressView>, wanted: &IngressView) -> Option<RouteStep> {
+    let Some(observed) = observed else { return Some(apply(split, &name, None, wanted)) };
+    if observed.meta.deleting {
+        return None;
+    }
+    let ours_gone = |key| observed.annotations.contains_key(key) && !wanted.annotations.contains_key(key);
+    let differs = observed.class_name != wanted.class_name
+        || observed.tls != wanted.tls
+        || observed.rules != wanted.rules
+        || observed.default_backend.is_some()
+        || wanted.annotations.iter().any(|(key, value)| observed.annotations.get(key) != Some(value))
+        || ours_gone(labels::BASELINE)
+        || ours_gone(names::WRITTEN);
+    if differs {
+        return Some(apply(split, &name, Some(observed), wanted));
+    }
+    // Canary annotations that we did not write, or no longer want. An apply would leave what another manager owns.
+    let strays: Map<String, Value> = observed
+        .annotations
+        .keys()
+        .filter(|key| key.starts_with(CANARY) && !wanted.annotations.contains_key(*key))
+        .map(|key| (key.to_string(), Value::Null))
+        .collect();
+    (!strays.is_empty()).then(|| patch(observed, json!({"annotations": strays}), None))
+}
+
+fn apply(split: SplitRef<'_>, name: &str, observed: Option<&IngressView>, wanted: &IngressView) -> RouteStep {
+    let annotations = wanted.annotations.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+    let mut spec = Map::new();
+    if let Some(class) = &wanted.class_name {
+        spec.insert("ingressClassName".to_owned(), Value::from(&**class));
+    }
+    if !wanted.tls.is_empty() {
+        let tls = wanted.tls.iter().map(|tls| json!({"hosts": tls.hosts, "secretName": tls.secret_name}));
+        spec.insert("tls".to_owned(), tls.collect());
+    }
+    spec.insert("rules".to_owned(), wanted.rules.iter().map(rule).collect());
+    let body = Map::from_iter([
+        ("metadata".to_owned(), marks::metadata(&split, name, &[], annotations)),
+        ("spec".to_owned(), Value::Object(spec)),
+    ]);
+    marks::apply(ObjectKind::Ingress, name, body, observed.map(|it| &it.meta))
+}
+
+fn rule(rule: &IngressRuleView) -> Value {
+    let paths: Vec<Value> = rule
+        .paths
+        .iter()
+        .map(|path| {
+            let backend = path.backend.as_ref().map(|(service, port)| {
+                let port = match port {
+                    IngressPort::Name(name) => json!({"name": name}),
+                    IngressPort::Number(number) => json!({"number": number}),
+                };
+                json!({"service": {"name": service, "port": port}})
+            });
+            json!({"path": path.path, "pathType": path.path_type, "backend": backend})
+        })
+        .collect();
+    let http = json!({"paths": paths});
+    if rule.host.is_empty() { json!({"http": http}) } else { json!({"host": rule.host, "http": http}) }
+}
+
+fn patch(observed: &IngressView, mut metadata: Value, spec: Option<Value>) -> RouteStep {
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.insert("resourceVersion".to_owned(), Value::from(&*observed.meta.resource_version));
+    }
+    let mut patch = Map::from_iter([("metadata".to_owned(), metadata)]);
+    patch.extend(spec.map(|spec| ("spec".to_owned(), spec)));
+    RouteStep::MergePatch {
+        kind: ObjectKind::Ingress,
+        name: observed.meta.name.to_string(),
+        patch: Value::Object(patch),
+    }
+}
+
+/// An Ingress whose form the spec no longer describes: only its backends are changed.
+fn repointed(main: &IngressView, split: SplitRef<'_>, side: Side) -> Option<RouteStep> {
+    let rules = led_to(&main.rules, main_backend(split, side).as_ref());
+    let differs = rules != main.rules && !main.meta.deleting;
+    differs.then(|| patch(main, json!({}), Some(json!({"rules": rules.iter().map(rule).collect::<Vec<_>>()}))))
+}
+
+/// The same for a canary, and its weight.
+fn reweighted(canary: &IngressView, intent: &Intent<'_>, weight: i32) -> Option<RouteStep> {
+    let rules = led_to(&canary.rules, canary_backend(intent.split).as_ref());
+    let weights = weights(weight, intent.weight_total);
+    let differs = rules != canary.rules
+        || weights.iter().any(|(key, value)| canary.annotations.get(key) != Some(value)) && !canary.meta.deleting;
+    differs.then(|| {
+        let spec = json!({"rules": rules.iter().map(rule).collect::<Vec<_>>()});
+        patch(canary, json!({"annotations": weights}), (rules != canary.rules).then_some(spec))
+    })
+}

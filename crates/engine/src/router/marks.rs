@@ -1,0 +1,135 @@
+//! Whose an object is, and how it changes hands: our labels instead of owner references, release and adoption.
+
+use cutover_api::{conditions::reasons, labels};
+use serde_json::{Map, Value, json};
+
+use super::{
+    contract::{ObjectKind, Problem, RouteStep, SplitRef},
+    view::Meta,
+};
+use crate::conditions::Health;
+
+/// Whose an object of one of our names is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// This split's.
+    Ours,
+    /// Left behind by a split of this name: by its deletion, or by a restore that gave the split a new UID.
+    Adoptable,
+    /// Somebody else's.
+    Foreign,
+}
+
+/// Whose it is.
+pub(super) fn claim(meta: &Meta, split: &SplitRef<'_>) -> Claim {
+    if meta.is_owned_by(split.uid) {
+        Claim::Ours
+    } else if meta.is_released_from(split.namespace, split.name)
+        || (meta.owner_uid.is_some() && meta.owner_name.as_deref() == Some(split.name))
+    {
+        Claim::Adoptable
+    } else {
+        Claim::Foreign
+    }
+}
+
+/// `metadata` of an object that is made for the split.
+pub(super) fn metadata(
+    split: &SplitRef<'_>,
+    name: &str,
+    more_labels: &[(&str, &str)],
+    annotations: impl IntoIterator<Item = (String, String)>,
+) -> Value {
+    let mut labels = owner_labels(split);
+    labels.extend(more_labels.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))));
+    let mut all: Map<String, Value> = annotations.into_iter().map(|(key, value)| (key, value.into())).collect();
+    all.insert(labels::OWNER_NAME.to_owned(), split.name.into());
+    json!({"name": name, "namespace": split.namespace, "labels": labels, "annotations": all})
+}
+
+fn owner_labels(split: &SplitRef<'_>) -> Map<String, Value> {
+    Map::from_iter([
+        (labels::MANAGED_BY.to_owned(), labels::MANAGED_BY_VALUE.into()),
+        (labels::OWNER_KIND.to_owned(), "TrafficSplit".into()),
+        (labels::OWNER_UID.to_owned(), split.uid.into()),
+    ])
+}
+
+/// Makes an object that was left behind ours again, and changes nothing else.
+pub(super) fn adopt(kind: ObjectKind, meta: &Meta, split: &SplitRef<'_>) -> RouteStep {
+    let patch = json!({"metadata": {
+        "resourceVersion": meta.resource_version,
+        "labels": owner_labels(split),
+        "annotations": {(labels::OWNER_NAME): split.name, (labels::RELEASED_FROM): null},
+    }});
+    RouteStep::MergePatch { kind, name: meta.name.to_string(), patch }
+}
+
+/// Leaves an object behind as it is: no label of ours, and a note of whose it was.
+pub(super) fn release(kind: ObjectKind, meta: &Meta, split: &SplitRef<'_>) -> RouteStep {
+    let patch = json!({"metadata": {
+        "resourceVersion": meta.resource_version,
+        "labels": {(labels::MANAGED_BY): null, (labels::OWNER_KIND): null, (labels::OWNER_UID): null},
+        "annotations": {(labels::RELEASED_FROM): format!("{}/{}", split.namespace, split.name)},
+    }});
+    RouteStep::MergePatch { kind, name: meta.name.to_string(), patch }
+}
+
+/// Removes an object in the version that the decision was made on.
+pub(super) fn delete(kind: ObjectKind, meta: &Meta) -> RouteStep {
+    RouteStep::Delete {
+        kind,
+        name: meta.name.to_string(),
+        uid: meta.uid.to_string(),
+        resource_version: meta.resource_version.to_string(),
+    }
+}
+
+/// A whole object: created if it is not observed, else replaced in the version observed.
+pub(super) fn apply(kind: ObjectKind, name: &str, mut body: Map<String, Value>, observed: Option<&Meta>) -> RouteStep {
+    body.insert("apiVersion".to_owned(), kind.api_version().into());
+    body.insert("kind".to_owned(), kind.kind().into());
+    RouteStep::Apply {
+        kind,
+        name: name.to_owned(),
+        object: Value::Object(body),
+        resource_version: observed.map(|meta| meta.resource_version.to_string()),
+    }
+}
+
+/// A person has to act.
+pub(super) fn stalled(reason: &'static str, message: String) -> Problem {
+    Problem { reason, message, health: Health::Stalled }
+}
+
+/// It may clear by itself.
+pub(super) fn waiting(reason: &'static str, message: String) -> Problem {
+    Problem { reason, message, health: Health::Reconciling }
+}
+
+/// An object of the name that we need is somebody else's.
+pub(super) fn exists(kind: ObjectKind, meta: &Meta) -> Problem {
+    let reason = if kind.is_route() { reasons::ROUTE_EXISTS } else { reasons::CONFLICTED };
+    let attach = if kind.is_route() { ", or attach to it" } else { "" };
+    stalled(
+        reason,
+        format!(
+            "{} {} exists and is not this split's: delete or rename it, give the split another name{attach}",
+            kind.kind(),
+            meta.name
+        ),
+    )
+}
+
+/// Somebody keeps changing what we write.
+pub(super) fn contended(kind: ObjectKind, name: &str) -> Problem {
+    waiting(
+        reasons::CONTENDED,
+        format!(
+            "{} {name} keeps being changed by somebody else; it is left alone for a while. Find the other writer \
+             (`kubectl get {} {name} --show-managed-fields -o yaml`) and have it ignore the fields that Cutover writes",
+            kind.kind(),
+            kind.kind().to_ascii_lowercase()
+        ),
+    )
+}
