@@ -4,6 +4,7 @@
 //! the daemons end with the process namespace.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     sync::{
@@ -16,13 +17,24 @@ use anyhow::{Context, Result, anyhow};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::OnceCell};
 
-use crate::{control_plane::ControlPlane, tools};
+use crate::{
+    control_plane::{ControlPlane, Identity},
+    node::{NodeOptions, NodeSimulator},
+    prometheus::{Prometheus, Targets},
+    tools,
+    traefik::Traefik,
+};
 
 static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("bed").enable_all().build()
 });
 
-static SHARED: Bed = Bed { control_plane: OnceCell::const_new() };
+static SHARED: Bed = Bed {
+    control_plane: OnceCell::const_new(),
+    traefik: OnceCell::const_new(),
+    prometheus: OnceCell::const_new(),
+    node: OnceCell::const_new(),
+};
 
 /// The shared bed:
 ///
@@ -34,6 +46,9 @@ static SHARED: Bed = Bed { control_plane: OnceCell::const_new() };
 #[derive(Debug)]
 pub struct Bed {
     control_plane: OnceCell<ControlPlane>,
+    traefik: OnceCell<Traefik>,
+    prometheus: OnceCell<Prometheus>,
+    node: OnceCell<NodeSimulator>,
 }
 
 impl Bed {
@@ -44,6 +59,51 @@ impl Bed {
     pub async fn control_plane() -> Result<&'static ControlPlane> {
         SHARED.control_plane.get_or_try_init(|| on_runtime(ControlPlane::start())).await
     }
+
+    /// Traefik, serving the control plane's routes.
+    ///
+    /// # Errors
+    /// When one of them cannot be started; each test that asks tries again.
+    pub async fn traefik() -> Result<&'static Traefik> {
+        let plane = Self::control_plane().await?;
+        SHARED.traefik.get_or_try_init(|| on_runtime(Traefik::start(plane))).await
+    }
+
+    /// Prometheus, scraping the node's pods (job `pods`) and Traefik (job `traefik`) every second.
+    ///
+    /// # Errors
+    /// When one of them cannot be started; each test that asks tries again.
+    pub async fn prometheus() -> Result<&'static Prometheus> {
+        let plane = Self::control_plane().await?;
+        let traefik = Self::traefik().await?.entry_points().internal;
+        let start = async move {
+            let fixed = BTreeMap::from([("traefik".to_owned(), vec![traefik])]);
+            Prometheus::start(&Targets { file: Some(pod_targets(plane)), fixed }, plane.logs()).await
+        };
+        SHARED.prometheus.get_or_try_init(|| on_runtime(start)).await
+    }
+
+    /// The node that runs the control plane's pods.
+    ///
+    /// # Errors
+    /// When one of them cannot be started; each test that asks tries again.
+    pub async fn node() -> Result<&'static NodeSimulator> {
+        let plane = Self::control_plane().await?;
+        let start = Box::pin(async {
+            // A user of its own, so that the audit log tells it from the tests.
+            let identity =
+                Identity::User { name: "node-simulator".to_owned(), groups: vec!["system:masters".to_owned()] };
+            let targets = Some(pod_targets(plane));
+            NodeSimulator::start(plane.config(&identity).await?, NodeOptions { targets, ..NodeOptions::default() })
+                .await
+        });
+        SHARED.node.get_or_try_init(|| on_runtime(start)).await
+    }
+}
+
+/// The file in which the node names its pods to Prometheus.
+fn pod_targets(plane: &ControlPlane) -> PathBuf {
+    plane.data().join("pods.json")
 }
 
 /// Runs something on the shared runtime, so that the tasks it leaves behind go on when the test ends.

@@ -27,7 +27,11 @@ pub(crate) struct Args {
 /// Builds what is missing, then tells the story inside the namespace.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if namespace::is_inside() {
-        return tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(tell(args));
+        return tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?
+            .block_on(tell(args));
     }
     say::timed("tools", tools::ensure)?;
     say::timed("build of the operator", || cargo::build(["build", "-p", "cutover-operator"]))?;

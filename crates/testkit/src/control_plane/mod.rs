@@ -71,7 +71,8 @@ impl ControlPlane {
         let api_server = daemons.api_server()?;
         wait_until_ready(&api_server, &access).await?;
         let kubeconfig = access.kubeconfig(&Identity::Admin).await?;
-        let controller_manager = daemons.controller_manager(&kubeconfig)?;
+        let controllers = Identity::User { name: "controllers".into(), groups: vec!["system:masters".into()] };
+        let controller_manager = daemons.controller_manager(&access.kubeconfig(&controllers).await?)?;
         Ok(Self {
             controller_manager: Some(controller_manager),
             api_server: Mutex::new(Some(api_server)),

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{
     api::core::v1::{Namespace, ServiceAccount},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -85,12 +86,8 @@ impl ControlPlane {
     /// At the first document that is not accepted.
     pub async fn apply_yaml_as(&self, client: &Client, namespace: &str, yaml: &str) -> Result<Vec<DynamicObject>> {
         let mut applied = Vec::new();
-        for document in serde_yaml_ng::Deserializer::from_str(yaml) {
-            let value = serde_json::Value::deserialize(document).context("not YAML")?;
-            if !value.is_null() {
-                let object = serde_json::from_value(value).context("not a Kubernetes object")?;
-                applied.push(self.apply_object(client, namespace, &object).await?);
-            }
+        for object in parse(yaml)? {
+            applied.push(self.apply_object(client, namespace, &object).await?);
         }
         Ok(applied)
     }
@@ -118,23 +115,33 @@ impl ControlPlane {
     /// When a file cannot be read, is not accepted, or a definition is not established in time.
     pub async fn install_definitions(&self, files: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
         let client = self.admin().await?;
-        let mut made = Vec::new();
+        let mut objects = Vec::new();
         for file in files {
             let file = file.as_ref();
             let yaml = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            let applied = self.apply_yaml_as(&client, "default", &yaml).await;
-            made.extend(applied.with_context(|| file.display().to_string())?);
+            objects.extend(parse(&yaml).with_context(|| file.display().to_string())?);
         }
-        let definitions = Api::<CustomResourceDefinition>::all(client);
-        for object in made {
-            if object.types.as_ref().is_some_and(|types| types.kind == "CustomResourceDefinition") {
-                let name = object.name_any();
-                let established = await_condition(definitions.clone(), &name, conditions::is_crd_established());
-                tokio::time::timeout(TIMEOUT, established)
-                    .await
-                    .with_context(|| format!("{name} is not established"))??;
-            }
-        }
-        Ok(())
+        let install = |object| install_definition(self, &client, object);
+        stream::iter(&objects).map(Ok).try_for_each_concurrent(8, install).await
     }
+}
+
+async fn install_definition(plane: &ControlPlane, client: &Client, object: &DynamicObject) -> Result<()> {
+    let object = plane.apply_object(client, "default", object).await?;
+    if object.types.as_ref().is_some_and(|types| types.kind == "CustomResourceDefinition") {
+        let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+        let name = object.name_any();
+        let established = await_condition(definitions, &name, conditions::is_crd_established());
+        tokio::time::timeout(TIMEOUT, established).await.with_context(|| format!("{name} is not established"))??;
+    }
+    Ok(())
+}
+
+/// The objects of a YAML text; empty documents are left out.
+fn parse(yaml: &str) -> Result<Vec<DynamicObject>> {
+    serde_yaml_ng::Deserializer::from_str(yaml)
+        .map(|document| serde_json::Value::deserialize(document).context("not YAML"))
+        .filter(|value| !matches!(value, Ok(serde_json::Value::Null)))
+        .map(|value| serde_json::from_value(value?).context("not a Kubernetes object"))
+        .collect()
 }

@@ -1,0 +1,41 @@
+//! A plain HTTP client for addresses inside the namespace: no proxy, no redirects, no retries.
+
+use std::{net::SocketAddr, sync::LazyLock, time::Duration};
+
+use anyhow::{Context, Result};
+use reqwest::{Client, Response, redirect::Policy};
+
+static CLIENT: LazyLock<Result<Client, String>> = LazyLock::new(|| {
+    // Whoever comes first installs it; a second one is the same.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .retry(reqwest::retry::never())
+        .timeout(Duration::from_secs(10))
+        // A pooled connection belongs to the runtime of the test that opened it.
+        .pool_max_idle_per_host(0)
+        .build()
+        .map_err(|error| format!("no HTTP client: {error}"))
+});
+
+pub(crate) fn client() -> Result<&'static Client> {
+    CLIENT.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// `GET http://<address><path>` with a host header, on a connection of its own.
+///
+/// # Errors
+/// When there is no answer within ten seconds. Any status is an answer.
+pub async fn get(address: SocketAddr, host: &str, path: &str) -> Result<Response> {
+    let url = format!("http://{address}{path}");
+    client()?.get(&url).header("host", host).send().await.with_context(|| format!("GET {url} (host {host})"))
+}
+
+/// The body of a successful [`get`] with the address as host.
+///
+/// # Errors
+/// When there is no answer, or one that says failure.
+pub async fn text(address: SocketAddr, path: &str) -> Result<String> {
+    Ok(get(address, &address.to_string(), path).await?.error_for_status()?.text().await?)
+}

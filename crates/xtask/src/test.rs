@@ -1,0 +1,71 @@
+//! `cargo xtask test`: unit tests where they are, cluster tests in the namespace.
+//!
+//! Everything is built first. The last lines are the test runners' own.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    cargo::{self, Executable},
+    sandbox, say, tools,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run only tests whose names contain one of these.
+    filters: Vec<String>,
+    /// Leave the cluster tests out.
+    #[arg(long, conflicts_with = "cluster")]
+    unit: bool,
+    /// Leave the unit tests out.
+    #[arg(long)]
+    cluster: bool,
+    /// Show the tests' output, also of those that pass.
+    #[arg(long)]
+    nocapture: bool,
+}
+
+/// One build of everything: each choice of packages would have features of its own, and dependencies built again.
+/// Not of this program, which is running.
+const BUILD: [&str; 6] = ["build", "--workspace", "--exclude", "xtask", "--bins", "--tests"];
+
+/// The test runners: at most three in the workspace.
+const UNIT_TESTS: [&str; 2] = ["cutover_engine", "cutover_operator"];
+const CLUSTER_TESTS: &str = "cluster";
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if !args.unit {
+        say::timed("tools", tools::ensure)?;
+    }
+    let built = say::timed("build", || cargo::build(BUILD))?;
+    let find = |name: &str| {
+        let found = built.iter().find(|executable| executable.test && executable.name == name);
+        found.with_context(|| format!("there are no tests named {name}"))
+    };
+    let mut passed = true;
+    if !args.cluster {
+        for name in UNIT_TESTS {
+            passed &= say::timed(name, || unit(find(name)?, args))?;
+        }
+    }
+    if !args.unit {
+        let runner = find(CLUSTER_TESTS)?;
+        passed &= sandbox::enter(&as_cargo_would(runner, args))? == ExitCode::SUCCESS;
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn unit(runner: &Executable, args: &Args) -> Result<bool> {
+    let status = as_cargo_would(runner, args).status();
+    Ok(status.with_context(|| format!("cannot run {}", runner.path.display()))?.success())
+}
+
+fn as_cargo_would(runner: &Executable, args: &Args) -> Command {
+    let mut command = Command::new(&runner.path);
+    command.args(&args.filters).current_dir(&runner.package).env("CARGO_MANIFEST_DIR", &runner.package);
+    if args.nocapture {
+        command.arg("--nocapture");
+    }
+    command
+}
