@@ -7,6 +7,7 @@ use cutover_api::v1alpha1::{Environment, FeatureFlag, MigrationPhase, PhaseActio
 use crate::{
     args::Args,
     cluster::stores::{Objects, Stores},
+    controllers,
     process::{self, Controller, Runtime},
 };
 
@@ -43,11 +44,11 @@ impl Kinds {
 /// # Errors
 /// When the process cannot start, or a part of it ends that should not.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    process::run(args, controllers).await
+    process::run(args, all).await
 }
 
 /// Every controller, over one set of caches.
-fn controllers(runtime: &mut Runtime) -> anyhow::Result<Vec<Controller>> {
-    let _kinds = Kinds::register(&mut runtime.stores);
-    Ok(Vec::new())
+fn all(runtime: &mut Runtime) -> anyhow::Result<Vec<Controller>> {
+    let kinds = Kinds::register(&mut runtime.stores);
+    Ok(vec![controllers::migration_phase::build(runtime, &kinds)?])
 }

@@ -113,7 +113,9 @@ pub async fn leader<'a>(client: &Client, replicas: &'a [Operator]) -> Result<Opt
     let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
     let holder = leases.get_opt(LEASE).await?.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default();
     // A random part follows the replica's name.
-    Ok(replicas.iter().find(|replica| holder.strip_prefix(&replica.name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))))
+    Ok(replicas.iter().find(|replica| {
+        holder.strip_prefix(&replica.name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+    }))
 }
 
 /// The operator that cargo built, or the one that `CUTOVER_OPERATOR` names.

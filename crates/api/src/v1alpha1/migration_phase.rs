@@ -411,6 +411,21 @@ pub enum PhaseState {
 }
 
 impl PhaseState {
+    /// The state as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "Waiting",
+            Self::Running => "Running",
+            Self::Paused => "Paused",
+            Self::RollingBack => "RollingBack",
+            Self::RolledBack => "RolledBack",
+            Self::Frozen => "Frozen",
+            Self::Completed => "Completed",
+            Self::Aborted => "Aborted",
+        }
+    }
+
     /// Whether a phase in this state holds its splits and flags.
     #[must_use]
     pub const fn holds(self) -> bool {

@@ -224,7 +224,11 @@ impl Story<'_> {
         let rolled = yaml.replace("monolith:7.3.0", "monolith:7.3.1").replace(":1.4.2", ":1.4.3");
         let rolled = rolled.replace("2026.11.1", ROLLED_VERSION);
         ensure!(rolled != yaml, "{file} has other versions than the story knows");
-        self.cluster.plane.run("kubectl", ["apply", "-f", "-"], self.cluster.plane.kubeconfig(), &rolled).await?.ok()?;
+        self.cluster
+            .plane
+            .run("kubectl", ["apply", "-f", "-"], self.cluster.plane.kubeconfig(), &rolled)
+            .await?
+            .ok()?;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::{
-    load::{Expect, Exclusion, LoadGenerator, LoadOptions, Report, Stream, Window},
+    load::{Exclusion, Expect, LoadGenerator, LoadOptions, Report, Stream, Window},
     traefik::EntryPoints,
 };
 

@@ -104,7 +104,12 @@ impl fmt::Display for Outcome {
         writeln!(f, "requests        {} outside the fault, {} during it", counts.total, self.report.excluded.total)?;
         writeln!(f, "lost            {}", counts.lost)?;
         writeln!(f, "misrouted       {}", counts.misrouted)?;
-        writeln!(f, "way back        {:.1} s after the fault began (limit {} s)", self.returned_after.as_secs_f64(), RETURN_LIMIT.as_secs())?;
+        writeln!(
+            f,
+            "way back        {:.1} s after the fault began (limit {} s)",
+            self.returned_after.as_secs_f64(),
+            RETURN_LIMIT.as_secs()
+        )?;
         writeln!(f, "leader killed   {}, {} took over", self.leaders.0, self.leaders.1)?;
         writeln!(f, "flag            new-checkout at {} %", self.flag_percent)?;
         write!(f, "took            {:.0} s", self.took.as_secs_f64())

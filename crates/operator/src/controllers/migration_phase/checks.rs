@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cutover_engine::migration_phase::{ActiveCheck, Measured, Measurement};
+use cutover_engine::migration_phase::{ActiveCheck, Measured, Measurement, checks_due};
 use futures::{Stream, stream};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -64,21 +64,15 @@ impl Checks {
         }
         let checks = runs.entry(phase.clone()).or_default();
         checks.retain(|name, run| active.iter().any(|check| check.name == *name && check.query == run.query));
-        let mut next: Option<Duration> = None;
-        for check in active {
-            let since = checks.get(&check.name).map(|run| (run.under_way, now.saturating_duration_since(run.started)));
-            let wait = match since {
-                Some((true, _)) => continue,
-                Some((false, elapsed)) if elapsed < check.interval => check.interval.saturating_sub(elapsed),
-                _ => {
-                    let newest = checks.remove(&check.name).and_then(|run| run.newest);
-                    let run = Run { query: check.query.clone(), started: now, under_way: true, newest };
-                    checks.insert(check.name.clone(), run);
-                    self.start(phase.clone(), check, server_of(&check.environment));
-                    check.interval
-                }
-            };
-            next = Some(next.map_or(wait, |earliest| earliest.min(wait)));
+        // A query that takes longer than its interval is not asked again before it is answered.
+        let since = |run: &Run| if run.under_way { Duration::ZERO } else { now.saturating_duration_since(run.started) };
+        let since_last_run = checks.iter().map(|(name, run)| (name.clone(), since(run))).collect();
+        let (due, next) = checks_due(active, &since_last_run);
+        for check in due {
+            let newest = checks.remove(&check.name).and_then(|run| run.newest);
+            checks
+                .insert(check.name.clone(), Run { query: check.query.clone(), started: now, under_way: true, newest });
+            self.start(phase.clone(), check, server_of(&check.environment));
         }
         next
     }

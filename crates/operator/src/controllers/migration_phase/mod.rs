@@ -55,6 +55,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
     let sources = Sources {
         kinds: kinds.clone(),
         checks,
+        watching_since: Timestamp::now(),
         skew: runtime.skew.clone(),
         clock_is_compared: runtime.args.leader_elect,
         policies: policies::unproven(),
@@ -69,6 +70,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
     let stop = runtime.stop.clone();
     Ok(Controller::new(NAME, move || async move {
         let mut sources = sources;
+        sources.watching_since = Timestamp::now();
         sources.policies = policies::prove(client.clone(), policy_namespace);
         let sink = Sink { events: Events::start(client.clone(), MANAGER_MIGRATION_PHASE, &replica), client };
         let (phases, mut proven) = (sources.kinds.phases.clone(), sources.policies.clone());
@@ -89,14 +91,13 @@ pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
             })
         };
         let policies_known = async move { proven.changed().await.is_ok() }.into_stream().map(|_| ());
-        let reconciles =
-            kube::runtime::Controller::for_shared_stream(phases.triggers(|_, _| true), phases.store())
-                .with_config(config)
-                .reconcile_on(triggers)
-                .reconcile_all_on(policies_known)
-                .graceful_shutdown_on(stop.cancelled_owned())
-                .run(reconcile, error_policy, Arc::clone(&context))
-                .for_each(async |result| log(result));
+        let reconciles = kube::runtime::Controller::for_shared_stream(phases.triggers(|_, _| true), phases.store())
+            .with_config(config)
+            .reconcile_on(triggers)
+            .reconcile_all_on(policies_known)
+            .graceful_shutdown_on(stop.cancelled_owned())
+            .run(reconcile, error_policy, Arc::clone(&context))
+            .for_each(async |result| log(result));
         tokio::select! {
             () = reconciles => {}
             () = deletions => {}
@@ -104,7 +105,12 @@ pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
     }))
 }
 
-fn log(result: Result<(kube::runtime::reflector::ObjectRef<MigrationPhase>, Action), controller::Error<Error, kube::runtime::watcher::Error>>) {
+fn log(
+    result: Result<
+        (kube::runtime::reflector::ObjectRef<MigrationPhase>, Action),
+        controller::Error<Error, kube::runtime::watcher::Error>,
+    >,
+) {
     match result {
         Ok((phase, action)) => tracing::debug!(%phase, ?action, "reconciled"),
         Err(controller::Error::ReconcilerFailed(error, phase)) if error.is_conflict() => {

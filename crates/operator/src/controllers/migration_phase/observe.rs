@@ -7,10 +7,11 @@ use cutover_api::v1alpha1::{MigrationPhase, PhaseAction};
 use cutover_engine::{
     Known,
     migration_phase::{
-        ActionView, EnvironmentView, FlagView, Observed, PhaseIdentity, PredecessorView, SplitView, flag_names, split_names,
+        ActionView, EnvironmentView, FlagView, Observed, PhaseIdentity, PredecessorView, SplitView, flag_names,
+        split_names,
     },
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use tokio::sync::watch;
 
@@ -25,6 +26,8 @@ use crate::{
 pub(super) struct Sources {
     pub(super) kinds: Kinds,
     pub(super) checks: Checks,
+    /// When the controller started: this replica led, and every store was listed.
+    pub(super) watching_since: Timestamp,
     pub(super) skew: watch::Receiver<Option<Skew>>,
     /// Without an election there is nothing to compare clocks by.
     pub(super) clock_is_compared: bool,
@@ -40,14 +43,19 @@ impl Sources {
         let namespace = identity.namespace.as_str();
         let key = Key::new(namespace, &identity.name);
         Observed {
-            splits: named(split_names(phase), |name| self.kinds.splits.get(namespace, name), SplitView::of),
-            flags: named(flag_names(phase), |name| self.kinds.flags.get(namespace, name), FlagView::of),
+            splits: named(
+                split_names(&phase.spec, &status),
+                |name| self.kinds.splits.get(namespace, name),
+                SplitView::of,
+            ),
+            flags: named(flag_names(&phase.spec, &status), |name| self.kinds.flags.get(namespace, name), FlagView::of),
             environment: phase.spec.environment.as_deref().map_or(Known::Unknown, |name| {
                 Known::Known(self.kinds.environments.get(namespace, name).as_deref().map(EnvironmentView::of))
             }),
             predecessors: self.predecessors(phase),
             measurements: self.checks.measurements(&key),
             actions: self.actions_on(namespace, &identity.name),
+            watching_since: self.watching_since,
             clock_skew: self.clock_skew(),
             policies_enforced: self.trust_unenforced_policies || *self.policies.borrow() == Enforcement::Enforced,
             phase: identity,

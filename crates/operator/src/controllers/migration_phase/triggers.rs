@@ -1,6 +1,8 @@
 //! Which phases have to be looked at again when something else changed.
 
-use cutover_api::v1alpha1::MigrationPhase;
+use std::collections::BTreeSet;
+
+use cutover_api::v1alpha1::{MigrationPhase, MigrationPhaseSpec, MigrationPhaseStatus};
 use cutover_engine::migration_phase::{flag_names, split_names};
 use futures::{
     StreamExt,
@@ -22,8 +24,8 @@ pub(super) fn all(sources: &Sources, results: BoxStream<'static, Key>) -> Phases
         Some(ObjectRef::new(&action.spec.phase).within(&action.namespace()?))
     });
     stream::select_all([
-        concerned(phases, &kinds.splits, |phase, name| split_names(phase).contains(name)),
-        concerned(phases, &kinds.flags, |phase, name| flag_names(phase).contains(name)),
+        concerned(phases, &kinds.splits, |phase, name| names(phase, split_names).contains(name)),
+        concerned(phases, &kinds.flags, |phase, name| names(phase, flag_names).contains(name)),
         concerned(phases, &kinds.environments, |phase, name| phase.spec.environment.as_deref() == Some(name)),
         concerned(phases, phases, |phase, name| phase.spec.after.iter().any(|after| after == name)),
         acted_on.boxed(),
@@ -43,10 +45,16 @@ fn concerned<K: Kept>(
         .later_changes()
         .flat_map(move |change| {
             let Key { namespace, name } = change.key;
-            let found = phases.filter(|phase| {
-                phase.metadata.namespace.as_deref() == Some(&*namespace) && concerns(phase, &name)
-            });
+            let found = phases
+                .filter(|phase| phase.metadata.namespace.as_deref() == Some(&*namespace) && concerns(phase, &name));
             stream::iter(found.into_iter().map(|phase| ObjectRef::from_obj(&*phase)))
         })
         .boxed()
+}
+
+fn names(
+    phase: &MigrationPhase,
+    of: fn(&MigrationPhaseSpec, &MigrationPhaseStatus) -> BTreeSet<String>,
+) -> BTreeSet<String> {
+    of(&phase.spec, phase.status.as_ref().unwrap_or(&MigrationPhaseStatus::default()))
 }
