@@ -20,7 +20,7 @@
 {{- end -}}
 
 {{- define "cutover.lease" -}}
-{{- default (include "cutover.fullname" .) .Values.leaderElection.leaseName -}}
+{{- default (printf "%s-operator" (include "cutover.fullname" .)) .Values.leaderElection.leaseName -}}
 {{- end -}}
 
 {{- define "cutover.selectorLabels" -}}
