@@ -26,14 +26,28 @@
 //! A *hold* is no state: closed gates, unavailable checks, an unknown input, clock skew, a spec that is not valid stop forward moves
 //! only, are listed in `blockedBy`, and leave the way back armed.
 
+mod actions;
+mod capacity;
 mod checks;
+mod clock;
+mod decide;
+mod following;
+mod gates;
+mod harm;
+mod machine;
 mod observed;
 mod plan;
+mod report;
+mod requests;
+mod stages;
 mod validate;
 
+pub use checks::{checks_due, query::InvalidQuery};
+pub use decide::decide;
 pub use observed::{
     ActionView, EnvironmentView, FlagView, Measured, Measurement, Observed, PhaseIdentity, PredecessorView, SplitView,
     Trouble,
 };
 pub use plan::{ActiveCheck, AuditEntry, Plan, Settlement};
+pub use requests::{flag_names, split_names};
 pub use validate::{Invalid, Problem, Validated, validate};

@@ -35,6 +35,8 @@ pub struct Observed {
     pub measurements: BTreeMap<String, Measurement>,
     /// Actions of the namespace that name this phase, settled ones too (a lost status learns from them which attempts are over).
     pub actions: Vec<ActionView>,
+    /// Since when this process has led and read all of its inputs. Time that nobody watched counts for no failure.
+    pub watching_since: Timestamp,
     /// This machine's clock minus the API server's.
     pub clock_skew: Known<SignedDuration>,
     /// Whether the policies that prove who asked are known to be enforced (or the operator was told to trust without).

@@ -15,7 +15,7 @@ use crate::Note;
 pub struct Plan {
     /// The complete status to be.
     pub status: MigrationPhaseStatus,
-    /// Transitions, for Events and the log. Empty when the status does not change.
+    /// Transitions, and actions that were turned down, for Events and the log.
     pub notes: Vec<Note>,
     /// Decisions and moves, for the audit log.
     pub audit: Vec<AuditEntry>,

@@ -1,0 +1,92 @@
+//! One decision, from what was observed to the plan.
+
+use cutover_api::v1alpha1::migration_phase::{LastValid, PhaseState};
+use jiff::Timestamp;
+
+use super::{
+    machine::Machine,
+    observed::Observed,
+    plan::Plan,
+    validate::{Invalid, Validated},
+};
+
+/// Decides what is to be done about one phase. The same input always gives the same plan; a plan whose status was written, and whose
+/// effects have been observed, is followed by one that changes nothing until something else does.
+#[must_use]
+pub fn decide(spec: Result<&Validated, &Invalid>, observed: &Observed, now: Timestamp) -> Plan {
+    let mut machine = Machine::new(spec, observed, now);
+    machine.settle_in();
+    machine.observe_dead_sides();
+    machine.take_results();
+    machine.advance();
+    machine.take_actions();
+    machine.advance();
+    machine.observe_dead_sides();
+    machine.report();
+    let (checks, requeue_at) = (machine.active_checks(), machine.next_timer());
+    let Machine { status, notes, audit, settle, .. } = machine;
+    Plan { status, notes, audit, settle, checks, requeue_at }
+}
+
+impl Machine<'_> {
+    /// What holds before anything is decided: an attempt, the guards in force, no timer in the time to come.
+    fn settle_in(&mut self) {
+        if self.status.state.is_none() {
+            self.begin_anew();
+        }
+        if let Some((index, step)) = self.step() {
+            let index = i32::try_from(index).unwrap_or(i32::MAX);
+            if let Some(present) = self.status.step.as_mut().filter(|present| present.name == step.name) {
+                present.index = index;
+            }
+        }
+        if let Ok(valid) = self.spec {
+            let spec = valid.spec();
+            self.status.last_valid = Some(LastValid {
+                generation: self.observed.phase.generation,
+                environment: spec.environment.clone(),
+                checks: spec.checks.clone(),
+                on_failure: spec.on_failure,
+                rollback: spec.rollback.clone(),
+                reversible: spec.reversible,
+                dead_after: spec.dead_after,
+            });
+        }
+        self.catch_up();
+        self.recover_baseline();
+        self.set_clocks();
+    }
+
+    /// No status: the phase is new, or its status was lost. An attempt of which an action, a split or a flag knows is over, so that
+    /// nothing that was asked of it counts again.
+    fn begin_anew(&mut self) {
+        let uid = &self.observed.phase.uid;
+        let actions = self.observed.actions.iter().filter(|a| a.spec.phase_uid == *uid).map(|a| a.spec.attempt);
+        let splits = self.observed.splits.values().filter_map(|known| known.as_ref().ok()?.as_ref()?.holder.as_ref());
+        let splits = splits.filter(|holder| holder.uid == *uid).map(|holder| holder.attempt);
+        let flags = self.observed.flags.values().filter_map(|known| known.as_ref().ok()?.as_ref()?.holder.as_ref());
+        let flags = flags.filter(|holder| holder.uid == *uid).map(|holder| holder.attempt);
+        let last = actions.chain(splits).chain(flags).max().unwrap_or(0);
+        self.status.attempt = Some(self.status.attempt.unwrap_or(0).max(last).saturating_add(1));
+        self.status.state = Some(PhaseState::Waiting);
+    }
+
+    /// After the clock was set back, no timer waits for the old time to come again.
+    fn set_clocks(&mut self) {
+        let clock = self.clock;
+        let set = |at: &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| *at = clock.not_ahead(at);
+        if let Some(step) = &mut self.status.step {
+            set(&mut step.started_at);
+            step.shifted_at.iter_mut().for_each(set);
+            step.held_since.iter_mut().for_each(set);
+        }
+        if let Some(way) = &mut self.status.way_back {
+            set(&mut way.started_at);
+            way.flags_done_at.iter_mut().for_each(set);
+            way.held_since.iter_mut().for_each(set);
+        }
+        for check in &mut self.status.checks {
+            check.no_data_since.iter_mut().for_each(set);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Whether a split or flag has done what was asked, and if not, why.
+
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::{
+        migration_phase::{Blocker, FlagRequest, SplitRequest},
+        traffic_split::{Exposure, Holder},
+    },
+};
+
+use super::{
+    capacity,
+    machine::{Machine, blocker, unknown},
+    observed::SplitView,
+};
+use crate::Known;
+
+/// How an object stands to this phase.
+pub(super) enum Held {
+    /// Granted to the present attempt.
+    ByUs,
+    /// Granted to nobody, or to an attempt of ours that is over: the grant is on its way.
+    Free,
+    /// Granted to another phase.
+    ByOther(String),
+}
+
+impl Machine<'_> {
+    /// Who holds a split or flag, given the phase, UID and attempt of its holder.
+    pub fn held(&self, holder: Option<(&str, &str, i32)>) -> Held {
+        match holder {
+            Some((_, uid, attempt)) if uid == self.observed.phase.uid => {
+                if attempt == self.attempt() {
+                    Held::ByUs
+                } else {
+                    Held::Free
+                }
+            }
+            Some((phase, _, attempt)) => Held::ByOther(format!("phase {phase} (attempt {attempt})")),
+            None => Held::Free,
+        }
+    }
+
+    pub fn split_held(&self, view: &SplitView) -> Held {
+        self.held(view.holder.as_ref().map(|h: &Holder| (h.phase.as_str(), h.uid.as_str(), h.attempt)))
+    }
+
+    /// Whether the split has done what is asked of it; otherwise why not yet.
+    pub fn split_follows(&self, request: &SplitRequest) -> Result<(), Blocker> {
+        let name = &request.split;
+        let view = match self.split(name) {
+            Known::Known(Some(view)) => view,
+            Known::Known(None) => return Err(missing(&format!("TrafficSplit {name}"))),
+            Known::Unknown => return Err(unknown(&format!("TrafficSplit {name}"))),
+        };
+        self.granted(&format!("TrafficSplit {name}"), &self.split_held(view), "Split")?;
+        let seen = view.holder.as_ref().map_or(0, |holder| holder.request_revision);
+        let hidden = request.exposure.or(view.exposure) == Some(Exposure::Hidden);
+        let exposed = request.exposure.is_none() || request.exposure == view.exposure;
+        let weight = request.new_weight.is_none_or(|weight| {
+            // Without routes there is nothing to read back: what is wanted is all there is.
+            view.applied == Some(weight) || (hidden && view.desired == Some(weight))
+        });
+        if seen == self.revision() && exposed && (weight || (hidden && request.exposure == Some(Exposure::Hidden))) {
+            return Ok(());
+        }
+        if let Some(trouble) = &view.trouble {
+            let message = format!("TrafficSplit {name}: {}: {}", trouble.reason, trouble.message);
+            return Err(blocker(reasons::SPLIT_NOT_READY, message));
+        }
+        if let (Some(from), Some(to)) = (view.applied, request.new_weight)
+            && let Some(lacking) = capacity::lacking(view, from, to, request.force)
+        {
+            return Err(blocker(reasons::INSUFFICIENT_CAPACITY, format!("TrafficSplit {name}: {lacking}")));
+        }
+        let at = view.applied.map_or_else(|| "no weight yet".to_owned(), |weight| weight.to_string());
+        let to = request.new_weight.map_or_else(|| at.clone(), |weight| weight.to_string());
+        Err(blocker(reasons::SHIFTING, format!("TrafficSplit {name} is at {at} and goes to {to}")))
+    }
+
+    /// Whether the flag has done what is asked of it; otherwise why not yet.
+    pub fn flag_follows(&self, request: &FlagRequest) -> Result<(), Blocker> {
+        let name = &request.flag;
+        let view = match self.flag(name) {
+            Known::Known(Some(view)) => view,
+            Known::Known(None) => return Err(missing(&format!("FeatureFlag {name}"))),
+            Known::Unknown => return Err(unknown(&format!("FeatureFlag {name}"))),
+        };
+        let holder = view.holder.as_ref();
+        let held = self.held(holder.map(|h| (h.phase.as_str(), h.uid.as_str(), h.attempt)));
+        self.granted(&format!("FeatureFlag {name}"), &held, "Flag")?;
+        let seen = holder.map_or(0, |holder| holder.request_revision);
+        if seen == self.revision() && request.percent.is_none_or(|percent| view.percent == Some(percent)) {
+            return Ok(());
+        }
+        if let Some(trouble) = &view.trouble {
+            let message = format!("FeatureFlag {name}: {}: {}", trouble.reason, trouble.message);
+            return Err(blocker(reasons::FLAG_NOT_READY, message));
+        }
+        Err(blocker(reasons::SHIFTING, format!("FeatureFlag {name} is being published")))
+    }
+
+    fn granted(&self, what: &str, held: &Held, kind: &str) -> Result<(), Blocker> {
+        match held {
+            Held::ByUs => Ok(()),
+            Held::Free => {
+                let attempt = self.attempt();
+                Err(blocker(reasons::PREPARING, format!("{what} has not been granted to attempt {attempt} yet")))
+            }
+            Held::ByOther(holder) => {
+                let reason = if kind == "Split" { reasons::SPLIT_BUSY } else { reasons::FLAG_BUSY };
+                let until = "it is free when that phase is Completed, RolledBack or Aborted";
+                Err(blocker(reason, format!("{what} is held by {holder}: {until}")))
+            }
+        }
+    }
+
+    /// Whether the split is where the request wants it, whoever brought it there.
+    pub fn split_at(&self, request: &SplitRequest) -> bool {
+        self.split_view(&request.split).is_some_and(|view| {
+            request.new_weight.is_none_or(|weight| view.applied == Some(weight))
+                && request.exposure.is_none_or(|exposure| view.exposure == Some(exposure))
+        })
+    }
+
+    /// Whether the flag is where the request wants it, whoever brought it there.
+    pub fn flag_at(&self, request: &FlagRequest) -> bool {
+        self.flag_view(&request.flag).is_some_and(|view| request.percent.is_none_or(|p| view.percent == Some(p)))
+    }
+
+    /// What of the present requests has not been done.
+    pub fn unfollowed(&self) -> Vec<Blocker> {
+        let Some(requests) = &self.status.requests else { return Vec::new() };
+        let splits = requests.splits.iter().filter_map(|request| self.split_follows(request).err());
+        let flags = requests.flags.iter().filter_map(|request| self.flag_follows(request).err());
+        splits.chain(flags).collect()
+    }
+}
+
+/// An object that the spec names and that is not there.
+pub(super) fn missing(what: &str) -> Blocker {
+    blocker(
+        reasons::REFERENCE_NOT_FOUND,
+        format!("there is no {what} in this namespace: create it, or change the spec"),
+    )
+}

@@ -1,0 +1,195 @@
+//! RollingBack: flags first, for ten seconds at most, then the traffic, as far as the legacy side can take it and on as it can take more.
+//! Nothing that guards the way forward is looked at.
+
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::{
+        migration_phase::{Blocker, FlagRequest, PhaseState, Requests, SplitRequest, WayBack},
+        phase_action::RollbackTo,
+    },
+};
+use jiff::SignedDuration;
+
+use super::super::{
+    clock::{Timer, hold},
+    machine::{Machine, blocker},
+    requests::{flag, flags_of, hold_split, put_flag, put_split, split, splits_of, summary},
+};
+use crate::{Known, Severity};
+
+/// How long the traffic waits for the flags.
+pub(in super::super) const FLAGS_FIRST: SignedDuration = SignedDuration::from_secs(10);
+
+/// Where a way back would lead.
+pub(in super::super) enum Target {
+    /// Here.
+    To(Requests),
+    /// That is not known any more.
+    Lost,
+    /// That cannot be said before everything has been read.
+    Unread,
+}
+
+impl Machine<'_> {
+    pub fn going_back_for(&self) -> Vec<Blocker> {
+        self.unfollowed().into_iter().filter(|hold| hold.reason != reasons::REFERENCE_NOT_FOUND).collect()
+    }
+
+    /// The weight of the new side that a split may have now: in force, wanted, or asked for.
+    pub fn present_weight(&self, name: &str) -> Option<i32> {
+        let asked = self.status.requests.as_ref().and_then(|requests| split(requests, name)?.new_weight);
+        let view = self.split_view(name);
+        [asked, view.and_then(|v| v.applied), view.and_then(|v| v.desired)].into_iter().flatten().max()
+    }
+
+    fn present_percent(&self, name: &str) -> Option<i32> {
+        let asked = self.status.requests.as_ref().and_then(|requests| flag(requests, name)?.percent);
+        [asked, self.flag_view(name).and_then(|view| view.percent)].into_iter().flatten().max()
+    }
+
+    /// Something was moved, and it is not known any more what was before.
+    pub fn baseline_lost(&self) -> Option<Blocker> {
+        (self.status.baseline.is_none() && self.has_stepped()).then(|| {
+            let message =
+                "what was in force before the phase is not known any more: Rollback with to: Legacy, or Abort";
+            blocker(reasons::BASELINE_LOST, message)
+        })
+    }
+
+    /// Takes the baseline from the routes' annotations when the status has lost it and they have all of it.
+    pub fn recover_baseline(&mut self) {
+        let requests = self.requests();
+        if self.baseline_lost().is_none() || !requests.flags.is_empty() || requests.splits.is_empty() {
+            return;
+        }
+        let kept = requests.splits.iter().map(|request| {
+            let weight = self.split_view(&request.split)?.route_baseline?;
+            Some(SplitRequest { new_weight: Some(weight), ..hold_split(&request.split) })
+        });
+        if let Some(splits) = kept.collect::<Option<Vec<_>>>() {
+            self.status.baseline = Some(Requests { splits, flags: Vec::new() });
+        }
+    }
+
+    /// Where the way back leads from what is now: nothing on it is higher than it is.
+    pub(in super::super) fn target(&self, to: RollbackTo) -> Target {
+        let found = match to {
+            RollbackTo::Baseline => self.status.baseline.clone(),
+            RollbackTo::PreviousStep => self.status.previous.clone().or_else(|| self.status.baseline.clone()),
+            RollbackTo::Legacy => match self.all_legacy() {
+                Some(found) => Some(found),
+                None => return Target::Unread,
+            },
+        };
+        let Some(mut target) = found else { return Target::Lost };
+        for request in &mut target.splits {
+            let present = self.present_weight(&request.split);
+            request.new_weight = request.new_weight.map(|weight| present.map_or(weight, |present| weight.min(present)));
+        }
+        for request in &mut target.flags {
+            let present = self.present_percent(&request.flag);
+            request.percent = request.percent.map(|percent| present.map_or(percent, |present| percent.min(present)));
+        }
+        Target::To(target)
+    }
+
+    /// Everything to the legacy side, of the splits that have one.
+    fn all_legacy(&self) -> Option<Requests> {
+        let mut target = Requests::default();
+        let steps = self.spec.map_or(&[][..], |valid| valid.spec().steps.as_slice());
+        for name in splits_of(steps, &self.status) {
+            match self.split(&name) {
+                Known::Unknown => return None,
+                Known::Known(Some(view)) if view.has_legacy => {
+                    put_split(&mut target, SplitRequest { new_weight: Some(0), ..hold_split(&name) });
+                }
+                Known::Known(_) => {}
+            }
+        }
+        for flag in flags_of(steps, &self.status) {
+            put_flag(&mut target, FlagRequest { flag, percent: Some(0) });
+        }
+        Some(target)
+    }
+
+    /// Begins the way back. What is on its way forward stops where it is; flags go first.
+    pub fn start_way_back(&mut self, to: RollbackTo, force: bool, target: Requests) {
+        let mut requests = self.requests();
+        for goal in &target.splits {
+            let stays = split(&requests, &goal.split).filter(|request| self.split_at(request)).cloned();
+            put_split(&mut requests, stays.unwrap_or_else(|| hold_split(&goal.split)));
+        }
+        for goal in &target.flags {
+            put_flag(&mut requests, goal.clone());
+        }
+        let message = format!("back to {to:?}:{}", summary(Some(&target)));
+        self.status.state = Some(PhaseState::RollingBack);
+        self.status.finished_at = None;
+        self.status.paused_until = None;
+        self.hold_stage(false);
+        let started_at = self.clock.stamp();
+        self.status.way_back =
+            Some(WayBack { to, force, target, started_at, flags_done_at: None, held_seconds: 0, held_since: None });
+        self.publish(requests);
+        self.tell(Severity::Warning, reasons::ROLLING_BACK, "Rollback", message);
+    }
+
+    pub(super) fn go_back(&mut self) -> bool {
+        let Some(way) = self.status.way_back.clone() else {
+            self.freeze(
+                reasons::BASELINE_LOST,
+                "where the way back leads was lost with a part of the status".to_owned(),
+            );
+            return true;
+        };
+        if way.flags_done_at.is_none() {
+            let waiting = way.target.flags.iter().filter_map(|request| self.flag_follows(request).err());
+            let waiting = waiting.filter(|hold| hold.reason != reasons::REFERENCE_NOT_FOUND).count();
+            let over = waiting == 0 || self.clock.since(&way.started_at) >= FLAGS_FIRST;
+            if over {
+                self.return_traffic(way);
+            }
+            return over;
+        }
+        let pending = self.going_back_for();
+        if pending.is_empty() {
+            self.rest(PhaseState::RolledBack);
+            let message = format!("back at {:?}:{}", way.to, summary(Some(&way.target)));
+            self.tell(Severity::Warning, reasons::ROLLED_BACK, "Rollback", message);
+            return true;
+        }
+        let still = self.skewed() || pending.iter().any(|hold| hold.reason == reasons::UNKNOWN_INPUT);
+        let clock = self.clock;
+        if let Some(way) = &mut self.status.way_back {
+            hold(&mut way.held_seconds, &mut way.held_since, still, clock);
+        }
+        !still && self.freeze_when_overdue(&pending)
+    }
+
+    fn return_traffic(&mut self, way: WayBack) {
+        let mut requests = self.requests();
+        for goal in &way.target.splits {
+            put_split(&mut requests, SplitRequest { force: way.force, ..goal.clone() });
+        }
+        self.publish(requests);
+        self.status.way_back = Some(WayBack { flags_done_at: Some(self.clock.stamp()), ..way });
+    }
+
+    pub fn way_back_timer(&self) -> Option<Timer<'_>> {
+        self.status.way_back.as_ref().map(|way| Timer {
+            start: &way.started_at,
+            held_seconds: way.held_seconds,
+            held_since: way.held_since.as_ref(),
+        })
+    }
+
+    fn freeze_when_overdue(&mut self, pending: &[Blocker]) -> bool {
+        let limit = self.guards().map(|guards| guards.rollback.clone()).unwrap_or_default().timeout;
+        let overdue = self.way_back_timer().is_some_and(|timer| timer.watched(self.clock) >= limit.signed());
+        if overdue {
+            let why: Vec<_> = pending.iter().map(|pending| pending.message.as_str()).collect();
+            self.freeze(reasons::WAY_BACK_CLOSED, format!("not back after {limit}: {}", why.join("; ")));
+        }
+        overdue
+    }
+}
