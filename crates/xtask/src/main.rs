@@ -6,6 +6,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cargo;
 mod chart;
 mod check;
@@ -42,6 +43,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Measure what the operator costs and how fast it is.
+    Bench(bench::Args),
     /// Migrate a sample shop through a real proxy under load, and judge what came out.
     Demo(demo::Args),
     /// Formatting, lints, documentation, generated files, dependencies.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Crds { check } => crds::run(check).map(|()| ExitCode::SUCCESS),
         Command::Chart { check } => chart::run(check).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check => check::run(),
         Command::Inside { program, args } => sandbox::inside(&program, &args),
