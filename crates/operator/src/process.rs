@@ -6,7 +6,10 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context;
 use futures::future::BoxFuture;
 use kube::Client;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
         Clients,
         discovery::{Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES},
         lease::{Elector, End, Leadership, Skew, identity},
-        stores::Stores,
+        stores::{Readiness, Stores},
     },
     metrics::Metrics,
     outbound,
@@ -117,58 +120,87 @@ where
     let readiness = runtime.stores.readiness();
     health.stores(readiness.clone());
 
-    let release = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    let mut elector = None;
-    let outcome = {
-        let life = async {
-            // A replica whose caches cannot be filled (a right is missing, say) must not take the lease from one that works.
-            readiness.wait().await;
-            tracing::info!("caches are listed");
-            elector = election.start(release.clone());
-            if leadership.acquired().await.is_err() {
-                return Ok(ExitCode::FAILURE);
-            }
-            for controller in controllers {
-                tracing::info!(controller = controller.name, "starting");
-                let work = (controller.start)();
-                tasks.spawn(async move {
-                    work.await;
-                    controller.name
-                });
-            }
-            tokio::select! {
-                () = leadership.ended() => Ok(ExitCode::FAILURE),
-                Some(ended) = tasks.join_next() => Err(anyhow::anyhow!("controller {ended:?} ended by itself")),
-            }
-        };
-        tokio::select! {
-            biased;
-            () = shutdown.stop.cancelled() => None,
-            outcome = life => Some(outcome),
-            ended = server => Some(Err(anyhow::anyhow!("the metrics server ended: {ended:?}"))),
-        }
+    let grace = runtime.args.shutdown_grace;
+    let mut life = Life { tasks: JoinSet::new(), elector: None, release: CancellationToken::new() };
+    let outcome = tokio::select! {
+        biased;
+        () = shutdown.stop.cancelled() => Outcome::Stopped,
+        outcome = life.lead(election, &readiness, controllers) => outcome,
+        ended = server => Outcome::Broken(anyhow::anyhow!("the metrics server ended: {ended:?}")),
     };
     health.stopping();
-    if let Some(outcome) = outcome {
-        // Leadership is lost, or something is broken: nothing may be finished, and what is left is the process's end.
-        tasks.abort_all();
-        return outcome;
-    }
-    let grace = runtime.args.shutdown_grace;
-    let finished = tokio::time::timeout(grace, async { while tasks.join_next().await.is_some() {} }).await;
-    if finished.is_err() {
-        tracing::warn!(?grace, "work under way was abandoned");
-        tasks.shutdown().await;
-    }
-    release.cancel();
-    if let Some(elector) = elector
-        && !matches!(tokio::time::timeout(RELEASE, elector).await, Ok(Ok(End::Released)))
-    {
-        tracing::warn!("the lease was not given back in time: it runs out by itself");
-    }
+    let code = match outcome {
+        // Nothing may be finished or written any more; what is left is the process's end.
+        Outcome::Lost => return Ok(ExitCode::FAILURE),
+        Outcome::Stopped => {
+            life.finish(grace).await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Outcome::Broken(error) => {
+            life.finish(Duration::ZERO).await;
+            Err(error)
+        }
+    };
     shutdown.end.cancel();
-    Ok(ExitCode::SUCCESS)
+    code
+}
+
+enum Outcome {
+    /// Asked to end.
+    Stopped,
+    /// Leadership was lost.
+    Lost,
+    /// A part ended that should not.
+    Broken(anyhow::Error),
+}
+
+struct Life {
+    tasks: JoinSet<&'static str>,
+    elector: Option<JoinHandle<End>>,
+    release: CancellationToken,
+}
+
+impl Life {
+    /// Waits for the caches, then for the lease, and runs the controllers; ends only when something is wrong.
+    async fn lead(&mut self, election: Election, caches: &Readiness, controllers: Vec<Controller>) -> Outcome {
+        // A replica whose caches cannot be filled (a right is missing, say) must not take the lease from one that works.
+        caches.wait().await;
+        tracing::info!("caches are listed");
+        let leadership = election.leadership.clone();
+        self.elector = election.elector.map(|elector| tokio::spawn(elector.run(self.release.clone())));
+        if leadership.acquired().await.is_err() {
+            return Outcome::Lost;
+        }
+        for controller in controllers {
+            tracing::info!(controller = controller.name, "starting");
+            let work = (controller.start)();
+            self.tasks.spawn(async move {
+                work.await;
+                controller.name
+            });
+        }
+        tokio::select! {
+            () = leadership.ended() => Outcome::Lost,
+            Some(ended) = self.tasks.join_next() => {
+                Outcome::Broken(anyhow::anyhow!("a controller ended by itself: {ended:?}"))
+            }
+        }
+    }
+
+    /// Lets the controllers finish what is under way, abandons it after `grace`, and then gives the lease back.
+    async fn finish(mut self, grace: Duration) {
+        let tasks = &mut self.tasks;
+        if tokio::time::timeout(grace, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+            tracing::warn!(?grace, "work under way is abandoned");
+            tasks.shutdown().await;
+        }
+        self.release.cancel();
+        if let Some(elector) = self.elector
+            && !matches!(tokio::time::timeout(RELEASE, elector).await, Ok(Ok(End::Released)))
+        {
+            tracing::warn!("the lease was not given back in time: it runs out by itself");
+        }
+    }
 }
 
 fn own_namespace(args: &Args, clients: &Clients) -> String {
@@ -191,9 +223,5 @@ impl Election {
         let client = clients.lease(timing.renew_deadline)?;
         let (elector, leadership, skew) = Elector::new(client, &namespace, &args.lease_name, identity(replica), timing);
         Ok(Self { elector: Some(elector), leadership, skew })
-    }
-
-    fn start(self, release: CancellationToken) -> Option<tokio::task::JoinHandle<End>> {
-        self.elector.map(|elector| tokio::spawn(elector.run(release)))
     }
 }

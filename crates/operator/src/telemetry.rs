@@ -22,7 +22,11 @@ pub enum Error {
 /// # Errors
 /// See [`Error`].
 pub fn init(format: Option<LogFormat>, level: &str) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(level)?;
+    let mut filter = EnvFilter::try_new(level)?;
+    if !level.contains("kube_client") {
+        // The client reports each failed connection as an error; what it means is reported by whoever asked.
+        filter = filter.add_directive("kube_client::client::builder=off".parse()?);
+    }
     let format = format.unwrap_or(if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json });
     let registry = tracing_subscriber::registry().with(filter);
     match format {

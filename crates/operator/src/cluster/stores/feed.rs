@@ -1,7 +1,7 @@
 //! The task that keeps one store up to date: watches, merges namespaces, survives outages, follows a kind that comes
 //! and goes.
 
-use std::{collections::HashSet, fmt::Debug};
+use std::{collections::HashSet, fmt::Debug, time::Duration};
 
 use futures::{
     StreamExt,
@@ -15,7 +15,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Presence, key_of, queue::Key};
@@ -125,6 +125,7 @@ async fn follow<S: Sink>(source: &Source<S::Object>, sink: &mut S, presence: &wa
     // Per namespace: what the list under way has shown so far, and whether one was ever complete.
     let mut seen: Vec<Option<HashSet<Key>>> = source.apis.iter().map(|_| None).collect();
     let mut complete: HashSet<usize> = HashSet::new();
+    let mut warned: Option<Instant> = None;
     while let Some((scope, event)) = events.next().await {
         let listing = seen.get_mut(scope);
         match event {
@@ -160,7 +161,14 @@ async fn follow<S: Sink>(source: &Source<S::Object>, sink: &mut S, presence: &wa
                 streaming = false;
                 events = source.events(streaming);
             }
-            Err(error) => tracing::warn!(kind = %source.kind, %error, "watch interrupted"),
+            // Tried again for as long as it lasts; said once a minute.
+            Err(error) if warned.is_some_and(|at| at.elapsed() < Duration::from_secs(60)) => {
+                tracing::debug!(kind = %source.kind, %error, "watch interrupted");
+            }
+            Err(error) => {
+                warned = Some(Instant::now());
+                tracing::warn!(kind = %source.kind, %error, "watch interrupted: what is known is kept");
+            }
         }
     }
 }
