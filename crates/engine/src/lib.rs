@@ -6,11 +6,16 @@
 
 pub mod conditions;
 pub mod environment;
+pub mod feature_flag;
 pub mod hash;
 pub mod known;
 pub mod migration_phase;
 pub mod note;
 pub mod router;
+pub mod traffic_split;
 
 pub use known::Known;
 pub use note::{Note, Severity};
+
+#[cfg(test)]
+mod admission_tests;

@@ -6,6 +6,7 @@ use cutover_api::v1alpha1::{Environment, FeatureFlag, MigrationPhase, PhaseActio
 
 use crate::{
     args::Args,
+    caches::Caches,
     cluster::stores::{Objects, Stores},
     controllers,
     process::{self, Controller, Runtime},
@@ -50,5 +51,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Every controller, over one set of caches.
 fn all(runtime: &mut Runtime) -> anyhow::Result<Vec<Controller>> {
     let kinds = Kinds::register(&mut runtime.stores);
-    Ok(vec![controllers::migration_phase::build(runtime, &kinds)?])
+    let caches = Caches::register(&mut runtime.stores, &runtime.discovery);
+    Ok(vec![
+        controllers::traffic_split::build(runtime, &kinds, &caches)?,
+        controllers::migration_phase::build(runtime, &kinds)?,
+    ])
 }

@@ -1,6 +1,6 @@
 //! The caches that controllers share: which kinds are watched, and what is kept of each object.
 //!
-//! Our own kinds are kept whole. Of all others only what a decision needs is kept, in a compact form: most of them are
+//! Our own kinds are kept whole ([`Kinds`](crate::wiring::Kinds)). Of all others only what a decision needs is kept, in a compact form: most of them are
 //! foreign, and a cluster has many. One watch per kind, whoever reads it. Alias Services and their EndpointSlices are
 //! kept too: a route is not moved to an alias that is not seen to have an endpoint.
 
@@ -12,11 +12,9 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit};
-
 use crate::cluster::{
     discovery::{Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES},
-    stores::{Index, Objects, Stores},
+    stores::{Index, Stores},
 };
 
 pub use endpoint_slice::SliceRecord;
@@ -28,12 +26,6 @@ pub use service::ServiceRecord;
 /// The shared caches. Cheap to clone.
 #[derive(Clone)]
 pub struct Caches {
-    /// TrafficSplits.
-    pub splits: Objects<TrafficSplit>,
-    /// MigrationPhases.
-    pub phases: Objects<MigrationPhase>,
-    /// Environments.
-    pub environments: Objects<Environment>,
     /// Services.
     pub services: Index<ServiceRecord>,
     /// EndpointSlices, found together by their Service.
@@ -53,9 +45,6 @@ impl Caches {
     #[must_use]
     pub fn register(stores: &mut Stores, discovery: &Discovery) -> Self {
         Self {
-            splits: stores.objects(),
-            phases: stores.objects(),
-            environments: stores.objects(),
             services: stores.index(None),
             slices: stores.index(None),
             ingresses: stores.index(None),

@@ -62,6 +62,8 @@ pub struct ServiceRecord {
     text: Box<str>,
     /// Name of the split that it was made for.
     pub owner: Option<Box<str>>,
+    /// `metadata.resourceVersion`, of one that is ours.
+    pub version: Box<str>,
 }
 
 impl ServiceRecord {
@@ -88,6 +90,7 @@ impl View for ServiceRecord {
         // Only these two say something about how the Service is reached.
         wire.spec.type_ = wire.spec.type_.filter(|type_| type_ == "ExternalName");
         wire.spec.cluster_ip = wire.spec.cluster_ip.filter(|address| address == "None");
-        Some(Self { text: serde_json::to_string(&wire).ok()?.into(), owner })
+        let version = wire.metadata.resource_version.clone().unwrap_or_default().into();
+        Some(Self { text: serde_json::to_string(&wire).ok()?.into(), owner, version })
     }
 }

@@ -1,0 +1,93 @@
+//! Two splits must not claim the same host and path of the same edge: the older one keeps it.
+
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::{
+        TrafficSplitSpec,
+        traffic_split::{GatewayApiRouter, IngressNginxRouter, Router},
+    },
+};
+use jiff::Timestamp;
+
+use crate::{conditions::Health, router::Problem};
+
+/// A split and its age.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
+    /// Its spec.
+    pub spec: &'a TrafficSplitSpec,
+}
+
+impl Claimant<'_> {
+    fn precedes(&self, other: &Self) -> bool {
+        // An object without a timestamp is not in the cluster yet.
+        (self.created.unwrap_or(Timestamp::MAX), self.name) < (other.created.unwrap_or(Timestamp::MAX), other.name)
+    }
+}
+
+/// What another split of the namespace already has of what this one claims. The older split wins, then the first by name, so both
+/// come to the same answer.
+#[must_use]
+pub fn conflict(split: &Claimant, others: &[Claimant]) -> Option<Problem> {
+    others.iter().filter(|other| other.name != split.name && other.precedes(split)).find_map(|other| {
+        let claim = split.spec.routers.iter().enumerate().find_map(|(index, mine)| {
+            other.spec.routers.iter().find_map(|theirs| contested(split.spec, index, mine, other.spec, theirs))
+        })?;
+        let message = format!("{claim} already belongs to TrafficSplit {}: change it in one of the two", other.name);
+        Some(Problem { reason: reasons::CONFLICTED, message, health: Health::Stalled })
+    })
+}
+
+fn contested(
+    mine: &TrafficSplitSpec,
+    index: usize,
+    my_router: &Router,
+    theirs: &TrafficSplitSpec,
+    their_router: &Router,
+) -> Option<String> {
+    let same_edge = match (my_router, their_router) {
+        (Router { ingress_nginx: Some(mine), .. }, Router { ingress_nginx: Some(theirs), .. }) => {
+            same_class(mine, theirs)
+        }
+        (Router { gateway_api: Some(mine), .. }, Router { gateway_api: Some(theirs), .. }) => {
+            if let (Some(mine), Some(theirs)) = (&mine.attach, &theirs.attach) {
+                // A rule is one thing, whatever hosts the splits name.
+                return (mine == theirs).then(|| {
+                    format!("spec.routers[{index}].gatewayApi.attach: rule {} of HTTPRoute {}", mine.rule, mine.route)
+                });
+            }
+            shared_parent(mine, theirs)
+        }
+        _ => false,
+    };
+    if !same_edge {
+        return None;
+    }
+    let (host_at, host) = mine.hosts.iter().enumerate().find(|(_, host)| theirs.hosts.contains(host))?;
+    let (path_at, path) = mine.paths.iter().enumerate().find(|(_, path)| theirs.paths.contains(path))?;
+    Some(format!("spec.hosts[{host_at}] {host} with spec.paths[{path_at}] {}", path.value))
+}
+
+/// The class of an attached Ingress is its owner's matter: it may be any.
+fn same_class(mine: &IngressNginxRouter, theirs: &IngressNginxRouter) -> bool {
+    match (&mine.class_name, &theirs.class_name) {
+        (Some(mine), Some(theirs)) => mine == theirs,
+        _ => true,
+    }
+}
+
+/// Whether both make routes of their own on a Gateway in common. An attached rule has its owner's parents and matches.
+fn shared_parent(mine: &GatewayApiRouter, theirs: &GatewayApiRouter) -> bool {
+    let (Some(mine), Some(theirs)) = (&mine.parent_refs, &theirs.parent_refs) else { return false };
+    mine.iter().any(|my| {
+        theirs.iter().any(|their| {
+            let same_section =
+                my.section_name.is_none() || their.section_name.is_none() || my.section_name == their.section_name;
+            my.name == their.name && my.namespace == their.namespace && same_section
+        })
+    })
+}

@@ -1,0 +1,205 @@
+//! The decision: who holds the split, which weight is wanted, and what each router is to be sent.
+
+use cutover_api::v1alpha1::{
+    TrafficSplitSpec,
+    traffic_split::{RouterKind, TrafficSplitStatus},
+};
+
+use super::{
+    backend::{Resolved, ServiceFacts, Target, assemble},
+    capacity::{Capacities, SideCapacity},
+    conflict::{Claimant, conflict},
+    holder::{Claim, Ruling, arbitrate},
+    weight::{Carried, Scales, Wanted, weigh},
+};
+use crate::{
+    Known,
+    router::{self, Intent, Problem, RouteStep, RouterPlan, Sides, SplitRef},
+};
+
+/// A spec that was judged against what it refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validated {
+    /// Both sides; unknown while what they name has not been read.
+    pub sides: Known<Sides>,
+    /// What is wrong with the spec. It bars what is new; weights in force go on being kept and moved.
+    pub problem: Option<Problem>,
+    /// Whether the spec claims what another split has: no route that is not there yet is made.
+    pub conflicted: bool,
+}
+
+/// Judges what the API server could not: references to other objects, and conflicts with other splits. `targets` and `facts` are of
+/// the legacy side and of the new side.
+#[must_use]
+pub fn validate(
+    split: &Claimant,
+    targets: &[Known<Target>; 2],
+    facts: &[ServiceFacts; 2],
+    others: &[Claimant],
+) -> Validated {
+    let side = |target: &Known<Target>, facts| match target {
+        Known::Known(target) => assemble(target, facts),
+        Known::Unknown => Known::Unknown,
+    };
+    let ([legacy, new], [legacy_facts, new_facts]) = (targets, facts);
+    let (legacy, new) = (side(legacy, legacy_facts), side(new, new_facts));
+    let conflict = conflict(split, others);
+    let conflicted = conflict.is_some();
+    match (legacy, new) {
+        (Known::Known(legacy), Known::Known(new)) => {
+            let Resolved { backend: legacy, problem: legacy_problem } = legacy;
+            let Resolved { backend: new, problem: new_problem } = new;
+            let problem = conflict.or(legacy_problem).or(new_problem);
+            Validated { sides: Known::Known(Sides { legacy, new }), problem, conflicted }
+        }
+        _ => Validated { sides: Known::Unknown, problem: conflict, conflicted },
+    }
+}
+
+impl Validated {
+    fn capacities(&self, spec: &TrafficSplitSpec) -> Known<Capacities> {
+        let Known::Known(sides) = &self.sides else { return Known::Unknown };
+        let safety = spec.safety.as_ref();
+        let ready = |side: &router::SideBackend| match side.present() {
+            Some(backend) => backend.ready,
+            None => Known::Known(0),
+        };
+        match (ready(&sides.legacy), ready(&sides.new)) {
+            (Known::Known(legacy), Known::Known(new)) => Known::Known(Capacities {
+                weight_total: spec.weight_total,
+                legacy: spec
+                    .legacy
+                    .as_ref()
+                    .map(|_| SideCapacity::new(legacy, safety.and_then(|safety| safety.legacy.as_ref()))),
+                new: SideCapacity::new(new, safety.and_then(|safety| safety.new.as_ref())),
+            }),
+            _ => Known::Unknown,
+        }
+    }
+}
+
+/// What is observed of a split and around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// The split.
+    pub split: SplitRef<'a>,
+    /// Its status, as last written.
+    pub status: &'a TrafficSplitStatus,
+    /// What phases say.
+    pub claims: &'a [Claim],
+    /// Phases that the API server was asked for and that it does not have.
+    pub absent: &'a [String],
+    /// Per router of the spec, in its order.
+    pub routers: &'a [router::Observed<'a>],
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Who holds the split. While it doubts, nothing else is planned.
+    pub ruling: Ruling,
+    /// Which weights are wanted.
+    pub wanted: Wanted,
+    /// Per router of the spec, in its order. Empty while an input is unknown.
+    pub routers: Vec<RouterPlan>,
+    /// An input is unknown: nothing moves.
+    pub unknown: bool,
+    /// The status is to be written before the routes: a phase's request is on record before it is effective, so that after a crash no
+    /// older one can be.
+    pub announce: bool,
+}
+
+impl Plan {
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.routers.iter().all(|router| router.steps.is_empty())
+    }
+}
+
+/// Decides. The same input gives the same plan; once its steps are carried out and observed, the next plan has none.
+#[must_use]
+pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observed) -> Plan {
+    let Observed { split, status, claims, absent, routers } = *observed;
+    let ruling = arbitrate(status, claims, absent);
+    let carried: Vec<Carried> = spec
+        .routers
+        .iter()
+        .zip(routers)
+        .map(|(router, seen)| Carried {
+            kind: if router.ingress_nginx.is_some() { RouterKind::IngressNginx } else { RouterKind::GatewayApi },
+            weight: match &validated.sides {
+                Known::Known(sides) => router::read_weight(router, split, sides, spec.weight_total, seen),
+                Known::Unknown => None,
+            },
+        })
+        .collect();
+    let capacities = validated.capacities(spec);
+    let scales = Scales {
+        spec,
+        valid: validated.problem.is_none() && validated.sides.as_ref().ok().is_some(),
+        status,
+        ruling: &ruling,
+        carried: &carried,
+        capacities: capacities.as_ref(),
+    };
+    let wanted = weigh(&scales);
+    let baseline = claims
+        .iter()
+        .find(|claim| ruling.holder.as_ref().is_some_and(|holder| holder.uid == claim.uid))
+        .and_then(|claim| claim.baseline.as_deref());
+    let sides = match &validated.sides {
+        Known::Known(sides) if ruling.doubt.is_none() && wanted.desired.is_some() => Some(sides),
+        _ => None,
+    };
+    let plans: Vec<RouterPlan> = sides.map_or_else(Vec::new, |sides| {
+        let each = spec.routers.iter().zip(routers).zip(&wanted.next).enumerate();
+        each.map(|(router_index, ((router, seen), weight))| {
+            let intent = Intent {
+                split,
+                router_index,
+                hosts: &spec.hosts,
+                paths: &spec.paths,
+                pins: &spec.pins,
+                sides,
+                new_weight: *weight,
+                weight_total: spec.weight_total,
+                exposed: exposed(spec, &wanted, *weight),
+                baseline: baseline.or_else(|| kept_baseline(seen)),
+            };
+            let mut plan = router::plan(router, &intent, seen);
+            if validated.conflicted {
+                withhold(&mut plan);
+            }
+            plan
+        })
+        .collect()
+    });
+    let unknown = matches!(validated.sides, Known::Unknown);
+    let moves = plans.iter().any(|plan| !plan.steps.is_empty());
+    let announce = moves && ruling.holder != status.holder;
+    Plan { ruling, wanted, routers: plans, unknown, announce }
+}
+
+/// Without a legacy side, a weight of nothing is no route.
+fn exposed(spec: &TrafficSplitSpec, wanted: &Wanted, weight: i32) -> bool {
+    wanted.exposure == cutover_api::v1alpha1::traffic_split::Exposure::Exposed && (spec.legacy.is_some() || weight > 0)
+}
+
+/// A claim on what another split has makes no new route.
+fn withhold(plan: &mut RouterPlan) {
+    let makes_a_route =
+        |step: &RouteStep| matches!(step, RouteStep::Apply { kind, resource_version: None, .. } if kind.is_route());
+    if plan.steps.iter().any(makes_a_route) {
+        plan.steps.clear();
+        plan.settled = false;
+    }
+}
+
+/// The baseline outlives the phase: a rollback may still be asked of a completed one.
+fn kept_baseline<'a>(seen: &router::Observed<'a>) -> Option<&'a str> {
+    match seen {
+        router::Observed::IngressNginx(seen) => seen.main.and_then(|main| main.meta.baseline.as_deref()),
+        router::Observed::GatewayApi(seen) => seen.route.and_then(|route| route.meta.baseline.as_deref()),
+    }
+}

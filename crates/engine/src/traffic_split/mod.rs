@@ -1,0 +1,25 @@
+//! TrafficSplit: which share of its traffic goes to the new side, on every router, and who may say so. Pure.
+//!
+//! ```text
+//! targets ─▶ (read Services) ─▶ validate ─▶ decide ─▶ (send steps, take answers in, decide again) ─▶ status
+//!                                            │
+//!                       arbitrate ── who holds the split (holder.rs)
+//!                       weigh ────── which weight is wanted, how far it may go now (weight.rs, capacity.rs)
+//!                       router::plan what is written for it
+//! ```
+
+pub mod backend;
+pub mod capacity;
+pub mod conflict;
+pub mod decide;
+pub mod holder;
+pub mod status;
+#[cfg(test)]
+mod tests;
+pub mod weight;
+
+pub use backend::{ServiceFacts, SliceFacts, Target, targets};
+pub use conflict::Claimant;
+pub use decide::{Observed, Plan, Validated, decide, validate};
+pub use holder::{Claim, Order, Release, Ruling};
+pub use status::{Outcome, notes, status};

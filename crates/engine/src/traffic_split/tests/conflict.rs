@@ -1,0 +1,69 @@
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{
+    super::conflict::{Claimant, conflict},
+    *,
+};
+
+fn with(change: Value) -> TrafficSplitSpec {
+    let mut spec = serde_json::to_value(spec()).unwrap();
+    for (key, value) in change.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    serde_json::from_value(spec).unwrap()
+}
+
+fn at(name: &'static str, second: i64, spec: &TrafficSplitSpec) -> Option<String> {
+    let own = self::spec();
+    let me = Claimant { name, created: jiff::Timestamp::from_second(second).ok(), spec };
+    let other = Claimant { name: "m", created: jiff::Timestamp::from_second(100).ok(), spec: &own };
+    conflict(&me, &[other]).map(|problem| problem.message)
+}
+
+#[rstest]
+#[case::younger("a", 101, true)]
+#[case::older("z", 99, false)]
+#[case::same_age_later_name("z", 100, true)]
+#[case::same_age_earlier_name("a", 100, false)]
+fn the_older_split_keeps_what_both_claim(#[case] name: &'static str, #[case] second: i64, #[case] loses: bool) {
+    let message = at(name, second, &spec());
+    assert_eq!(message.is_some(), loses, "{message:?}");
+    if let Some(message) = message {
+        assert_eq!(
+            message,
+            "spec.hosts[0] shop.example.com with spec.paths[0] / already belongs to TrafficSplit m: change it in one of the two"
+        );
+    }
+}
+
+#[rstest]
+#[case::other_host(json!({"hosts": ["other.example.com"]}), false)]
+#[case::one_of_two_hosts(json!({"hosts": ["other.example.com", "shop.example.com"]}), true)]
+#[case::other_path(json!({"paths": [{"value": "/v2"}]}), false)]
+#[case::same_path_exactly(json!({"paths": [{"type": "Exact", "value": "/"}]}), false)]
+#[case::other_class_and_gateway(
+    json!({"routers": [{"ingressNginx": {"className": "other"}}, {"gatewayApi": {"parentRefs": [{"name": "other"}]}}]}), false)]
+#[case::gateway_shared(json!({"routers": [{"gatewayApi": {"parentRefs": [{"name": "other"}, {"name": "edge"}]}}]}), true)]
+#[case::gateway_of_another_namespace(
+    json!({"routers": [{"gatewayApi": {"parentRefs": [{"name": "edge", "namespace": "infra"}]}}]}), false)]
+#[case::canary_beside_any_class(json!({"routers": [{"ingressNginx": {"attach": {"ingress": "shop"}}}]}), true)]
+#[case::rule_of_a_route(json!({"routers": [{"gatewayApi": {"attach": {"route": "shop", "rule": "all"}}}]}), false)]
+fn what_is_claimed_is_a_host_and_a_path_of_an_edge(#[case] change: Value, #[case] contested: bool) {
+    assert_eq!(at("z", 101, &with(change)).is_some(), contested);
+}
+
+#[test]
+fn a_rule_belongs_to_one_split() {
+    let attached = with(json!({
+        "hosts": ["a.example.com"], "routers": [{"gatewayApi": {"attach": {"route": "shop", "rule": "all"}}}],
+    }));
+    let mut other = attached.clone();
+    other.hosts = vec!["b.example.com".into()];
+    let claimant = |name, spec| Claimant { name, created: None, spec };
+    let problem = conflict(&claimant("z", &attached), &[claimant("a", &other)]).unwrap();
+    assert!(
+        problem.message.starts_with("spec.routers[0].gatewayApi.attach: rule all of HTTPRoute shop"),
+        "{problem:?}"
+    );
+}

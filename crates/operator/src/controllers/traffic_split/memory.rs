@@ -1,0 +1,296 @@
+//! What we wrote ourselves and a cache may not show yet. The API server's answer to a write is the newest observation
+//! there is; it counts until the cache has caught up. So one status write per change is enough, and nothing is decided
+//! on what was there before our own write. No I/O.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use cutover_api::v1alpha1::TrafficSplit;
+use cutover_engine::router::{EndpointSliceView, HttpRouteView, IngressView, Meta, ObjectKind, ServiceView, View};
+use kube::ResourceExt;
+
+use crate::cluster::stores::Key;
+
+/// An answer of the API server.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Ingress(IngressView),
+    HttpRoute(HttpRouteView),
+    Service(ServiceView),
+    EndpointSlice(EndpointSliceView),
+    /// It was deleted.
+    Deleted(Meta),
+}
+
+impl Answer {
+    pub(super) fn meta(&self) -> &Meta {
+        match self {
+            Self::Ingress(view) => view.meta(),
+            Self::HttpRoute(view) => view.meta(),
+            Self::Service(view) => view.meta(),
+            Self::EndpointSlice(view) => view.meta(),
+            Self::Deleted(meta) => meta,
+        }
+    }
+}
+
+/// Repairs of a route that nothing of ours had changed, within this time, at most so many: then somebody else is writing
+/// it too.
+const REPAIRS: (usize, Duration) = (5, Duration::from_secs(60));
+/// How long such a route is then left alone.
+const REST: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Written {
+    split: Option<Arc<TrafficSplit>>,
+    routes: HashMap<(ObjectKind, Box<str>), Answer>,
+    /// Objects seen to be deleted while a write of theirs may be under way, with the version before.
+    gone: HashMap<(ObjectKind, Box<str>), u64>,
+    repairs: Vec<Instant>,
+    resting_until: Option<Instant>,
+}
+
+impl Written {
+    fn is_empty(&self) -> bool {
+        self.split.is_none()
+            && self.routes.is_empty()
+            && self.gone.is_empty()
+            && self.repairs.is_empty()
+            && self.resting_until.is_none()
+    }
+}
+
+/// The memory of all splits.
+#[derive(Default)]
+pub(super) struct Memory {
+    splits: Mutex<HashMap<Key, Written>>,
+}
+
+/// Versions grow with every write of the API server; what cannot be read as a number is taken as old.
+fn number(version: &str) -> u64 {
+    version.parse().unwrap_or(0)
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Written>> {
+        self.splits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The split as it is known best.
+    pub(super) fn newest(&self, key: &Key, cached: Arc<TrafficSplit>) -> Arc<TrafficSplit> {
+        let mut splits = self.lock();
+        let Some(written) = splits.get_mut(key) else { return cached };
+        match &written.split {
+            Some(newer) if newer.uid() == cached.uid() && version_of(newer) > version_of(&cached) => Arc::clone(newer),
+            _ => {
+                written.split = None;
+                cached
+            }
+        }
+    }
+
+    /// Remembers the answer to a write of the split.
+    pub(super) fn split_written(&self, key: &Key, split: Arc<TrafficSplit>) {
+        self.lock().entry(key.clone()).or_default().split = Some(split);
+    }
+
+    /// The split was seen by the cache in this version.
+    pub(super) fn split_seen(&self, key: &Key, version: u64) {
+        let mut splits = self.lock();
+        if let Some(written) = splits.get_mut(key) {
+            if written.split.as_ref().is_some_and(|split| version_of(split) <= version) {
+                written.split = None;
+            }
+            if written.is_empty() {
+                splits.remove(key);
+            }
+        }
+    }
+
+    /// The answer to our last write of a route, if it is newer than what the cache shows.
+    pub(super) fn route(&self, key: &Key, kind: ObjectKind, name: &str, cached: Option<&Meta>) -> Option<Answer> {
+        let mut splits = self.lock();
+        let written = splits.get_mut(key)?;
+        let id = (kind, Box::from(name));
+        written.gone.remove(&id);
+        let answer = written.routes.get(&id)?;
+        let newer = match (answer, cached) {
+            (Answer::Deleted(meta), Some(cached)) => meta.uid == cached.uid,
+            (Answer::Deleted(_), None) => false,
+            (answer, Some(cached)) => number(&answer.meta().resource_version) > number(&cached.resource_version),
+            (_, None) => true,
+        };
+        if newer {
+            return Some(answer.clone());
+        }
+        written.routes.remove(&id);
+        None
+    }
+
+    /// Names of remembered objects of this kind that begin with `prefix`.
+    pub(super) fn names(&self, key: &Key, kind: ObjectKind, prefix: &str) -> Vec<Box<str>> {
+        let splits = self.lock();
+        let written = splits.get(key).into_iter().flat_map(|written| written.routes.keys());
+        written.filter(|(of, name)| *of == kind && name.starts_with(prefix)).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Remembers the answer to a write of a route.
+    pub(super) fn route_written(&self, key: &Key, kind: ObjectKind, name: &str, answer: Answer) {
+        let mut splits = self.lock();
+        let written = splits.entry(key.clone()).or_default();
+        let id = (kind, Box::from(name));
+        let gone = written.gone.remove(&id).is_some_and(|version| number(&answer.meta().resource_version) <= version);
+        if gone {
+            written.routes.remove(&id);
+        } else {
+            written.routes.insert(id, answer);
+        }
+    }
+
+    /// The cache shows a route in this version. Whether that is our own write, and nothing since.
+    pub(super) fn route_seen(&self, key: &Key, kind: ObjectKind, name: &str, version: &str) -> bool {
+        let mut splits = self.lock();
+        let Some(written) = splits.get_mut(key) else { return false };
+        let id = (kind, Box::from(name));
+        let Some(answer) = written.routes.get(&id) else { return false };
+        let (ours, seen) = (number(&answer.meta().resource_version), number(version));
+        if seen >= ours {
+            written.routes.remove(&id);
+            if written.is_empty() {
+                splits.remove(key);
+            }
+        }
+        // An older one was overtaken by our write.
+        seen <= ours && seen > 0
+    }
+
+    /// The cache shows that a route is gone; `version` is the one it was last seen in. Whether we deleted it ourselves.
+    pub(super) fn route_gone(&self, key: &Key, kind: ObjectKind, name: &str, version: &str) -> bool {
+        let mut splits = self.lock();
+        let written = splits.entry(key.clone()).or_default();
+        let id = (kind, Box::from(name));
+        let ours = matches!(written.routes.remove(&id), Some(Answer::Deleted(_)));
+        if !ours {
+            written.gone.insert(id, number(version));
+        }
+        if written.is_empty() {
+            splits.remove(key);
+        }
+        ours
+    }
+
+    /// A route that nothing of ours had changed was put right. Whether that happens so often that it is to be left alone.
+    pub(super) fn repaired(&self, key: &Key, now: Instant) -> bool {
+        let (most, within) = REPAIRS;
+        let mut splits = self.lock();
+        let written = splits.entry(key.clone()).or_default();
+        written.repairs.retain(|at| now.duration_since(*at) < within);
+        written.repairs.push(now);
+        if written.repairs.len() >= most {
+            written.repairs.clear();
+            written.resting_until = Some(now + REST);
+        }
+        written.resting_until.is_some()
+    }
+
+    /// How long the routes of a split are still to be left alone.
+    pub(super) fn resting(&self, key: &Key, now: Instant) -> Option<Duration> {
+        let mut splits = self.lock();
+        let written = splits.get_mut(key)?;
+        let left = written.resting_until?.saturating_duration_since(now);
+        if left.is_zero() {
+            written.resting_until = None;
+            return None;
+        }
+        Some(left)
+    }
+
+    /// Forgets a split.
+    pub(super) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+}
+
+pub(super) fn version_of(split: &TrafficSplit) -> u64 {
+    number(split.resource_version().as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(uid: &str, version: &str) -> Meta {
+        Meta { name: "storefront".into(), uid: uid.into(), resource_version: version.into(), ..Meta::default() }
+    }
+
+    fn ingress(version: &str) -> Answer {
+        Answer::Ingress(IngressView { meta: meta("u", version), ..IngressView::default() })
+    }
+
+    fn seen(memory: &Memory, cached: Option<&Meta>) -> Option<String> {
+        memory
+            .route(&Key::new("shop", "storefront"), ObjectKind::Ingress, "storefront", cached)
+            .map(|answer| answer.meta().resource_version.to_string())
+    }
+
+    #[test]
+    fn an_answer_counts_until_the_cache_has_caught_up() {
+        let (memory, key) = (Memory::default(), Key::new("shop", "storefront"));
+        memory.route_written(&key, ObjectKind::Ingress, "storefront", ingress("12"));
+        assert_eq!(seen(&memory, None).as_deref(), Some("12"));
+        assert_eq!(seen(&memory, Some(&meta("u", "9"))).as_deref(), Some("12"));
+        assert_eq!(seen(&memory, Some(&meta("u", "12"))), None);
+        assert_eq!(seen(&memory, None), None, "it was forgotten");
+    }
+
+    #[test]
+    fn our_own_write_is_no_news_and_what_follows_it_is() {
+        let (memory, key) = (Memory::default(), Key::new("shop", "storefront"));
+        let news = |version| !memory.route_seen(&key, ObjectKind::Ingress, "storefront", version);
+        assert!(news("5"));
+        memory.route_written(&key, ObjectKind::Ingress, "storefront", ingress("12"));
+        assert!(!news("11"), "older than our write");
+        assert!(!news("12"), "our write");
+        assert!(news("12"), "forgotten once seen");
+        memory.route_written(&key, ObjectKind::Ingress, "storefront", ingress("20"));
+        assert!(news("21"), "somebody else's write on top of ours");
+        assert!(memory.lock().is_empty());
+    }
+
+    #[test]
+    fn a_route_deleted_by_somebody_else_is_not_remembered_as_there() {
+        let (memory, key) = (Memory::default(), Key::new("shop", "storefront"));
+        assert!(!memory.route_gone(&key, ObjectKind::Ingress, "storefront", "12"));
+        memory.route_written(&key, ObjectKind::Ingress, "storefront", ingress("12"));
+        assert_eq!(seen(&memory, None), None);
+    }
+
+    #[test]
+    fn a_route_deleted_by_us_is_gone_before_the_cache_says_so() {
+        let (memory, key) = (Memory::default(), Key::new("shop", "storefront"));
+        memory.route_written(&key, ObjectKind::Ingress, "storefront", Answer::Deleted(meta("u", "12")));
+        let answer = memory.route(&key, ObjectKind::Ingress, "storefront", Some(&meta("u", "12")));
+        assert!(matches!(answer, Some(Answer::Deleted(_))));
+        let successor = memory.route(&key, ObjectKind::Ingress, "storefront", Some(&meta("v", "14")));
+        assert!(successor.is_none(), "another object of that name");
+        memory.route_written(&key, ObjectKind::Ingress, "storefront", Answer::Deleted(meta("u", "12")));
+        assert!(memory.route_gone(&key, ObjectKind::Ingress, "storefront", "12"));
+        assert!(memory.lock().is_empty());
+    }
+
+    #[test]
+    fn a_route_that_others_keep_writing_is_left_alone_for_a_while() {
+        let (memory, key, start) = (Memory::default(), Key::new("shop", "storefront"), Instant::now());
+        for second in 0..4 {
+            assert!(!memory.repaired(&key, start + Duration::from_secs(second)));
+        }
+        let fifth = start + Duration::from_secs(10);
+        assert!(memory.repaired(&key, fifth));
+        assert_eq!(memory.resting(&key, fifth + Duration::from_secs(10)), Some(Duration::from_secs(20)));
+        assert_eq!(memory.resting(&key, fifth + REST), None);
+        assert!(!memory.repaired(&key, fifth + REST));
+    }
+}

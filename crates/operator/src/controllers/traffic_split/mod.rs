@@ -1,0 +1,404 @@
+//! The TrafficSplit controller: observes, lets the engine judge and decide, writes route objects and status.
+//!
+//! A change of a weight costs one request per route object and one for the status: the API server's answer to a write is
+//! the observation that ends it. Routers are written side by side, each in its own order. What a phase asks for is on
+//! record (in the status) before any route follows it.
+
+mod apply;
+mod error;
+mod memory;
+mod observe;
+mod relations;
+mod triggers;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cutover_api::{
+    labels::{FINALIZER_TRAFFIC_SPLIT, MANAGER_TRAFFIC_SPLIT},
+    v1alpha1::{
+        TrafficSplit, TrafficSplitStatus,
+        traffic_split::{GatewayApiRouter, IngressNginxRouter, OnDelete, Router},
+    },
+};
+use cutover_engine::{
+    Severity,
+    router::{self, ObjectKind, Problem, RouteStep, SplitRef},
+    traffic_split::{Observed, Outcome, Plan, Validated, decide, notes, status, validate},
+};
+use futures::{StreamExt, future::join_all};
+use jiff::Timestamp;
+use kube::{
+    Api, Resource, ResourceExt,
+    runtime::{
+        controller::{self, Action},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+
+pub use error::Error;
+
+use self::{
+    apply::Answered,
+    memory::Memory,
+    observe::{Snapshot, Sources},
+    relations::Relations,
+};
+use crate::{
+    caches::Caches,
+    cluster::{
+        backoff::Backoffs,
+        events::{Events, Happening},
+        status::{Written, write},
+        stores::Key,
+    },
+    metrics::{Metrics, ObjectGauges},
+    process::{Controller, Runtime},
+    wiring::Kinds,
+};
+
+/// The controller's name in logs and metrics.
+const NAME: &str = "traffic-split";
+/// Rounds of writing and looking again in one reconcile; a complete cutover takes four.
+const ROUNDS: usize = 8;
+/// When the API server found our copy outdated, the newer one is on its way; this is for the case that it is not.
+const OUTDATED: Duration = Duration::from_secs(1);
+
+struct Context {
+    sources: Arc<Sources>,
+    events: Events,
+    metrics: Metrics,
+    weights: ObjectGauges,
+    backoffs: Backoffs<Key>,
+}
+
+/// Makes the controller over shared caches.
+///
+/// # Errors
+/// When its metrics cannot be registered.
+pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Result<Controller> {
+    let metrics = runtime.metrics.clone();
+    let help = "Weight of the new side, wanted and carried by every route.";
+    let weights = metrics.object_gauges("cutover_split_weight", help, &["weight"])?;
+    let sources = Arc::new(Sources {
+        client: runtime.client.clone(),
+        kinds: kinds.clone(),
+        caches: caches.clone(),
+        relations: Relations::default(),
+        memory: Memory::default(),
+    });
+    let replica = runtime.replica.clone();
+    let config = controller::Config::default().concurrency(runtime.args.concurrency);
+    let stop = runtime.stop.clone();
+    Ok(Controller::new(NAME, move || async move {
+        let events = Events::start(sources.client.clone(), MANAGER_TRAFFIC_SPLIT, &replica);
+        let context = Arc::new(Context { sources, events, metrics, weights, backoffs: Backoffs::default() });
+        let gone = {
+            let context = Arc::clone(&context);
+            move |key: &Key| {
+                context.weights.remove(key);
+                context.backoffs.forget(key);
+            }
+        };
+        // Subscribed before the first split is looked at: what changes meanwhile is not missed.
+        let others = triggers::all(&context.sources);
+        let splits = triggers::own(&context.sources, gone);
+        kube::runtime::Controller::for_shared_stream(splits, context.sources.kinds.splits.store())
+            .with_config(config)
+            .reconcile_on(others)
+            .graceful_shutdown_on(stop.cancelled_owned())
+            .run(reconcile, error_policy, context)
+            .for_each(async |result| log(result))
+            .await;
+    }))
+}
+
+fn log(result: Result<(ObjectRef<TrafficSplit>, Action), controller::Error<Error, watcher::Error>>) {
+    match result {
+        Ok((split, action)) => tracing::debug!(%split, ?action, "reconciled"),
+        Err(controller::Error::ReconcilerFailed(error, split)) if error.is_conflict() => {
+            tracing::debug!(%split, %error, "decided on an outdated copy");
+        }
+        Err(controller::Error::ObjectNotFound(split)) => tracing::debug!(%split, "is gone"),
+        Err(error) => tracing::warn!(%error, "reconcile failed"),
+    }
+}
+
+async fn reconcile(split: Arc<TrafficSplit>, context: Arc<Context>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let result = context.carry_on(split).await;
+    context.metrics.reconciled(NAME, started.elapsed(), result.as_ref().err().map(Error::reason));
+    result
+}
+
+fn error_policy(split: Arc<TrafficSplit>, error: &Error, context: Arc<Context>) -> Action {
+    if error.is_not_leader() {
+        return Action::await_change();
+    }
+    if error.is_conflict() {
+        return Action::requeue(OUTDATED);
+    }
+    let wait = context.backoffs.failed(key_of(&split));
+    if error.is_retryable() { Action::requeue(wait) } else { Action::await_change() }
+}
+
+fn key_of(split: &TrafficSplit) -> Key {
+    let meta = split.meta();
+    Key::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+impl Context {
+    async fn carry_on(&self, cached: Arc<TrafficSplit>) -> Result<Action, Error> {
+        let key = key_of(&cached);
+        let split = self.sources.memory.newest(&key, cached);
+        if split.metadata.deletion_timestamp.is_some() {
+            return self.retire(&key, split).await;
+        }
+        let resting = self.sources.memory.resting(&key, Instant::now());
+        let mut snapshot = self.sources.observe(&key, split, resting.is_some());
+        let mut failures: Vec<Option<Error>> = snapshot.split.spec.routers.iter().map(|_| None).collect();
+        let mut repair = true;
+        let mut rounds = 0;
+        let (validated, plan) = loop {
+            let (validated, mut plan) = judge(&key, &snapshot);
+            if let Some(phase) = plan.ruling.doubt.clone() {
+                self.sources.confirm(&key, &phase, &mut snapshot).await?;
+                continue;
+            }
+            let mut steps: Vec<Vec<RouteStep>> =
+                plan.routers.iter_mut().map(|router| std::mem::take(&mut router.steps)).collect();
+            for (steps, failure) in steps.iter_mut().zip(&failures) {
+                if failure.is_some() {
+                    steps.clear();
+                }
+            }
+            let leftovers =
+                if failures.iter().any(Option::is_some) { Vec::new() } else { leftovers(&snapshot, &validated) };
+            rounds += 1;
+            if rounds > ROUNDS || (leftovers.is_empty() && steps.iter().all(Vec::is_empty)) {
+                break (validated, plan);
+            }
+            if !snapshot.split.finalizers().iter().any(|name| name == FINALIZER_TRAFFIC_SPLIT) {
+                let split = apply::add_finalizer(&self.sources.client, &key.namespace, &snapshot.split).await?;
+                self.take_split(&key, &mut snapshot, split);
+            }
+            if plan.announce {
+                self.write_status(&key, &mut snapshot, &validated, &plan, &[]).await?;
+            }
+            if std::mem::take(&mut repair) && is_repair(&snapshot.split, &plan, &steps) {
+                self.sources.memory.repaired(&key, Instant::now());
+            }
+            self.send(&key, &mut snapshot, steps, &mut failures).await;
+            if !leftovers.is_empty() {
+                let (answers, result) = apply::apply(&self.sources.client, &key.namespace, leftovers).await;
+                self.take(&key, &mut snapshot, answers);
+                result?;
+            }
+        };
+        let problems: Vec<Option<Problem>> =
+            failures.iter().map(|failure| failure.as_ref().map(Error::problem)).collect();
+        self.write_status(&key, &mut snapshot, &validated, &plan, &problems).await?;
+        self.measure(&key, &snapshot.split);
+        if let Some(error) = failures.into_iter().flatten().next() {
+            return Err(error);
+        }
+        self.backoffs.forget(&key);
+        let resting = self.sources.memory.resting(&key, Instant::now());
+        Ok(resting.map_or_else(Action::await_change, Action::requeue))
+    }
+
+    /// Sends each router's steps, side by side, and takes the answers in.
+    async fn send(
+        &self,
+        key: &Key,
+        snapshot: &mut Snapshot,
+        steps: Vec<Vec<RouteStep>>,
+        failures: &mut [Option<Error>],
+    ) {
+        let routers = steps.into_iter().map(|steps| apply::apply(&self.sources.client, &key.namespace, steps));
+        for ((answers, result), failure) in join_all(routers).await.into_iter().zip(failures) {
+            self.take(key, snapshot, answers);
+            if let Err(error) = result {
+                failure.get_or_insert(error);
+            }
+        }
+    }
+
+    fn take(&self, key: &Key, snapshot: &mut Snapshot, answers: Vec<Answered>) {
+        for Answered { kind, name, answer } in answers {
+            self.sources.memory.route_written(key, kind, &name, answer.clone());
+            snapshot.replace(kind, &name, answer);
+        }
+    }
+
+    fn take_split(&self, key: &Key, snapshot: &mut Snapshot, split: TrafficSplit) {
+        let split = Arc::new(split);
+        self.sources.memory.split_written(key, Arc::clone(&split));
+        snapshot.split = split;
+    }
+
+    async fn write_status(
+        &self,
+        key: &Key,
+        snapshot: &mut Snapshot,
+        validated: &Validated,
+        plan: &Plan,
+        failures: &[Option<Problem>],
+    ) -> Result<(), Error> {
+        let split = Arc::clone(&snapshot.split);
+        let empty = TrafficSplitStatus::default();
+        let previous = split.status.as_ref().unwrap_or(&empty);
+        let outcome =
+            Outcome { spec: &split.spec, generation: split.metadata.generation, previous, validated, plan, failures };
+        let next = status(&outcome, Timestamp::now());
+        let api: Api<TrafficSplit> = Api::namespaced(self.sources.client.clone(), &key.namespace);
+        match write(&api, MANAGER_TRAFFIC_SPLIT, &*split, split.status.as_ref(), &next).await? {
+            Written::Unchanged => {}
+            Written::Written(written) => {
+                for note in notes(previous, &next, plan) {
+                    tracing::info!(split = %key, reason = note.reason, "{}", note.message);
+                    let happening = Happening {
+                        warning: note.severity == Severity::Warning,
+                        reason: note.reason,
+                        action: note.action,
+                        note: note.message,
+                    };
+                    self.events.publish(happening, split.object_ref(&()));
+                }
+                self.take_split(key, snapshot, *written);
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&self, key: &Key, split: &TrafficSplit) {
+        let status = split.status.as_ref();
+        let weights = [
+            ("desired", status.and_then(|status| status.desired_weight)),
+            ("applied", status.and_then(|status| status.applied_weight)),
+        ];
+        let values: Vec<(&[&str], f64)> = Vec::new();
+        let labels: Vec<([&str; 1], f64)> =
+            weights.iter().filter_map(|(label, weight)| Some(([*label], f64::from((*weight)?)))).collect();
+        let values = labels.iter().fold(values, |mut values, (label, weight)| {
+            values.push((label.as_slice(), *weight));
+            values
+        });
+        self.weights.set(key, &values);
+    }
+
+    /// The split is being deleted: its routes are released or removed, then it may go.
+    async fn retire(&self, key: &Key, split: Arc<TrafficSplit>) -> Result<Action, Error> {
+        if !split.finalizers().iter().any(|name| name == FINALIZER_TRAFFIC_SPLIT) {
+            return Ok(Action::await_change());
+        }
+        let mut snapshot = self.sources.observe(key, split, false);
+        for _ in 0..ROUNDS {
+            let steps = farewell(&snapshot);
+            if steps.is_empty() {
+                apply::remove_finalizer(&self.sources.client, &key.namespace, &snapshot.split).await?;
+                return Ok(Action::await_change());
+            }
+            let (answers, result) = apply::apply(&self.sources.client, &key.namespace, steps).await;
+            self.take(key, &mut snapshot, answers);
+            result?;
+        }
+        Ok(Action::requeue(OUTDATED))
+    }
+}
+
+/// Judges the spec and decides.
+fn judge(key: &Key, snapshot: &Snapshot) -> (Validated, Plan) {
+    let split = &*snapshot.split;
+    let slices = snapshot.slices();
+    let (claimant, others) = snapshot.claimants();
+    let validated = validate(&claimant, &snapshot.targets, &snapshot.facts(&slices), &others);
+    let lists = snapshot.lists(&split.spec.routers);
+    let routers: Vec<router::Observed> = lists.iter().map(observe::Lists::observed).collect();
+    let empty = TrafficSplitStatus::default();
+    let uid = split.uid().unwrap_or_default();
+    let observed = Observed {
+        split: SplitRef { namespace: &key.namespace, name: &key.name, uid: &uid },
+        status: split.status.as_ref().unwrap_or(&empty),
+        claims: &snapshot.claims,
+        absent: &snapshot.absent,
+        routers: &routers,
+    };
+    let plan = decide(&split.spec, &validated, &observed);
+    (validated, plan)
+}
+
+/// Whether the steps only put right what somebody else changed.
+fn is_repair(split: &TrafficSplit, plan: &Plan, steps: &[Vec<RouteStep>]) -> bool {
+    let Some(status) = &split.status else { return false };
+    status.observed_generation == split.metadata.generation
+        && status.holder == plan.ruling.holder
+        && status.exposure == Some(plan.wanted.exposure)
+        && plan.wanted.next.iter().all(|weight| Some(*weight) == status.applied_weight)
+        && steps.iter().flatten().any(|step| step.kind().is_route() && !matches!(step, RouteStep::Delete { .. }))
+}
+
+/// Managed routers of both kinds, to look for what the spec no longer names.
+fn managed() -> [(ObjectKind, Router); 2] {
+    let ingress = IngressNginxRouter {
+        class_name: Some(String::new()),
+        tls: None,
+        annotations: std::collections::BTreeMap::new(),
+        attach: None,
+    };
+    let gateway = GatewayApiRouter { parent_refs: Some(Vec::new()), attach: None };
+    [
+        (ObjectKind::Ingress, Router { ingress_nginx: Some(ingress), gateway_api: None }),
+        (ObjectKind::HttpRoute, Router { ingress_nginx: None, gateway_api: Some(gateway) }),
+    ]
+}
+
+/// Routers of which the split has objects, and which its spec does not name.
+fn unnamed(snapshot: &Snapshot) -> Vec<Router> {
+    let split = &*snapshot.split;
+    let uid = split.uid().unwrap_or_default();
+    let named = |kind| {
+        split.spec.routers.iter().any(|router| match kind {
+            ObjectKind::HttpRoute => router.gateway_api.as_ref().is_some_and(|router| router.attach.is_none()),
+            _ => router.ingress_nginx.is_some(),
+        })
+    };
+    managed()
+        .into_iter()
+        .filter(|(kind, _)| !named(*kind) && snapshot.owns(*kind, &uid))
+        .map(|(_, router)| router)
+        .collect()
+}
+
+/// What removes the routes of routers that left the spec; only once everything else is in order.
+fn leftovers(snapshot: &Snapshot, validated: &Validated) -> Vec<RouteStep> {
+    if validated.problem.is_some() {
+        return Vec::new();
+    }
+    on_each(snapshot, &unnamed(snapshot), router::remove)
+}
+
+/// What releases or removes all routes of a split that is deleted.
+fn farewell(snapshot: &Snapshot) -> Vec<RouteStep> {
+    let mut routers = snapshot.split.spec.routers.clone();
+    routers.extend(unnamed(snapshot));
+    match snapshot.split.spec.on_delete {
+        OnDelete::Release => on_each(snapshot, &routers, router::release),
+        OnDelete::Delete => on_each(snapshot, &routers, router::remove),
+    }
+}
+
+fn on_each(
+    snapshot: &Snapshot,
+    routers: &[Router],
+    steps: impl Fn(SplitRef, &router::Observed) -> Vec<RouteStep>,
+) -> Vec<RouteStep> {
+    let split = &*snapshot.split;
+    let (namespace, name, uid) =
+        (split.namespace().unwrap_or_default(), split.name_any(), split.uid().unwrap_or_default());
+    let split = SplitRef { namespace: &namespace, name: &name, uid: &uid };
+    snapshot.lists(routers).iter().flat_map(|list| steps(split, &list.observed())).collect()
+}

@@ -1,0 +1,470 @@
+//! Reads what a split is decided by: from the caches, and what a cache must not be believed in, from the API server.
+
+use std::sync::Arc;
+
+use cutover_api::v1alpha1::{
+    MigrationPhase, TrafficSplit,
+    migration_phase::{MigrationPhaseStatus, SplitRequest},
+    traffic_split::{Router, Side},
+};
+use cutover_engine::{
+    Known,
+    router::{
+        self, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, HttpRouteView,
+        IngressObserved, IngressView, Meta, ObjectKind, ServiceView, alias_name, canary_name, route_name,
+    },
+    traffic_split::{Claim, Claimant, ServiceFacts, SliceFacts, Target, targets},
+};
+use kube::{Api, Client, ResourceExt};
+
+use super::{
+    Error,
+    memory::{Answer, Memory},
+    relations::{self, Referred, Relations},
+};
+use crate::{
+    caches::{Caches, SliceRecord},
+    cluster::stores::{Key, Presence},
+    wiring::Kinds,
+};
+
+/// Where a split is observed.
+pub(super) struct Sources {
+    pub(super) client: Client,
+    pub(super) kinds: Kinds,
+    pub(super) caches: Caches,
+    pub(super) relations: Relations,
+    pub(super) memory: Memory,
+}
+
+/// What was observed of a split and around it, owned. Answers to our writes are put in their place.
+pub(super) struct Snapshot {
+    pub(super) split: Arc<TrafficSplit>,
+    pub(super) claims: Vec<Claim>,
+    pub(super) absent: Vec<String>,
+    pub(super) targets: [Known<Target>; 2],
+    sides: [SideSnapshot; 2],
+    others: Vec<Arc<TrafficSplit>>,
+    ingresses: Vec<IngressView>,
+    http_routes: Vec<HttpRouteView>,
+    services: Vec<ServiceView>,
+    alias_slices: Vec<EndpointSliceView>,
+    alias_ready: AliasReady,
+    gateways: Vec<GatewayView>,
+    classes: Vec<GatewayClassView>,
+    http_routes_served: Known<bool>,
+    gateways_readable: bool,
+    backed_off: bool,
+}
+
+struct SideSnapshot {
+    service: Known<Option<ServiceView>>,
+    slices: Vec<(Arc<SliceRecord>, Option<EndpointSliceView>)>,
+}
+
+impl Sources {
+    /// Observes a split as it is known best.
+    pub(super) fn observe(&self, key: &Key, split: Arc<TrafficSplit>, backed_off: bool) -> Snapshot {
+        let (namespace, spec) = (&*key.namespace, &split.spec);
+        let environment = spec.environment.as_deref().map(|name| self.kinds.environments.get(namespace, name));
+        let environment = match (&environment, self.kinds.environments.presence()) {
+            (Some(None), Presence::Unknown) => Known::Unknown,
+            (Some(found), _) => Known::Known(found.as_deref()),
+            (None, _) => Known::Known(None),
+        };
+        let targets = targets(spec, environment);
+        // Before the Services are read, so that a change of theirs that is not seen here is a change to come.
+        let mut referred = relations::of_spec(namespace, spec);
+        referred.extend(relations::of_targets(namespace, &targets));
+        self.relations.set(key, referred);
+        let sides = [self.side(namespace, &targets[0]), self.side(namespace, &targets[1])];
+        let mut snapshot = Snapshot {
+            claims: self.claims(key, &split),
+            absent: Vec::new(),
+            sides,
+            others: self.others(key, &split),
+            ingresses: Vec::new(),
+            http_routes: Vec::new(),
+            services: Vec::new(),
+            alias_slices: Vec::new(),
+            alias_ready: AliasReady::default(),
+            gateways: Vec::new(),
+            classes: Vec::new(),
+            http_routes_served: match self.caches.http_routes.presence() {
+                Presence::Unknown => Known::Unknown,
+                Presence::Missing => Known::Known(false),
+                Presence::Listed => Known::Known(true),
+            },
+            gateways_readable: self.caches.gateways.presence() == Presence::Listed
+                && self.caches.gateway_classes.presence() == Presence::Listed,
+            backed_off,
+            targets,
+            split,
+        };
+        self.routes(key, &mut snapshot);
+        snapshot
+    }
+
+    fn side(&self, namespace: &str, target: &Known<Target>) -> SideSnapshot {
+        let Known::Known(Target::Service { name, .. }) = target else {
+            return SideSnapshot { service: Known::Known(None), slices: Vec::new() };
+        };
+        let service = self.caches.services.get(namespace, name).map(|record| record.view());
+        let service = if service.is_none() && self.caches.services.presence() != Presence::Listed {
+            Known::Unknown
+        } else {
+            Known::Known(service)
+        };
+        let slices = self.caches.slices.group(namespace, name);
+        SideSnapshot {
+            service,
+            slices: slices
+                .into_iter()
+                .map(|(_, slice)| {
+                    let view = slice.view();
+                    (slice, view)
+                })
+                .collect(),
+        }
+    }
+
+    /// Other splits of the namespace that share a host.
+    fn others(&self, key: &Key, split: &TrafficSplit) -> Vec<Arc<TrafficSplit>> {
+        let mut keys: Vec<Key> = split
+            .spec
+            .hosts
+            .iter()
+            .map(|host| Referred::Host(host).within(&key.namespace))
+            .chain(split.spec.routers.iter().filter_map(|router| {
+                let attach = router.gateway_api.as_ref()?.attach.as_ref()?;
+                Some(Referred::HttpRoute(&attach.route).within(&key.namespace))
+            }))
+            .flat_map(|referred| self.relations.of(referred))
+            .filter(|other| other != key)
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.iter()
+            .filter_map(|other| self.kinds.splits.get(&other.namespace, &other.name))
+            .filter(|other| other.metadata.deletion_timestamp.is_none())
+            .collect()
+    }
+
+    /// What phases say: those that hold the split, and the one that is on record as its holder.
+    fn claims(&self, key: &Key, split: &TrafficSplit) -> Vec<Claim> {
+        let holder = split.status.as_ref().and_then(|status| status.holder.as_ref()).map(|holder| holder.uid.as_str());
+        self.kinds
+            .phases
+            .filter(|phase| {
+                phase.metadata.namespace.as_deref() == Some(&*key.namespace)
+                    && (request_of(phase, &key.name).is_some() || phase.metadata.uid.as_deref() == holder)
+            })
+            .iter()
+            .map(|phase| claim_of(phase, &key.name, false))
+            .collect()
+    }
+
+    /// Reads the phase in doubt from the API server itself.
+    pub(super) async fn confirm(&self, key: &Key, phase: &str, snapshot: &mut Snapshot) -> Result<(), Error> {
+        let api: Api<MigrationPhase> = Api::namespaced(self.client.clone(), &key.namespace);
+        let found = api.get_opt(phase).await.map_err(|source| Error::ReadPhase { phase: phase.to_owned(), source })?;
+        snapshot.claims.retain(|claim| claim.phase != phase);
+        match found {
+            Some(found) => snapshot.claims.push(claim_of(&found, &key.name, true)),
+            None => snapshot.absent.push(phase.to_owned()),
+        }
+        Ok(())
+    }
+
+    /// The routes of all routers, ours and those that the split attaches to, and what they hang on.
+    fn routes(&self, key: &Key, snapshot: &mut Snapshot) {
+        let split = Arc::clone(&snapshot.split);
+        let (namespace, name) = (&*key.namespace, &*key.name);
+        let attached = |router: &Router| Some(router.ingress_nginx.as_ref()?.attach.as_ref()?.ingress.clone());
+        for name in
+            [route_name(name), canary_name(name)].into_iter().chain(split.spec.routers.iter().filter_map(attached))
+        {
+            let cached = self.caches.ingresses.get(namespace, &name).map(|record| record.view());
+            snapshot.ingresses.extend(self.newest(key, ObjectKind::Ingress, &name, cached, |answer| match answer {
+                Answer::Ingress(view) => Some(view),
+                _ => None,
+            }));
+        }
+        if split.spec.routers.iter().any(|router| attached(router).is_some()) {
+            self.neighbours(namespace, snapshot);
+        }
+        let attached = |router: &Router| Some(router.gateway_api.as_ref()?.attach.as_ref()?.route.clone());
+        for name in std::iter::once(route_name(name)).chain(split.spec.routers.iter().filter_map(attached)) {
+            let cached = self.caches.http_routes.get(namespace, &name).map(|record| (**record).clone());
+            snapshot.http_routes.extend(self.newest(
+                key,
+                ObjectKind::HttpRoute,
+                &name,
+                cached,
+                |answer| match answer {
+                    Answer::HttpRoute(view) => Some(view),
+                    _ => None,
+                },
+            ));
+        }
+        self.aliases(key, snapshot);
+        self.gateways(namespace, &split, snapshot);
+    }
+
+    /// What the cache shows, or the answer to our own write if that is newer.
+    fn newest<V: router::View>(
+        &self,
+        key: &Key,
+        kind: ObjectKind,
+        name: &str,
+        cached: Option<V>,
+        take: impl Fn(Answer) -> Option<V>,
+    ) -> Option<V> {
+        match self.memory.route(key, kind, name, cached.as_ref().map(router::View::meta)) {
+            Some(answer) => take(answer),
+            None => cached,
+        }
+    }
+
+    /// Ingresses that share the legacy Service or a host with an attached split.
+    fn neighbours(&self, namespace: &str, snapshot: &mut Snapshot) {
+        let legacy = match &snapshot.targets[0] {
+            Known::Known(Target::Service { name, .. }) => Some(name.as_str()),
+            _ => None,
+        };
+        let words: Vec<&str> = snapshot.split.spec.hosts.iter().map(String::as_str).chain(legacy).collect();
+        let known = |name: &str| snapshot.ingresses.iter().any(|ingress| &*ingress.meta.name == name);
+        let found: Vec<IngressView> = self
+            .caches
+            .ingresses
+            .in_namespace(namespace)
+            .into_iter()
+            .filter(|(name, record)| !known(name) && words.iter().any(|word| record.mentions(word)))
+            .map(|(_, record)| record.view())
+            .collect();
+        snapshot.ingresses.extend(found);
+    }
+
+    fn aliases(&self, key: &Key, snapshot: &mut Snapshot) {
+        let (namespace, split) = (&*key.namespace, &*key.name);
+        for side in [Side::Legacy, Side::New] {
+            let name = alias_name(split, side);
+            let cached = self.caches.services.get(namespace, &name).map(|record| record.view());
+            let service = self.newest(key, ObjectKind::Service, &name, cached, |answer| match answer {
+                Answer::Service(view) => Some(view),
+                _ => None,
+            });
+            let Some(service) = service else { continue };
+            let slices = self.caches.slices.group(namespace, &name);
+            let mut ready = slices.iter().any(|(_, slice)| slice.ready > 0);
+            // Ours are those made by hand; the others are made from the pods of an alias with a selector.
+            let mut names: Vec<Box<str>> = self.memory.names(key, ObjectKind::EndpointSlice, &name);
+            names.extend(slices.iter().filter(|(_, slice)| slice.view().is_some()).map(|(name, _)| Box::from(&**name)));
+            names.sort_unstable();
+            names.dedup();
+            for slice_name in names {
+                let cached =
+                    slices.iter().find(|(slice, _)| **slice == *slice_name).and_then(|(_, slice)| slice.view());
+                let slice = self.newest(key, ObjectKind::EndpointSlice, &slice_name, cached, |answer| match answer {
+                    Answer::EndpointSlice(view) => Some(view),
+                    _ => None,
+                });
+                ready |= slice.iter().flat_map(|slice| &slice.endpoints).any(|endpoint| endpoint.ready);
+                snapshot.alias_slices.extend(slice);
+            }
+            snapshot.services.push(service);
+            match side {
+                Side::Legacy => snapshot.alias_ready.legacy = Some(ready),
+                Side::New => snapshot.alias_ready.new = Some(ready),
+            }
+        }
+    }
+
+    fn gateways(&self, namespace: &str, split: &TrafficSplit, snapshot: &mut Snapshot) {
+        let declared = split.spec.routers.iter().filter_map(|router| router.gateway_api.as_ref());
+        let mut wanted: Vec<(String, String)> = declared
+            .flat_map(|router| router.parent_refs.iter().flatten())
+            .map(|parent| (parent.namespace.clone().unwrap_or_else(|| namespace.to_owned()), parent.name.clone()))
+            .collect();
+        wanted.extend(snapshot.http_routes.iter().flat_map(|route| &route.parents).map(|parent| {
+            let parent = &parent.parent_ref;
+            (parent.namespace.as_deref().unwrap_or(namespace).to_owned(), parent.name.to_string())
+        }));
+        wanted.sort_unstable();
+        wanted.dedup();
+        for (namespace, name) in wanted {
+            let Some(gateway) = self.caches.gateways.get(&namespace, &name) else { continue };
+            if let Some(class) = self.caches.gateway_classes.get("", &gateway.class_name)
+                && !snapshot.classes.iter().any(|known| known.meta.name == class.meta.name)
+            {
+                snapshot.classes.push((**class).clone());
+            }
+            snapshot.gateways.push((**gateway).clone());
+        }
+    }
+}
+
+/// What a phase asks of a split, if its state holds anything and it lists the split.
+pub(super) fn request_of<'a>(phase: &'a MigrationPhase, split: &str) -> Option<&'a SplitRequest> {
+    let status = phase.status.as_ref().filter(|status| status.state.is_some_and(|state| state.holds()))?;
+    status.requests.as_ref()?.splits.iter().find(|request| request.split == split)
+}
+
+fn claim_of(phase: &MigrationPhase, split: &str, confirmed: bool) -> Claim {
+    let empty = MigrationPhaseStatus::default();
+    let status = phase.status.as_ref().unwrap_or(&empty);
+    let baseline = status.baseline.as_ref().and_then(|baseline| baseline.splits.iter().find(|it| it.split == split));
+    Claim {
+        phase: phase.name_any(),
+        uid: phase.uid().unwrap_or_default(),
+        attempt: status.attempt.unwrap_or_default(),
+        revision: status.request_revision.unwrap_or_default(),
+        request: request_of(phase, split).cloned(),
+        baseline: baseline.and_then(|baseline| serde_json::to_string(baseline).ok()),
+        confirmed,
+    }
+}
+
+/// The references that an observed router is made of.
+pub(super) struct Lists<'a> {
+    router: &'a Router,
+    snapshot: &'a Snapshot,
+    ingresses: Vec<&'a IngressView>,
+    services: Vec<&'a ServiceView>,
+    slices: Vec<&'a EndpointSliceView>,
+    gateways: Vec<&'a GatewayView>,
+    classes: Vec<&'a GatewayClassView>,
+}
+
+impl Snapshot {
+    /// This split among the others, and the others.
+    pub(super) fn claimants(&self) -> (Claimant<'_>, Vec<Claimant<'_>>) {
+        (claimant(&self.split), self.others.iter().map(|other| claimant(other)).collect())
+    }
+
+    /// What is observed of the sides' EndpointSlices: as [`Self::facts`] wants them.
+    pub(super) fn slices<'a>(&'a self) -> [Vec<SliceFacts<'a>>; 2] {
+        let [legacy, new] = &self.sides;
+        [legacy, new].map(|side| {
+            let facts = |(record, view): &'a (Arc<SliceRecord>, Option<EndpointSliceView>)| SliceFacts {
+                address_type: record.address_type(),
+                ready: record.ready,
+                ports: view.as_ref().map(|view| &*view.ports).unwrap_or_default(),
+                endpoints: view.as_ref().map(|view| &*view.endpoints).unwrap_or_default(),
+            };
+            side.slices.iter().map(facts).collect()
+        })
+    }
+
+    /// What is observed of the sides' Services.
+    pub(super) fn facts<'a>(&'a self, slices: &'a [Vec<SliceFacts<'a>>; 2]) -> [ServiceFacts<'a>; 2] {
+        let facts = |side: &'a SideSnapshot, slices: &'a Vec<SliceFacts<'a>>| ServiceFacts {
+            service: side.service.as_ref().map(Option::as_ref),
+            slices: Known::Known(slices.as_slice()),
+        };
+        let ([legacy, new], [legacy_slices, new_slices]) = (&self.sides, slices);
+        [facts(legacy, legacy_slices), facts(new, new_slices)]
+    }
+
+    /// Per router, in the order given, the references that make an observation of it.
+    pub(super) fn lists<'a>(&'a self, routers: &'a [Router]) -> Vec<Lists<'a>> {
+        let list = |router| Lists {
+            router,
+            snapshot: self,
+            ingresses: self.ingresses.iter().collect(),
+            services: self.services.iter().collect(),
+            slices: self.alias_slices.iter().collect(),
+            gateways: self.gateways.iter().collect(),
+            classes: self.classes.iter().collect(),
+        };
+        routers.iter().map(list).collect()
+    }
+
+    /// Whether a managed object of this kind is there and was made for the split.
+    pub(super) fn owns(&self, kind: ObjectKind, uid: &str) -> bool {
+        let owned = |meta: &Meta| meta.is_owned_by(uid);
+        match kind {
+            ObjectKind::Ingress => self.ingresses.iter().any(|view| owned(&view.meta)),
+            ObjectKind::HttpRoute => self.http_routes.iter().any(|view| owned(&view.meta)),
+            ObjectKind::Service => self.services.iter().any(|view| owned(&view.meta)),
+            ObjectKind::EndpointSlice => self.alias_slices.iter().any(|view| owned(&view.meta)),
+        }
+    }
+
+    /// Puts an answer of the API server in the place of what was observed.
+    pub(super) fn replace(&mut self, kind: ObjectKind, name: &str, answer: Answer) {
+        match kind {
+            ObjectKind::Ingress => self.ingresses.retain(|view| &*view.meta.name != name),
+            ObjectKind::HttpRoute => self.http_routes.retain(|view| &*view.meta.name != name),
+            ObjectKind::Service => self.services.retain(|view| &*view.meta.name != name),
+            ObjectKind::EndpointSlice => self.alias_slices.retain(|view| &*view.meta.name != name),
+        }
+        match answer {
+            Answer::Ingress(view) => self.ingresses.push(view),
+            Answer::HttpRoute(view) => self.http_routes.push(view),
+            Answer::Service(view) => {
+                // Just made: it has no endpoints of its own until a cache shows them.
+                let split = self.split.name_any();
+                for (side, ready) in
+                    [(Side::Legacy, &mut self.alias_ready.legacy), (Side::New, &mut self.alias_ready.new)]
+                {
+                    if *alias_name(&split, side) == *view.meta.name {
+                        ready.get_or_insert(false);
+                    }
+                }
+                self.services.push(view);
+            }
+            Answer::EndpointSlice(view) => {
+                let split = self.split.name_any();
+                let ready = view.endpoints.iter().any(|endpoint| endpoint.ready);
+                for (side, known) in
+                    [(Side::Legacy, &mut self.alias_ready.legacy), (Side::New, &mut self.alias_ready.new)]
+                {
+                    if view.meta.name.starts_with(&alias_name(&split, side)) {
+                        *known = Some(known.unwrap_or(false) || ready);
+                    }
+                }
+                self.alias_slices.push(view);
+            }
+            Answer::Deleted(_) => {}
+        }
+    }
+}
+
+fn claimant(split: &TrafficSplit) -> Claimant<'_> {
+    Claimant {
+        name: split.metadata.name.as_deref().unwrap_or_default(),
+        created: split.metadata.creation_timestamp.as_ref().map(|created| created.0),
+        spec: &split.spec,
+    }
+}
+
+impl Lists<'_> {
+    /// The observation.
+    pub(super) fn observed(&self) -> router::Observed<'_> {
+        let (snapshot, split) = (self.snapshot, self.snapshot.split.name_any());
+        if let Some(router) = &self.router.ingress_nginx {
+            let named = |name: &str| snapshot.ingresses.iter().find(|view| &*view.meta.name == name);
+            return router::Observed::IngressNginx(IngressObserved {
+                main: named(&route_name(&split)),
+                canary: named(&canary_name(&split)),
+                attached: router.attach.as_ref().and_then(|attach| named(&attach.ingress)),
+                others: &self.ingresses,
+                aliases: &self.services,
+                alias_slices: &self.slices,
+                alias_ready: snapshot.alias_ready,
+                backed_off: snapshot.backed_off,
+            });
+        }
+        let attach = self.router.gateway_api.as_ref().and_then(|router| router.attach.as_ref());
+        let name = attach.map_or_else(|| route_name(&split), |attach| attach.route.clone());
+        router::Observed::GatewayApi(GatewayObserved {
+            installed: snapshot.http_routes_served,
+            route: snapshot.http_routes.iter().find(|view| *view.meta.name == *name),
+            gateways: &self.gateways,
+            classes: &self.classes,
+            gateways_readable: snapshot.gateways_readable,
+            backed_off: snapshot.backed_off,
+        })
+    }
+}

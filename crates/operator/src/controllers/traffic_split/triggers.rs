@@ -1,0 +1,317 @@
+//! Which splits have to be looked at when something changed. Our own writes are no news.
+
+use std::sync::Arc;
+
+use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit};
+use cutover_engine::router::{ObjectKind, alias_name};
+use futures::{
+    Stream, StreamExt, future,
+    stream::{self, BoxStream},
+};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+
+use super::{
+    memory::version_of,
+    observe::Sources,
+    relations::{Referred, of_spec},
+};
+use crate::cluster::stores::{Change, Key, beyond_status};
+
+type Splits = BoxStream<'static, ObjectRef<TrafficSplit>>;
+
+fn references(keys: Vec<Key>) -> stream::Iter<impl Iterator<Item = ObjectRef<TrafficSplit>>> {
+    stream::iter(keys.into_iter().map(|key| ObjectRef::new(&key.name).within(&key.namespace)))
+}
+
+/// The splits themselves: every one that is there, then those that changed in more than their status. `gone` is told of the deleted.
+pub(super) fn own(
+    sources: &Arc<Sources>,
+    gone: impl Fn(&Key) + Send + 'static,
+) -> impl Stream<Item = Arc<TrafficSplit>> + Send + 'static {
+    let sources = Arc::clone(sources);
+    sources.kinds.splits.changes().filter_map(move |Change { key, before, after }| {
+        let Some(split) = after else {
+            sources.relations.remove(&key);
+            sources.memory.forget(&key);
+            gone(&key);
+            return future::ready(None);
+        };
+        sources.relations.add(&key, &of_spec(&key.namespace, &split.spec));
+        sources.memory.split_seen(&key, version_of(&split));
+        let matters = before.is_none_or(|before| beyond_status_and_finalizer(&before, &split));
+        future::ready(matters.then_some(split))
+    })
+}
+
+/// Our finalizer is written by us and changes nothing.
+fn beyond_status_and_finalizer(before: &TrafficSplit, after: &TrafficSplit) -> bool {
+    beyond_status(before, after)
+        && (before.metadata.generation != after.metadata.generation
+            || before.metadata.uid != after.metadata.uid
+            || before.metadata.deletion_timestamp != after.metadata.deletion_timestamp
+            || (before.status.is_some() && after.status.is_none()))
+        || (before.status.is_some() && after.status.is_none())
+}
+
+/// The splits concerned by changes of everything else.
+pub(super) fn all(sources: &Arc<Sources>) -> Splits {
+    stream::select_all([
+        rivals(sources),
+        phases(sources),
+        environments(sources),
+        services(sources),
+        slices(sources),
+        ingresses(sources),
+        http_routes(sources),
+        gateways(sources),
+        gateway_api(sources),
+    ])
+    .boxed()
+}
+
+/// Splits that share a host with one whose claims changed.
+fn rivals(sources: &Arc<Sources>) -> Splits {
+    let sources = Arc::clone(sources);
+    let changes = sources.kinds.splits.later_changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let claims = |split: &TrafficSplit| {
+                let spec = &split.spec;
+                (
+                    spec.hosts.clone(),
+                    spec.paths.clone(),
+                    spec.routers.clone(),
+                    split.metadata.deletion_timestamp.is_some(),
+                )
+            };
+            let same = before.as_deref().map(claims) == after.as_deref().map(claims);
+            let mut keys: Vec<Key> = Vec::new();
+            if !same {
+                let referred =
+                    [&before, &after].into_iter().flatten().flat_map(|split| of_spec(&key.namespace, &split.spec));
+                let hosts: Vec<u64> = [&before, &after]
+                    .into_iter()
+                    .flatten()
+                    .flat_map(|split| &split.spec.hosts)
+                    .map(|host| Referred::Host(host).within(&key.namespace))
+                    .collect();
+                let routes = referred.filter(|one| hosts.contains(one));
+                keys = routes.flat_map(|one| sources.relations.of(one)).filter(|other| *other != key).collect();
+                keys.sort_unstable();
+                keys.dedup();
+            }
+            references(keys)
+        })
+        .boxed()
+}
+
+/// Splits that a phase lists, or listed.
+fn phases(sources: &Arc<Sources>) -> Splits {
+    let listed = |phase: &MigrationPhase| -> Vec<String> {
+        let requests = phase.status.as_ref().and_then(|status| status.requests.as_ref());
+        requests.iter().flat_map(|requests| &requests.splits).map(|request| request.split.clone()).collect()
+    };
+    let said = |phase: &MigrationPhase| {
+        phase
+            .status
+            .as_ref()
+            .map(|status| (status.state, status.attempt, status.request_revision, status.requests.clone()))
+    };
+    sources
+        .kinds
+        .phases
+        .later_changes()
+        .flat_map(move |Change { key, before, after }| {
+            let unchanged = matches!((&before, &after), (Some(before), Some(after))
+                if before.uid() == after.uid() && said(before) == said(after));
+            let mut names: Vec<String> =
+                [before, after].iter().flatten().filter(|_| !unchanged).flat_map(|phase| listed(phase)).collect();
+            names.sort_unstable();
+            names.dedup();
+            references(names.iter().map(|name| Key::new(&key.namespace, name)).collect())
+        })
+        .boxed()
+}
+
+/// Splits whose components may be reached by other Services now.
+fn environments(sources: &Arc<Sources>) -> Splits {
+    let said = |environment: &Environment| -> Vec<(String, Option<(String, i32)>)> {
+        let declared = environment.spec.components.iter().map(|component| (component.name.clone(), None));
+        let reached = environment.status.iter().flat_map(|status| &status.components).map(|component| {
+            (component.name.clone(), component.service.as_ref().map(|service| (service.name.clone(), service.port)))
+        });
+        declared.chain(reached).collect()
+    };
+    let sources = Arc::clone(sources);
+    let changes = sources.kinds.environments.later_changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let same = before.as_deref().map(said) == after.as_deref().map(said);
+            let referred = Referred::Environment(&key.name).within(&key.namespace);
+            references(if same { Vec::new() } else { sources.relations.of(referred) })
+        })
+        .boxed()
+}
+
+fn services(sources: &Arc<Sources>) -> Splits {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.services.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let owner = after.as_ref().or(before.as_ref()).and_then(|record| record.owner.clone());
+            let mut keys = sources.relations.of(Referred::Service(&key.name).within(&key.namespace));
+            if let Some(owner) = owner {
+                let split = Key::new(&key.namespace, &owner);
+                if is_news(
+                    &sources,
+                    &split,
+                    ObjectKind::Service,
+                    &key.name,
+                    before.map(|it| it.version.clone()),
+                    after.map(|it| it.version.clone()),
+                ) {
+                    keys.push(split);
+                }
+            }
+            references(keys)
+        })
+        .boxed()
+}
+
+fn slices(sources: &Arc<Sources>) -> Splits {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.slices.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let mut keys = Vec::new();
+            for service in [&before, &after].into_iter().flatten().map(|slice| slice.service()) {
+                keys.extend(sources.relations.of(Referred::Service(service).within(&key.namespace)));
+                if let Some(split) = aliased(service)
+                    && sources.kinds.splits.get(&key.namespace, split).is_some()
+                {
+                    keys.push(Key::new(&key.namespace, split));
+                }
+            }
+            keys.sort_unstable();
+            keys.dedup();
+            references(keys)
+        })
+        .boxed()
+}
+
+/// The split whose alias a Service of this name is.
+fn aliased(service: &str) -> Option<&str> {
+    use cutover_api::v1alpha1::traffic_split::Side;
+    [Side::Legacy, Side::New].into_iter().find_map(|side| service.strip_suffix(&alias_name("", side)))
+}
+
+fn ingresses(sources: &Arc<Sources>) -> Splits {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.ingresses.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let owner = after.as_ref().or(before.as_ref()).and_then(|record| record.owner.clone());
+            let mut keys = sources.relations.of(Referred::Ingress(&key.name).within(&key.namespace));
+            if let Some(owner) = owner {
+                let split = Key::new(&key.namespace, &owner);
+                if is_news(
+                    &sources,
+                    &split,
+                    ObjectKind::Ingress,
+                    &key.name,
+                    before.map(|it| it.version.clone()),
+                    after.map(|it| it.version.clone()),
+                ) {
+                    keys.push(split);
+                }
+            } else {
+                keys.extend(sources.relations.of(Referred::AnyIngress.within(&key.namespace)));
+                keys.push(unmarked(&key));
+            }
+            references(keys)
+        })
+        .boxed()
+}
+
+fn http_routes(sources: &Arc<Sources>) -> Splits {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.http_routes.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let owner = after.as_ref().or(before.as_ref()).and_then(|record| record.meta.owner_name.clone());
+            let version =
+                |record: Option<Arc<crate::caches::HttpRouteRecord>>| record.map(|it| it.meta.resource_version.clone());
+            let (before, after) = (version(before), version(after));
+            let mut keys = Vec::new();
+            // An attached route is written by us too.
+            for split in sources.relations.of(Referred::HttpRoute(&key.name).within(&key.namespace)) {
+                if is_news(&sources, &split, ObjectKind::HttpRoute, &key.name, before.clone(), after.clone()) {
+                    keys.push(split);
+                }
+            }
+            let split = owner.map_or_else(
+                || unmarked(&key),
+                |owner| Key::new(&key.namespace, owner.rsplit('/').next().unwrap_or_default()),
+            );
+            if is_news(&sources, &split, ObjectKind::HttpRoute, &key.name, before, after) {
+                keys.push(split);
+            }
+            references(keys)
+        })
+        .boxed()
+}
+
+/// A route without our mark may lie in the way of the split of its name. kube drops references to what does not exist.
+fn unmarked(key: &Key) -> Key {
+    let name = key.name.strip_suffix("-cutover-canary").unwrap_or(&key.name);
+    Key::new(&key.namespace, name)
+}
+
+fn is_news(
+    sources: &Sources,
+    split: &Key,
+    kind: ObjectKind,
+    name: &str,
+    before: Option<Box<str>>,
+    after: Option<Box<str>>,
+) -> bool {
+    match (before, after) {
+        (_, Some(version)) => !sources.memory.route_seen(split, kind, name, &version),
+        (Some(version), None) => !sources.memory.route_gone(split, kind, name, &version),
+        (None, None) => false,
+    }
+}
+
+fn gateways(sources: &Arc<Sources>) -> Splits {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.gateways.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let said = |record: &Option<Arc<crate::caches::GatewayRecord>>| {
+                record.as_ref().map(|it| (it.class_name.clone(), it.programmed.clone(), it.meta.generation))
+            };
+            let same = said(&before) == said(&after);
+            let referred = Referred::Gateway(&key.name).within(&key.namespace);
+            references(if same { Vec::new() } else { sources.relations.of(referred) })
+        })
+        .boxed()
+}
+
+/// A class that changed, and the Gateway API that comes or goes, concern every split on it.
+fn gateway_api(sources: &Arc<Sources>) -> Splits {
+    let classes = sources.caches.gateway_classes.changes().map(|_| ()).boxed();
+    let presences = [
+        sources.caches.http_routes.presence_changes(),
+        sources.caches.gateways.presence_changes(),
+        sources.caches.gateway_classes.presence_changes(),
+    ];
+    let presences = presences.map(|mut presence| {
+        presence.mark_unchanged();
+        stream::unfold(presence, |mut presence| async move { presence.changed().await.ok().map(|()| ((), presence)) })
+            .boxed()
+    });
+    let sources = Arc::clone(sources);
+    stream::select_all(presences.into_iter().chain([classes]))
+        .flat_map(move |()| references(sources.relations.of(Referred::GatewayApi.within(""))))
+        .boxed()
+}
