@@ -27,6 +27,9 @@ mod marks;
 pub mod names;
 pub mod view;
 
+#[cfg(test)]
+mod tests;
+
 use cutover_api::{
     conditions::reasons,
     v1alpha1::traffic_split::{Router, RouterKind},

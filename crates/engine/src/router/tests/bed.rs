@@ -1,0 +1,450 @@
+//! A split, a few objects as the API server would keep them, and the loop that carries plans out.
+
+use std::collections::BTreeMap;
+
+use cutover_api::v1alpha1::traffic_split::{
+    CookieMatch, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, ParentRef, PathMatch, PathType, Pin,
+    RouteAttach, Router, Side,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::{
+    Known,
+    router::{
+        self, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, ObjectKind, Observed, RouteStep,
+        RouterPlan, SideBackend, Sides, SplitRef, canary_name, route_name,
+        view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView},
+    },
+};
+
+pub const CONTROLLER: &str = "example.com/gateway";
+
+/// What the API server keeps.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    objects: BTreeMap<(ObjectKind, String), Value>,
+    /// What we applied last, which is what server-side apply takes away again.
+    applied: BTreeMap<(ObjectKind, String), Value>,
+    revision: i64,
+    /// Objects in the order of their creation.
+    pub created: Vec<(ObjectKind, String)>,
+    /// Every write, `<verb> <kind>/<name>`.
+    pub writes: Vec<String>,
+    /// Whether new alias Services have endpoints at once.
+    pub slow_endpoints: bool,
+    /// Alias Services that have got theirs.
+    pub filled: Vec<String>,
+}
+
+impl World {
+    pub fn get(&self, kind: ObjectKind, name: &str) -> Option<&Value> {
+        self.objects.get(&(kind, name.to_owned()))
+    }
+
+    pub fn view<V: DeserializeOwned>(&self, kind: ObjectKind, name: &str) -> Option<V> {
+        self.get(kind, name).map(|it| serde_json::from_value(it.clone()).unwrap())
+    }
+
+    pub fn all<V: DeserializeOwned>(&self, kind: ObjectKind) -> Vec<V> {
+        let of_kind = self.objects.iter().filter(|((it, _), _)| *it == kind);
+        of_kind.map(|(_, it)| serde_json::from_value(it.clone()).unwrap()).collect()
+    }
+
+    /// Somebody else writes a whole object.
+    pub fn put(&mut self, kind: ObjectKind, mut object: Value) {
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        self.revision += 1;
+        let old = self.get(kind, &name);
+        let uid = old.map_or_else(|| json!(format!("uid-{}", self.revision)), |old| old["metadata"]["uid"].clone());
+        let generation = old.map_or(1, |old| {
+            old["metadata"]["generation"].as_i64().unwrap() + i64::from(old.get("spec") != object.get("spec"))
+        });
+        object["metadata"]["uid"] = uid;
+        object["metadata"]["generation"] = json!(generation);
+        object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
+        object["metadata"]["namespace"] = json!("shop");
+        if old.is_none() {
+            self.created.push((kind, name.clone()));
+            if kind == ObjectKind::Service && !self.slow_endpoints {
+                self.filled.push(name.clone());
+            }
+        }
+        self.objects.insert((kind, name), object);
+    }
+
+    /// Somebody else changes an object.
+    pub fn edit(&mut self, kind: ObjectKind, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut object = self.get(kind, name).unwrap_or_else(|| panic!("{kind:?} {name} is there")).clone();
+        change(&mut object);
+        self.put(kind, object);
+    }
+
+    /// Somebody else deletes an object.
+    pub fn drop(&mut self, kind: ObjectKind, name: &str) {
+        let key = (kind, name.to_owned());
+        self.objects.remove(&key);
+        self.applied.remove(&key);
+        self.created.retain(|it| *it != key);
+        self.filled.retain(|it| it != name);
+    }
+
+    /// Carries one step out as the API server would.
+    pub fn send(&mut self, step: &RouteStep) {
+        let (kind, name) = (step.kind(), step.name().to_owned());
+        let key = (kind, name.clone());
+        let verb = match step {
+            RouteStep::Apply { object, resource_version, .. } => {
+                let old = self.get(kind, &name).cloned();
+                let version = old.as_ref().map(|old| old["metadata"]["resourceVersion"].as_str().unwrap().to_owned());
+                assert_eq!(resource_version, &version, "{kind:?} {name} is written in the version that is there");
+                assert_eq!(object["kind"], kind.kind());
+                assert_eq!(object["apiVersion"], kind.api_version());
+                let mut merged = old.unwrap_or_else(|| json!({"metadata": {}}));
+                if let Some(before) = self.applied.get(&key) {
+                    take_away(&mut merged, before);
+                }
+                merge(&mut merged, object);
+                self.applied.insert(key, object.clone());
+                self.put(kind, merged);
+                if version.is_some() { "apply" } else { "create" }
+            }
+            RouteStep::MergePatch { patch, .. } => {
+                let mut object = self.get(kind, &name).expect("what is patched is there").clone();
+                assert_eq!(patch["metadata"]["resourceVersion"], object["metadata"]["resourceVersion"], "guarded");
+                json_merge(&mut object, patch);
+                self.put(kind, object);
+                "patch"
+            }
+            RouteStep::Delete { uid, resource_version, .. } => {
+                let object = self.get(kind, &name).expect("what is deleted is there");
+                assert_eq!(object["metadata"]["uid"], **uid);
+                assert_eq!(object["metadata"]["resourceVersion"], **resource_version);
+                self.drop(kind, &name);
+                "delete"
+            }
+        };
+        self.writes.push(format!("{verb} {}/{name}", kind.kind()));
+    }
+}
+
+/// Removes what an apply no longer says: maps go by key, lists are replaced whole by [`merge`].
+fn take_away(object: &mut Value, applied: &Value) {
+    if let (Value::Object(object), Value::Object(applied)) = (object, applied) {
+        for (key, value) in applied {
+            match object.get_mut(key) {
+                Some(inner @ Value::Object(_)) => take_away(inner, value),
+                Some(_) => {
+                    object.remove(key);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+fn merge(object: &mut Value, applied: &Value) {
+    match (object, applied) {
+        (Value::Object(object), Value::Object(applied)) => {
+            for (key, value) in applied {
+                merge(object.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (object, applied) => *object = applied.clone(),
+    }
+}
+
+fn json_merge(object: &mut Value, patch: &Value) {
+    let (Value::Object(patch), true) = (patch, true) else {
+        *object = patch.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    let object = object.as_object_mut().unwrap();
+    for (key, value) in patch {
+        if value.is_null() {
+            object.remove(key);
+        } else {
+            json_merge(object.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// A split with one router.
+#[derive(Clone, Debug)]
+pub struct Split {
+    pub router: Router,
+    pub hosts: Vec<String>,
+    pub paths: Vec<PathMatch>,
+    pub pins: Vec<Pin>,
+    pub sides: Sides,
+    pub weight: i32,
+    pub total: i32,
+    pub exposed: bool,
+    pub baseline: Option<String>,
+    pub name: String,
+    pub uid: String,
+    pub backed_off: bool,
+    pub installed: Known<bool>,
+    pub classes: Vec<GatewayClassView>,
+}
+
+pub fn backend(service: &str) -> Backend {
+    Backend {
+        service: service.to_owned(),
+        port: 8080,
+        port_name: Some("web".to_owned()),
+        target_port: Some(IntOrString::String("http".to_owned())),
+        app_protocol: None,
+        selector: BTreeMap::from([("app".to_owned(), service.to_owned())]),
+        publish_not_ready_addresses: false,
+        external_name: false,
+        endpoints: Vec::new(),
+        ready: Known::Known(2),
+    }
+}
+
+pub fn header(to: Side, name: &str, value: &str) -> Pin {
+    Pin { to, header: Some(HeaderMatch { name: name.into(), value: value.into() }), cookie: None }
+}
+
+pub fn cookie(to: Side, name: &str, value: &str) -> Pin {
+    Pin { to, header: None, cookie: Some(CookieMatch { name: name.into(), value: value.into() }) }
+}
+
+pub fn prefix(value: &str) -> PathMatch {
+    PathMatch { type_: PathType::Prefix, value: value.into() }
+}
+
+impl Split {
+    fn of(router: Router) -> Self {
+        let class = json!({
+            "metadata": {"name": "example"}, "spec": {"controllerName": CONTROLLER},
+            "status": {"supportedFeatures": [{"name": "Gateway"}, {"name": "HTTPRoute"}]},
+        });
+        Self {
+            router,
+            hosts: vec!["shop.example.com".into()],
+            paths: vec![prefix("/")],
+            pins: Vec::new(),
+            sides: Sides {
+                legacy: SideBackend::Present(backend("monolith")),
+                new: SideBackend::Present(backend("storefront")),
+            },
+            weight: 25,
+            total: 100,
+            exposed: true,
+            baseline: None,
+            name: "shop".into(),
+            uid: "split-uid".into(),
+            backed_off: false,
+            installed: Known::Known(true),
+            classes: vec![serde_json::from_value(class).unwrap()],
+        }
+    }
+
+    pub fn nginx() -> Self {
+        let router = IngressNginxRouter {
+            class_name: Some("nginx".into()),
+            tls: None,
+            annotations: BTreeMap::new(),
+            attach: None,
+        };
+        Self::of(Router { ingress_nginx: Some(router), gateway_api: None })
+    }
+
+    pub fn beside(ingress: &str) -> Self {
+        let attach = Some(IngressAttach { ingress: ingress.into() });
+        let router = IngressNginxRouter { class_name: None, tls: None, annotations: BTreeMap::new(), attach };
+        Self::of(Router { ingress_nginx: Some(router), gateway_api: None })
+    }
+
+    pub fn gateway() -> Self {
+        let parent = ParentRef { name: "edge".into(), namespace: Some("infra".into()), section_name: None };
+        let router = GatewayApiRouter { parent_refs: Some(vec![parent]), attach: None };
+        Self::of(Router { ingress_nginx: None, gateway_api: Some(router) })
+    }
+
+    pub fn rule(route: &str, rule: &str) -> Self {
+        let attach = Some(RouteAttach { route: route.into(), rule: rule.into() });
+        Self::of(Router { ingress_nginx: None, gateway_api: Some(GatewayApiRouter { parent_refs: None, attach }) })
+    }
+
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    #[must_use]
+    pub fn at(self, weight: i32) -> Self {
+        Self { weight, ..self }
+    }
+
+    pub fn nginx_mut(&mut self) -> &mut IngressNginxRouter {
+        self.router.ingress_nginx.as_mut().unwrap()
+    }
+
+    pub fn backend_mut(&mut self, side: Side) -> &mut Backend {
+        let side = match side {
+            Side::Legacy => &mut self.sides.legacy,
+            Side::New => &mut self.sides.new,
+        };
+        match side {
+            SideBackend::Present(backend) => backend,
+            other => panic!("{other:?} has no backend"),
+        }
+    }
+
+    pub fn split_ref(&self) -> SplitRef<'_> {
+        SplitRef { namespace: "shop", name: &self.name, uid: &self.uid }
+    }
+
+    /// Looks at the world as the controller does.
+    pub fn observing<T>(&self, world: &World, then: impl FnOnce(&Intent<'_>, &Observed<'_>) -> T) -> T {
+        let intent = Intent {
+            split: self.split_ref(),
+            hosts: &self.hosts,
+            paths: &self.paths,
+            pins: &self.pins,
+            router_index: 0,
+            sides: &self.sides,
+            new_weight: self.weight,
+            weight_total: self.total,
+            exposed: self.exposed,
+            baseline: self.baseline.as_deref(),
+        };
+        if let Some(router) = &self.router.ingress_nginx {
+            let ingress = |name: &str| world.view::<IngressView>(ObjectKind::Ingress, name);
+            let attach = router.attach.as_ref().map(|attach| attach.ingress.as_str());
+            let (main, canary) = (ingress(&route_name(&self.name)), ingress(&canary_name(&self.name)));
+            let attached = attach.and_then(ingress);
+            let others: Vec<IngressView> = world.all(ObjectKind::Ingress);
+            let ours = |name: &str| name.starts_with(&format!("{}-cutover-", self.name));
+            let aliases: Vec<ServiceView> = world.all(ObjectKind::Service);
+            let slices: Vec<EndpointSliceView> = world.all(ObjectKind::EndpointSlice);
+            let ready = |side| {
+                let name = router::alias_name(&self.name, side);
+                world.get(ObjectKind::Service, &name).map(|_| world.filled.contains(&name))
+            };
+            then(
+                &intent,
+                &Observed::IngressNginx(IngressObserved {
+                    main: main.as_ref(),
+                    canary: canary.as_ref(),
+                    attached: attached.as_ref(),
+                    others: &others.iter().collect::<Vec<_>>(),
+                    aliases: &aliases.iter().filter(|it| ours(&it.meta.name)).collect::<Vec<_>>(),
+                    alias_slices: &slices.iter().filter(|it| ours(&it.service)).collect::<Vec<_>>(),
+                    alias_ready: AliasReady { legacy: ready(Side::Legacy), new: ready(Side::New) },
+                    backed_off: self.backed_off,
+                }),
+            )
+        } else {
+            let attach = self.router.gateway_api.as_ref().and_then(|it| it.attach.as_ref());
+            let name = attach.map_or_else(|| route_name(&self.name), |it| it.route.clone());
+            let route = world.view::<HttpRouteView>(ObjectKind::HttpRoute, &name);
+            let gateway: GatewayView = serde_json::from_value(json!({
+                "metadata": {"name": "edge", "namespace": "infra", "generation": 3},
+                "spec": {"gatewayClassName": "example"},
+                "status": {"conditions": [{"type": "Programmed", "status": "True", "observedGeneration": 3}]},
+            }))
+            .unwrap();
+            then(
+                &intent,
+                &Observed::GatewayApi(GatewayObserved {
+                    installed: self.installed,
+                    route: route.as_ref(),
+                    gateways: &[&gateway],
+                    classes: &self.classes.iter().collect::<Vec<_>>(),
+                    gateways_readable: true,
+                    backed_off: self.backed_off,
+                }),
+            )
+        }
+    }
+
+    pub fn plan(&self, world: &World) -> RouterPlan {
+        self.observing(world, |intent, observed| router::plan(&self.router, intent, observed))
+    }
+
+    pub fn read_weight(&self, world: &World) -> Option<i32> {
+        self.observing(world, |intent, observed| {
+            router::read_weight(&self.router, intent.split, &self.sides, self.total, observed)
+        })
+    }
+
+    /// Carries plans out until there is nothing to do. `killed` after every write, it plans anew from what is there.
+    pub fn drive(&self, world: &mut World, killed: bool, mut after_write: impl FnMut(&World)) -> RouterPlan {
+        for _ in 0..12 {
+            let plan = self.plan(world);
+            if plan.steps.is_empty() {
+                return plan;
+            }
+            let take = if killed { 1 } else { plan.steps.len() };
+            for step in plan.steps.iter().take(take) {
+                world.send(step);
+                after_write(world);
+            }
+        }
+        panic!("no end of writes: {:?}", world.writes);
+    }
+
+    /// The same without looking on, and the gateway accepts whatever it is given.
+    pub fn settle(&self, world: &mut World) -> RouterPlan {
+        self.drive(world, false, |_| {});
+        accept_all(world);
+        let plan = self.plan(world);
+        assert_eq!(plan.steps, [], "an accepted route is not written again");
+        plan
+    }
+}
+
+/// A gateway that accepts every route in its present form.
+pub fn accept_all(world: &mut World) {
+    let names: Vec<String> =
+        world.created.iter().filter(|(kind, _)| *kind == ObjectKind::HttpRoute).map(|(_, name)| name.clone()).collect();
+    for name in names {
+        world.edit(ObjectKind::HttpRoute, &name, |route| {
+            let generation = route["metadata"]["generation"].clone();
+            let says = |type_| json!({"type": type_, "status": "True", "observedGeneration": generation, "reason": type_});
+            let parents = route["spec"]["parentRefs"].as_array().cloned().unwrap_or_default();
+            let status = |parent: &Value| {
+                json!({"parentRef": parent, "controllerName": CONTROLLER, "conditions": [says("Accepted"), says("ResolvedRefs")]})
+            };
+            route["status"] = json!({"parents": parents.iter().map(status).collect::<Vec<_>>()});
+        });
+    }
+}
+
+/// A user's own Ingress, to the legacy Service.
+pub fn users_ingress(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name},
+        "spec": {"ingressClassName": "nginx", "rules": [{"host": "shop.example.com", "http": {"paths": [
+            {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "monolith", "port": {"number": 8080}}}},
+        ]}}]},
+    })
+}
+
+/// A user's own HTTPRoute with a rule `checkout` to the legacy Service and a rule `other` to something else.
+pub fn users_route(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": {"team": "shop"}},
+        "spec": {
+            "parentRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge", "namespace": "infra"}],
+            "hostnames": ["shop.example.com"],
+            "rules": [
+                {"name": "other", "matches": [{"path": {"type": "PathPrefix", "value": "/blog"}}], "timeouts": {"request": "5s"},
+                 "backendRefs": [{"group": "", "kind": "Service", "name": "blog", "port": 80, "weight": 1}]},
+                {"name": "checkout", "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+                 "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-a", "value": "b"}]}}],
+                 "backendRefs": [{"group": "", "kind": "Service", "name": "monolith", "port": 8080, "weight": 1,
+                   "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-c", "value": "d"}]}}]}]},
+            ],
+        },
+    })
+}

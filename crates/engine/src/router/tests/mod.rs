@@ -1,0 +1,10 @@
+//! Tests of the routers: what is built, what is refused, and what proxies would serve at every moment of a walk.
+
+mod bed;
+mod gateway;
+mod ingress;
+mod ownership;
+mod proxies;
+mod refusals;
+mod views;
+mod walks;

@@ -1,0 +1,275 @@
+//! What proxies serve from the objects as they stand: ingress-nginx and Traefik 3.7 from Ingresses, any conformant gateway from an
+//! HTTPRoute. Small, and written from the proxies' behaviour, not from ours.
+
+use std::collections::HashMap;
+
+use cutover_api::v1alpha1::traffic_split::Side;
+use serde_json::Value;
+
+use super::bed::{Split, World};
+use crate::{
+    Known,
+    router::{
+        ObjectKind, SideBackend,
+        view::{IngressPathView, IngressPort, IngressView, ServiceView},
+    },
+};
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    pub path: &'a str,
+    pub header: Option<(&'a str, &'a str)>,
+    pub cookie: Option<(&'a str, &'a str)>,
+}
+
+impl Request<'_> {
+    pub const PLAIN: Self = Request { path: "/", header: None, cookie: None };
+}
+
+/// What requests like this one get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Share of the new side, in parts of the total; the rest goes to legacy.
+    New(i32),
+    /// 404: no route.
+    Nothing,
+    /// An error of the proxy for all or some of them.
+    Error(String),
+}
+
+/// The two proxies that read Ingresses.
+#[derive(Clone, Copy, Debug)]
+pub enum Proxy {
+    Nginx,
+    Traefik,
+}
+
+type Key = (String, String);
+
+fn key((service, port): &(Box<str>, IngressPort)) -> Key {
+    let port = match port {
+        IngressPort::Name(name) => name.to_string(),
+        IngressPort::Number(number) => number.to_string(),
+    };
+    (service.to_string(), port)
+}
+
+fn annotation<'a>(ingress: &'a IngressView, name: &str) -> Option<&'a str> {
+    ingress.annotations.get(&*format!("nginx.ingress.kubernetes.io/{name}")).map(|it| &**it)
+}
+
+fn is_canary(ingress: &IngressView) -> bool {
+    annotation(ingress, "canary") == Some("true")
+}
+
+/// Which side a Service of this name and port leads to, and whether anything answers there.
+fn side(split: &Split, world: &World, (service, port): &Key) -> Option<(Side, bool)> {
+    let ready = |backend: &SideBackend| backend.present().is_some_and(|it| matches!(it.ready, Known::Known(1..)));
+    let sides = [(Side::Legacy, &split.sides.legacy), (Side::New, &split.sides.new)];
+    for (side, backend) in sides {
+        let Some(it) = backend.present() else { continue };
+        if it.service == *service && (*port == it.port.to_string() || Some(port) == it.port_name.as_ref()) {
+            return Some((side, ready(backend)));
+        }
+    }
+    let alias = world.view::<ServiceView>(ObjectKind::Service, service)?;
+    let fits = |it: &crate::router::view::ServicePortView| {
+        *port == it.port.to_string() || it.name.as_deref() == Some(port.as_str())
+    };
+    alias.ports.iter().find(|it| fits(it))?;
+    let selects = |backend: &SideBackend| {
+        let Some(it) = backend.present() else { return false };
+        !alias.selector.is_empty()
+            && alias.selector.iter().all(|(key, value)| it.selector.get(&**key).map(String::as_str) == Some(value))
+    };
+    let found = sides.into_iter().find(|(_, backend)| selects(backend));
+    // An alias whose backend is gone from the spec leads to nobody.
+    found.map(|(side, backend)| (side, ready(backend) && world.filled.contains(service)))
+}
+
+fn best<'a, T>(paths: &'a [(IngressPathView, T)], wanted: &str) -> Option<&'a (IngressPathView, T)> {
+    let fits = |it: &IngressPathView| match &*it.path_type {
+        "Exact" => *it.path == *wanted,
+        _ => &*it.path == "/" || wanted == &*it.path || wanted.starts_with(&format!("{}/", it.path)),
+    };
+    let rank = |it: &IngressPathView| (&*it.path_type == "Exact", it.path.len());
+    paths.iter().filter(|(it, _)| fits(it)).max_by_key(|(it, _)| rank(it))
+}
+
+/// Where a canary sends this request: `Some` share of the canary, in parts of the split's total.
+fn canary_share(canary: &IngressView, request: &Request<'_>, total: i32) -> i32 {
+    if let (Some(name), Some((sent, value))) = (annotation(canary, "canary-by-header"), request.header)
+        && name.eq_ignore_ascii_case(sent)
+    {
+        let wanted = annotation(canary, "canary-by-header-value");
+        let pattern = annotation(canary, "canary-by-header-pattern");
+        match (wanted, pattern) {
+            (Some(wanted), _) if wanted == value => return total,
+            (Some(_), _) => {}
+            (None, Some(pattern)) => {
+                let inner = pattern.strip_prefix("^(").and_then(|it| it.strip_suffix(")$")).expect("an anchored group");
+                if inner.split('|').any(|it| it.replace(r"\.", ".") == value) {
+                    return total;
+                }
+            }
+            (None, None) if value == "always" => return total,
+            (None, None) if value == "never" => return 0,
+            (None, None) => {}
+        }
+    }
+    if let (Some(name), Some((sent, value))) = (annotation(canary, "canary-by-cookie"), request.cookie)
+        && name == sent
+    {
+        match value {
+            "always" => return total,
+            "never" => return 0,
+            _ => {}
+        }
+    }
+    let number = |name, default: i32| annotation(canary, name).map_or(default, |it| it.parse().expect("a number"));
+    let of = number("canary-weight-total", 100).max(100);
+    number("canary-weight", 0).clamp(0, of) * total / of
+}
+
+/// What a proxy makes of the Ingresses for a request to this host.
+pub fn ingress(proxy: Proxy, split: &Split, world: &World, host: &str, request: &Request<'_>) -> Served {
+    let mut all: Vec<IngressView> = world.all(ObjectKind::Ingress);
+    // By creation, and of the same moment by name, falling. All writes of a plan may fall into the same second.
+    all.sort_by(|a, b| b.meta.name.cmp(&a.meta.name));
+    let (primary, canary) = match proxy {
+        Proxy::Nginx => nginx(&all, world, split, host, request),
+        Proxy::Traefik => traefik(&all, world, split, host, request),
+    };
+    let Some(primary) = primary else { return Served::Nothing };
+    let Some((primary_side, primary_ready)) = side(split, world, &primary) else {
+        return Served::Error(format!("{primary:?} leads nowhere"));
+    };
+    let canary = canary.and_then(|(ingress, backend)| {
+        let (side, ready) = side(split, world, &backend)?;
+        ready.then(|| (side, canary_share(&ingress, request, split.total)))
+    });
+    let of_canary = canary.map_or(0, |(_, share)| share);
+    let fails = match proxy {
+        Proxy::Nginx => !primary_ready,
+        Proxy::Traefik => !primary_ready && of_canary < split.total,
+    };
+    if fails {
+        return Served::Error(format!("{primary:?} has no endpoint"));
+    }
+    let new = |side, share| if side == Side::New { share } else { 0 };
+    Served::New(new(primary_side, split.total - of_canary) + canary.map_or(0, |(side, share)| new(side, share)))
+}
+
+type Found = (Option<Key>, Option<(IngressView, Key)>);
+
+fn nginx(all: &[IngressView], _: &World, _: &Split, host: &str, request: &Request<'_>) -> Found {
+    // A backend first seen in a canary is no server of its own, and no location is made for it.
+    let mut no_server: HashMap<Key, bool> = HashMap::new();
+    for it in all {
+        for path in it.rules.iter().flat_map(|rule| &rule.paths) {
+            no_server.entry(key(path.backend.as_ref().unwrap())).or_insert_with(|| is_canary(it));
+        }
+    }
+    let mut locations: Vec<(IngressPathView, Key)> = Vec::new();
+    for rule in all.iter().flat_map(|it| &it.rules).filter(|rule| *rule.host == *host) {
+        for path in &rule.paths {
+            let backend = key(path.backend.as_ref().unwrap());
+            let taken = locations.iter().any(|(it, _)| it.path == path.path && it.path_type == path.path_type);
+            if !no_server[&backend] && !taken {
+                locations.push((path.clone(), backend));
+            }
+        }
+    }
+    let mut alternatives: HashMap<Key, (IngressView, Key)> = HashMap::new();
+    for it in all.iter().filter(|it| is_canary(it)) {
+        for path in it.rules.iter().filter(|rule| *rule.host == *host).flat_map(|rule| &rule.paths) {
+            let backend = key(path.backend.as_ref().unwrap());
+            let primary = locations.iter().find(|(it, _)| it.path == path.path && it.path_type == path.path_type);
+            if let Some((_, primary)) = primary
+                && *primary != backend
+            {
+                alternatives.entry(primary.clone()).or_insert((it.clone(), backend));
+            }
+        }
+    }
+    let Some((_, primary)) = best(&locations, request.path) else { return (None, None) };
+    (Some(primary.clone()), alternatives.remove(primary))
+}
+
+fn traefik(all: &[IngressView], world: &World, split: &Split, host: &str, request: &Request<'_>) -> Found {
+    let mut regular: Vec<(IngressPathView, Key)> = Vec::new();
+    for rule in all.iter().filter(|it| !is_canary(it)).flat_map(|it| &it.rules).filter(|rule| *rule.host == *host) {
+        regular.extend(rule.paths.iter().map(|path| (path.clone(), key(path.backend.as_ref().unwrap()))));
+    }
+    let mut canaries: HashMap<Key, (IngressView, Key)> = HashMap::new();
+    for it in all.iter().filter(|it| is_canary(it)) {
+        for path in it.rules.iter().filter(|rule| *rule.host == *host).flat_map(|rule| &rule.paths) {
+            let backend = key(path.backend.as_ref().unwrap());
+            let primary = regular.iter().rfind(|(it, _)| it.path == path.path && it.path_type == path.path_type);
+            let answers = side(split, world, &backend).is_some_and(|(_, ready)| ready);
+            if let Some((_, primary)) = primary
+                && *primary != backend
+                && answers
+            {
+                canaries.insert(primary.clone(), (it.clone(), backend));
+            }
+        }
+    }
+    let Some((_, primary)) = best(&regular, request.path) else { return (None, None) };
+    (Some(primary.clone()), canaries.remove(primary))
+}
+
+/// What a gateway makes of an HTTPRoute. Which Services exist is what the split's sides say.
+pub fn route(split: &Split, world: &World, name: &str, request: &Request<'_>) -> Served {
+    let Some(route) = world.get(ObjectKind::HttpRoute, name) else { return Served::Nothing };
+    let empty = Vec::new();
+    let mut found: Option<((bool, usize, usize), &Value)> = None;
+    for rule in route["spec"]["rules"].as_array().unwrap_or(&empty) {
+        for matched in rule["matches"].as_array().unwrap_or(&empty) {
+            let (type_, path) = (matched["path"]["type"].as_str().unwrap(), matched["path"]["value"].as_str().unwrap());
+            let exact = type_ == "Exact";
+            let fits =
+                request.path == path || (!exact && (path == "/" || request.path.starts_with(&format!("{path}/"))));
+            let headers = matched["headers"].as_array().unwrap_or(&empty);
+            let rank = (exact, path.len(), headers.len());
+            let better = found.is_none_or(|(best, _)| rank > best);
+            if fits && better && headers.iter().all(|it| header_fits(it, request)) {
+                found = Some((rank, rule));
+            }
+        }
+    }
+    let Some((_, rule)) = found else { return Served::Nothing };
+    let refs = rule["backendRefs"].as_array().unwrap_or(&empty);
+    let mut shares = [0, 0];
+    for it in refs {
+        let weight = it["weight"].as_i64().unwrap_or(1);
+        let is = |side: &SideBackend| {
+            side.present()
+                .is_some_and(|side| *side.service == it["name"] && i64::from(side.port) == it["port"].as_i64().unwrap())
+        };
+        match (is(&split.sides.legacy), is(&split.sides.new)) {
+            (true, _) => shares[0] += weight,
+            (_, true) => shares[1] += weight,
+            // Implementations differ in whether a share of 0 of a missing Service spoils the route: it must not be there.
+            _ => return Served::Error(format!("{} is not there", it["name"])),
+        }
+    }
+    let sum: i64 = shares.iter().sum();
+    if sum == 0 {
+        return Served::Error("no backend has a weight".into());
+    }
+    Served::New(i32::try_from(shares[1] * i64::from(split.total) / sum).unwrap())
+}
+
+fn header_fits(matched: &Value, request: &Request<'_>) -> bool {
+    let (name, value) = (matched["name"].as_str().unwrap(), matched["value"].as_str().unwrap());
+    match matched["type"].as_str().unwrap() {
+        "Exact" => request.header.is_some_and(|(sent, it)| sent.eq_ignore_ascii_case(name) && it == value),
+        _ => {
+            assert_eq!(name, "cookie");
+            let inner = value.strip_prefix(r"^(.*;\s*)?").and_then(|it| it.strip_suffix("(;.*)?$")).expect("anchored");
+            request.cookie.is_some_and(|(name, value)| inner.replace(r"\.", ".") == format!("{name}={value}"))
+        }
+    }
+}

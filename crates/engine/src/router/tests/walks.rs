@@ -1,0 +1,457 @@
+//! Properties: whatever the sequence of weights, and wherever the process is killed, at every moment each request is served by a
+//! side that it should be served by.
+
+use cutover_api::v1alpha1::traffic_split::{Pin, Side};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{
+    bed::{Split, World, accept_all, cookie, header, prefix, users_ingress, users_route},
+    proxies::{self, Proxy, Request, Served},
+};
+use crate::{
+    Known,
+    router::{ObjectKind, SideBackend},
+};
+
+const HOST: &str = "shop.example.com";
+const PROXIES: [Proxy; 2] = [Proxy::Nginx, Proxy::Traefik];
+
+/// A split with its pins, and for each kind of pinned request the side that it belongs to.
+type Pinned = (Vec<Pin>, Vec<(Request<'static>, Side)>);
+
+fn pins_of_a_canary() -> impl Strategy<Value = Pinned> {
+    let by_header = |value| Request { path: "/", header: Some(("X-Cutover", value)), cookie: None };
+    let by_cookie = |value| Request { path: "/", header: None, cookie: Some(("cutover", value)) };
+    let both =
+        |header, cookie| Request { path: "/", header: Some(("x-cutover", header)), cookie: Some(("cutover", cookie)) };
+    prop_oneof![
+        Just((vec![], vec![])),
+        Just((vec![header(Side::New, "x-cutover", "new")], vec![(by_header("new"), Side::New)])),
+        Just((
+            vec![header(Side::New, "x-cutover", "a.b"), header(Side::New, "X-CUTOVER", "c")],
+            vec![(by_header("a.b"), Side::New), (by_header("c"), Side::New)],
+        )),
+        Just((
+            vec![
+                header(Side::New, "x-cutover", "always"),
+                header(Side::Legacy, "x-cutover", "never"),
+                cookie(Side::New, "cutover", "always"),
+                cookie(Side::Legacy, "cutover", "never"),
+            ],
+            vec![
+                (by_header("always"), Side::New),
+                (by_header("never"), Side::Legacy),
+                (by_cookie("always"), Side::New),
+                (by_cookie("never"), Side::Legacy),
+                (both("never", "always"), Side::Legacy),
+                (both("always", "never"), Side::New),
+            ],
+        )),
+    ]
+}
+
+fn weights(total: i32) -> impl Strategy<Value = Vec<i32>> {
+    prop::collection::vec(prop_oneof![Just(0), Just(total), 0..=total], 1..6)
+}
+
+fn one(side: Side, total: i32) -> Served {
+    Served::New(if side == Side::New { total } else { 0 })
+}
+
+/// Every weight that was ever written, in every form: never all-zero, and both together the total.
+fn assert_written_weights(world: &World, total: i32) {
+    for route in world.all::<Value>(ObjectKind::HttpRoute) {
+        for rule in route["spec"]["rules"].as_array().unwrap() {
+            let weights: Vec<i64> =
+                rule["backendRefs"].as_array().unwrap().iter().map(|it| it["weight"].as_i64().unwrap()).collect();
+            let sum: i64 = weights.iter().sum();
+            assert!(sum > 0, "all-zero: {rule}");
+            assert!(rule["name"] != "weighted" || sum == i64::from(total), "{rule}");
+        }
+    }
+    for ingress in world.all::<Value>(ObjectKind::Ingress) {
+        let marks = &ingress["metadata"]["annotations"];
+        if marks["nginx.ingress.kubernetes.io/canary"] == "true" {
+            let number = |name: &str| {
+                marks[format!("nginx.ingress.kubernetes.io/{name}")].as_str().unwrap().parse::<i32>().unwrap()
+            };
+            assert_eq!(number("canary-weight-total"), total);
+            assert!((0..=total).contains(&number("canary-weight")));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_write_on_an_ingress_moves_a_request_out_of_its_way(
+        (pins, pinned) in pins_of_a_canary(),
+        (total, weights) in prop_oneof![Just(100), Just(1000)].prop_flat_map(|total| (Just(total), weights(total))),
+        killed in any::<bool>(),
+    ) {
+        let mut world = World::default();
+        let mut split = Split::nginx().with(|it| { it.pins = pins; it.total = total; });
+        let mut before = None;
+        for weight in weights {
+            split.weight = weight;
+            let (low, high) = before.map_or((weight, weight), |before: i32| (before.min(weight), before.max(weight)));
+            let mut last = [before; 2];
+            let plan = split.drive(&mut world, killed, |world| {
+                assert_written_weights(world, total);
+                if before.is_none() {
+                    return;
+                }
+                for (proxy, last) in PROXIES.into_iter().zip(&mut last) {
+                    let Served::New(share) = proxies::ingress(proxy, &split, world, HOST, &Request::PLAIN) else {
+                        panic!("{proxy:?} loses requests: {:#?}", world.writes);
+                    };
+                    assert!((low..=high).contains(&share), "{proxy:?} serves {share} on the way from {before:?} to {weight}");
+                    let toward = |from: i32| if weight >= before.unwrap() { share >= from } else { share <= from };
+                    assert!(toward(last.unwrap()), "{proxy:?} goes back on its way to {weight}");
+                    *last = Some(share);
+                    for (request, side) in &pinned {
+                        assert_eq!(proxies::ingress(proxy, &split, world, HOST, request), one(*side, total), "{proxy:?} {request:?}");
+                    }
+                }
+            });
+            for proxy in PROXIES {
+                assert_eq!(proxies::ingress(proxy, &split, &world, HOST, &Request::PLAIN), Served::New(weight), "{proxy:?}");
+                for (request, side) in &pinned {
+                    assert_eq!(proxies::ingress(proxy, &split, &world, HOST, request), one(*side, total), "{proxy:?} {request:?}");
+                }
+            }
+            assert!(plan.settled);
+            assert_eq!(plan.problem, None);
+            assert_eq!(plan.read_back.observed_weight, Some(weight));
+            assert_eq!(split.read_weight(&world), Some(weight));
+            before = Some(weight);
+        }
+    }
+
+    #[test]
+    fn no_write_on_a_route_moves_a_request_out_of_its_way(
+        weights in weights(1000),
+        new_gone in any::<bool>(),
+    ) {
+        let mut world = World::default();
+        let mut split = Split::gateway().with(|it| {
+            it.total = 1000;
+            it.pins = vec![
+                header(Side::Legacy, "x-cutover", "old"),
+                cookie(Side::New, "cutover", "a.b"),
+                header(Side::New, "x-cutover", "new"),
+            ];
+            it.paths = vec![prefix("/"), prefix("/v2")];
+        });
+        for weight in weights {
+            split.weight = weight;
+            let plan = split.settle(&mut world);
+            assert!(plan.settled);
+            assert_written_weights(&world, 1000);
+            for path in ["/", "/v2/x"] {
+                let served = |header, cookie| proxies::route(&split, &world, "shop", &Request { path, header, cookie });
+                assert_eq!(served(None, None), Served::New(weight));
+                assert_eq!(served(Some(("X-Cutover", "old")), Some(("cutover", "a.b"))), Served::New(0), "the first pin wins");
+                assert_eq!(served(Some(("x-cutover", "new")), None), Served::New(1000));
+                assert_eq!(served(None, Some(("cutover", "a.b"))), Served::New(1000));
+                assert_eq!(served(None, Some(("cutover", "axb"))), Served::New(weight));
+            }
+            assert_eq!(split.read_weight(&world), Some(weight));
+        }
+        if new_gone && split.weight > 0 {
+            split.sides.new = SideBackend::Missing { service: Some(("storefront".into(), 8080)) };
+            split.weight = 0;
+            split.settle(&mut world);
+            assert_eq!(proxies::route(&split, &world, "shop", &Request::PLAIN), Served::New(0), "it is left out at 0");
+        }
+    }
+
+    #[test]
+    fn a_canary_beside_a_users_ingress_is_all_that_is_written(weights in weights(100), killed in any::<bool>()) {
+        let mut world = World::default();
+        world.put(ObjectKind::Ingress, users_ingress("users"));
+        let users = world.get(ObjectKind::Ingress, "users").cloned();
+        let mut split = Split::beside("users");
+        for weight in weights {
+            split.weight = weight;
+            let plan = split.drive(&mut world, killed, |world| {
+                assert_eq!(world.get(ObjectKind::Ingress, "users"), users.as_ref());
+                assert_written_weights(world, 100);
+            });
+            assert!(plan.settled, "{:?}", plan.problem);
+            for proxy in PROXIES {
+                assert_eq!(proxies::ingress(proxy, &split, &world, HOST, &Request::PLAIN), Served::New(weight), "{proxy:?}");
+            }
+        }
+        let written: std::collections::BTreeSet<String> =
+            world.writes.iter().map(|it| it.split_once(' ').unwrap().1.to_owned()).collect();
+        assert!(
+            written.iter().all(|it| ["Service/shop-cutover-new", "Ingress/shop-cutover-canary"].contains(&it.as_str())),
+            "{written:?}"
+        );
+    }
+
+    #[test]
+    fn an_attached_rule_is_changed_in_its_backends_and_nowhere_else(weights in weights(100)) {
+        let mut world = World::default();
+        world.put(ObjectKind::HttpRoute, users_route("users"));
+        let mut split = Split::rule("users", "checkout");
+        // The rule bears filters, which the small gateway here does not know and ours must not lose.
+        for weight in weights {
+            let mut before = world.get(ObjectKind::HttpRoute, "users").unwrap().clone();
+            split.weight = weight;
+            split.drive(&mut world, false, |_| {});
+            let mut after = world.get(ObjectKind::HttpRoute, "users").unwrap().clone();
+            assert_eq!(proxies::route(&split, &world, "users", &Request::PLAIN), Served::New(weight));
+            assert_eq!(
+                after.pointer("/spec/rules/1/backendRefs/0/filters"),
+                before.pointer("/spec/rules/1/backendRefs/0/filters"),
+                "a backend keeps its filters",
+            );
+            for route in [&mut before, &mut after] {
+                route["spec"]["rules"][1]["backendRefs"] = Value::Null;
+                for field in ["resourceVersion", "generation"] {
+                    route["metadata"][field] = Value::Null;
+                }
+            }
+            assert_eq!(after, before);
+            accept_all(&mut world);
+            assert!(split.plan(&world).settled);
+            assert_eq!(split.read_weight(&world), Some(weight));
+        }
+    }
+
+    #[test]
+    fn whatever_is_done_to_our_objects_by_hand_is_undone(
+        weight in prop_oneof![Just(0), Just(30), Just(100)],
+        edits in prop::collection::vec(0_usize..9, 1..4),
+        on_gateway in any::<bool>(),
+    ) {
+        let mut world = World::default();
+        let split = if on_gateway { Split::gateway() } else { Split::nginx() }.at(weight).with(|it| {
+            it.pins = vec![header(Side::New, "x-cutover", "new")];
+        });
+        split.settle(&mut world);
+        for edit in edits {
+            vandalise(&mut world, edit);
+        }
+        let plan = split.settle(&mut world);
+        assert!(plan.settled, "{:?}", plan.problem);
+        if on_gateway {
+            assert_eq!(proxies::route(&split, &world, "shop", &Request::PLAIN), Served::New(weight));
+        } else {
+            for proxy in PROXIES {
+                assert_eq!(proxies::ingress(proxy, &split, &world, HOST, &Request::PLAIN), Served::New(weight), "{proxy:?}");
+            }
+        }
+    }
+}
+
+/// One thing that people do to objects that are not theirs.
+fn vandalise(world: &mut World, edit: usize) {
+    let (main, canary) = ("shop", "shop-cutover-canary");
+    let has = |world: &World, name| world.get(ObjectKind::Ingress, name).is_some();
+    let mark = |name: &str, value: &str| {
+        let (name, value) = (format!("nginx.ingress.kubernetes.io/{name}"), value.to_owned());
+        move |it: &mut Value| it["metadata"]["annotations"][name] = json!(value)
+    };
+    match edit {
+        0 if has(world, main) => world.drop(ObjectKind::Ingress, main),
+        1 if has(world, canary) => world.drop(ObjectKind::Ingress, canary),
+        2 if has(world, canary) => world.edit(ObjectKind::Ingress, canary, mark("canary-weight", "77")),
+        3 if has(world, canary) => world.edit(ObjectKind::Ingress, canary, mark("canary-by-cookie", "everybody")),
+        4 if has(world, main) => world.edit(ObjectKind::Ingress, main, |it| {
+            it["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] = json!("elsewhere");
+        }),
+        5 if has(world, main) => world.edit(ObjectKind::Ingress, main, mark("canary", "true")),
+        6 if world.get(ObjectKind::HttpRoute, main).is_some() => world.edit(ObjectKind::HttpRoute, main, |it| {
+            let last = it["spec"]["rules"].as_array().unwrap().len() - 1;
+            it["spec"]["rules"][last]["backendRefs"][0]["weight"] = json!(3);
+            it["spec"]["rules"][0]["filters"] = json!([{"type": "RequestMirror"}]);
+        }),
+        7 => {
+            if let Some(name) =
+                world.created.iter().find(|(kind, _)| *kind == ObjectKind::Service).map(|(_, it)| it.clone())
+            {
+                world.edit(ObjectKind::Service, &name, |it| it["spec"]["selector"] = json!({"app": "elsewhere"}));
+            }
+        }
+        8 if world.get(ObjectKind::HttpRoute, main).is_some() => world.drop(ObjectKind::HttpRoute, main),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_change_of_weight_is_one_write_per_route() {
+    for split in [Split::nginx(), Split::gateway()] {
+        let mut world = World::default();
+        split.clone().at(10).settle(&mut world);
+        world.writes.clear();
+        split.clone().at(60).settle(&mut world);
+        assert_eq!(world.writes.len(), 1, "{:?}", world.writes);
+        world.writes.clear();
+        split.at(60).settle(&mut world);
+        assert_eq!(world.writes, [] as [String; 0], "and none at rest");
+    }
+}
+
+#[test]
+fn a_complete_cutover_and_its_way_back_go_in_this_order() {
+    let mut world = World::default();
+    Split::nginx().at(0).settle(&mut world);
+    assert_eq!(
+        world.writes,
+        [
+            "create Service/shop-cutover-legacy",
+            "create Service/shop-cutover-new",
+            "create Ingress/shop-cutover-canary",
+            "create Ingress/shop",
+        ]
+    );
+    world.writes.clear();
+    Split::nginx().at(100).settle(&mut world);
+    assert_eq!(
+        world.writes,
+        ["apply Ingress/shop-cutover-canary", "apply Ingress/shop", "delete Ingress/shop-cutover-canary"]
+    );
+    world.writes.clear();
+    Split::nginx().at(40).settle(&mut world);
+    assert_eq!(
+        world.writes,
+        ["create Ingress/shop-cutover-canary", "apply Ingress/shop", "apply Ingress/shop-cutover-canary"]
+    );
+}
+
+#[test]
+fn each_step_of_a_cutover_waits_until_the_one_before_is_observed() {
+    let mut world = World::default();
+    Split::nginx().at(0).settle(&mut world);
+    let split = Split::nginx().at(100);
+    for _ in 0..3 {
+        let plan = split.plan(&world);
+        assert_eq!(plan.steps.len(), 1, "{:?}", plan.steps);
+        assert!(!plan.settled);
+        world.send(&plan.steps[0]);
+    }
+    assert!(split.plan(&world).settled);
+}
+
+#[test]
+fn the_main_ingress_is_not_led_to_a_side_without_endpoints() {
+    let mut world = World::default();
+    Split::nginx().at(50).settle(&mut world);
+    let dead = |side| move |it: &mut Split| it.backend_mut(side).ready = Known::Known(0);
+    let split = Split::nginx().at(100).with(dead(Side::New));
+    let plan = split.drive(&mut world, true, |_| {});
+    assert!(!plan.settled);
+    assert_eq!(plan.problem.unwrap().reason, "InsufficientCapacity");
+    let served = |split: &Split, world: &World| proxies::ingress(Proxy::Nginx, split, world, HOST, &Request::PLAIN);
+    assert_eq!(served(&split, &world), Served::New(0), "its canary is skipped, so legacy goes on");
+
+    Split::nginx().at(100).settle(&mut world);
+    let split = Split::nginx().at(0).with(dead(Side::Legacy));
+    let plan = split.drive(&mut world, true, |_| {});
+    assert_eq!(plan.problem.unwrap().reason, "InsufficientCapacity");
+    assert_eq!(served(&split, &world), Served::New(100), "and the way back waits for legacy");
+}
+
+#[test]
+fn the_main_ingress_waits_for_the_alias_to_be_given_its_endpoints() {
+    let mut world = World::default();
+    Split::nginx().at(0).settle(&mut world);
+    world.slow_endpoints = true;
+    world.drop(ObjectKind::Service, "shop-cutover-new");
+    let split = Split::nginx().at(100);
+    let plan = split.drive(&mut world, true, |world| {
+        let served = proxies::ingress(Proxy::Nginx, &split, world, HOST, &Request::PLAIN);
+        assert_eq!(served, Served::New(0), "{:?}", world.writes);
+    });
+    assert!(!plan.settled);
+    world.filled.push("shop-cutover-new".into());
+    assert!(split.settle(&mut world).settled);
+}
+
+#[test]
+fn pins_to_legacy_outlive_a_cutover_as_long_as_legacy_does() {
+    let pinned = Request { path: "/", header: Some(("x-cutover", "never")), cookie: None };
+    let pins = vec![header(Side::New, "x-cutover", "always"), header(Side::Legacy, "x-cutover", "never")];
+    let mut world = World::default();
+    let mut split = Split::nginx().at(100).with(|it| it.pins = pins);
+    let plan = split.settle(&mut world);
+    assert!(plan.settled);
+    assert!(plan.read_back.message.unwrap().contains("remove that pin before legacy is retired"));
+    for proxy in PROXIES {
+        assert_eq!(proxies::ingress(proxy, &split, &world, HOST, &pinned), Served::New(0));
+    }
+    split.backend_mut(Side::Legacy).ready = Known::Known(0);
+    assert!(split.settle(&mut world).settled);
+    for proxy in PROXIES {
+        assert_eq!(proxies::ingress(proxy, &split, &world, HOST, &Request::PLAIN), Served::New(100));
+    }
+    split.backend_mut(Side::Legacy).ready = Known::Unknown;
+    world.writes.clear();
+    split.settle(&mut world);
+    assert_eq!(world.writes, [] as [String; 0], "what is not known moves nothing");
+}
+
+#[test]
+fn a_user_finishes_and_undoes_an_attached_cutover_without_a_request_out_of_its_way() {
+    let mut world = World::default();
+    world.put(ObjectKind::Ingress, users_ingress("users"));
+    let name = |service: &'static str| {
+        move |it: &mut Value| {
+            it["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] = json!(service);
+        }
+    };
+    let mut split = Split::beside("users").at(100);
+    let assert_all_new = |split: &Split, world: &World| {
+        for proxy in PROXIES {
+            assert_eq!(proxies::ingress(proxy, split, world, HOST, &Request::PLAIN), Served::New(100), "{proxy:?}");
+        }
+    };
+    assert!(split.settle(&mut world).settled, "the canary stays at total");
+    assert_all_new(&split, &world);
+    world.edit(ObjectKind::Ingress, "users", name("storefront"));
+    assert_all_new(&split, &world);
+    assert!(split.drive(&mut world, true, |world| assert_all_new(&split, world)).settled);
+    assert!(world.get(ObjectKind::Ingress, "shop-cutover-canary").is_none());
+
+    split.weight = 20;
+    let plan = split.drive(&mut world, true, |world| assert_all_new(&split, world));
+    let problem = plan.problem.unwrap();
+    assert_eq!(problem.reason, "Conflicted");
+    assert!(
+        problem.message.starts_with("spec.routers[0].ingressNginx.attach.ingress: Ingress users names the new side"),
+        "{}",
+        problem.message
+    );
+    world.edit(ObjectKind::Ingress, "users", name("monolith"));
+    assert_all_new(&split, &world);
+    assert!(split.settle(&mut world).settled);
+    assert_eq!(proxies::ingress(Proxy::Nginx, &split, &world, HOST, &Request::PLAIN), Served::New(20));
+}
+
+#[test]
+fn two_splits_of_one_legacy_service_are_split_apart() {
+    let mut world = World::default();
+    let shop = Split::nginx().at(0);
+    let v2 = Split::nginx().at(100).with(|it| {
+        it.name = "shop-v2".into();
+        it.uid = "v2-uid".into();
+        it.paths = vec![prefix("/v2")];
+        it.pins = vec![header(Side::New, "x", "y")];
+    });
+    shop.settle(&mut world);
+    v2.drive(&mut world, true, |world| {
+        for proxy in PROXIES {
+            assert_eq!(proxies::ingress(proxy, &shop, world, HOST, &Request::PLAIN), Served::New(0), "{proxy:?}");
+        }
+    });
+    for proxy in PROXIES {
+        let at = |path| Request { path, header: None, cookie: None };
+        assert_eq!(proxies::ingress(proxy, &shop, &world, HOST, &at("/cart")), Served::New(0));
+        assert_eq!(proxies::ingress(proxy, &v2, &world, HOST, &at("/v2/cart")), Served::New(100));
+    }
+}
