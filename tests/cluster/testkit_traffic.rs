@@ -154,14 +154,15 @@ async fn load_through_the_proxy_survives_rolling_pods_and_sees_what_breaks() -> 
     eventually("errors are seen", SOON, until_seen).await?;
     let rate = |more: &str| format!("sum(rate(http_requests_total{{namespace=\"{namespace}\"{more}}}[10s]))");
     let errors = format!("{} / {}", rate(r#",system="new",status="500""#), rate(r#",system="new""#));
-    eventually("Prometheus has scraped them, by system", SOON, || async {
-        let samples = Bed::prometheus().await?.query(&errors).await?;
-        ensure!(samples.len() == 1 && samples[0].value > 0.3, "{samples:?}");
+    let legacy_errors = rate(r#",system="legacy",status="500""#);
+    eventually("Prometheus has scraped them, and the other side's health", SOON, || async {
+        let new = Bed::prometheus().await?.query(&errors).await?;
+        ensure!(new.len() == 1 && new[0].value > 0.3, "{new:?}");
+        let legacy = Bed::prometheus().await?.query(&legacy_errors).await?;
+        ensure!(legacy.len() == 1 && legacy[0].value.abs() < f64::EPSILON, "{legacy:?}");
         Ok(())
     })
     .await?;
-    let legacy = Bed::prometheus().await?.query(&rate(r#",system="legacy",status="500""#)).await?;
-    assert!(legacy.len() == 1 && legacy[0].value.abs() < f64::EPSILON, "{legacy:?}");
     node.component(&namespace, "new").clear();
     fault.end();
 

@@ -253,6 +253,7 @@ impl Life {
             }
         }
         serving.target = None;
+        self.world.note(&self.facts, None, false);
         serving.stop.drain.cancel();
         serving.tasks.close();
         let left = end(self).0.saturating_duration_since(tokio::time::Instant::now());
