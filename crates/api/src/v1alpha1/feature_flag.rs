@@ -37,8 +37,9 @@ use super::schema::{LABEL_PATTERN, NAME_PATTERN, any_object, any_values, conditi
     validation = Rule::new("!has(self.rules) || self.rules.filter(r, has(r.percentage)).size() <= 1").message("at most one rule has a percentage: it is what a phase moves").field_path(".rules")
 )]
 pub struct FeatureFlagSpec {
-    /// Environment of the same namespace that the flag belongs to.
+    /// Environment of the same namespace that the flag belongs to. It cannot be changed.
     #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("environment cannot be changed: make a FeatureFlag of another name for the other environment"))]
     pub environment: String,
     /// Key that applications ask for. Default: the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -38,3 +38,6 @@ pub use observed::{
 pub use plan::{Applied, Blocked, Plan, Refusal, Step};
 pub use status::{Verdict, notes, status};
 pub use validate::{Problem, Validated, validate};
+
+#[cfg(test)]
+mod tests;

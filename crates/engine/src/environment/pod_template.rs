@@ -31,13 +31,13 @@ const KEYED: [(&str, &str); 11] = [
     ("topologySpreadConstraints", "topologyKey"),
 ];
 
-/// `base` with `patch` over it.
+/// `base` with `overlay` over it.
 ///
 /// # Errors
-/// When the result is not a pod template, or `patch` has a field that pod templates do not have.
-pub fn merged(base: &PodTemplateSpec, patch: &Value) -> Result<PodTemplateSpec, Invalid> {
+/// When the result is not a pod template, or `overlay` has a field that pod templates do not have.
+pub fn merged(base: &PodTemplateSpec, overlay: &Value) -> Result<PodTemplateSpec, Invalid> {
     let mut value = serde_json::to_value(base).map_err(|error| invalid("", &error.to_string()))?;
-    merge(&mut value, patch, "", "")?;
+    merge(&mut value, overlay, "", "")?;
     let template: PodTemplateSpec = serde_path_to_error::deserialize(&value)
         .map_err(|error| invalid(&error.path().to_string(), &error.inner().to_string()))?;
     let understood = serde_json::to_value(&template).map_err(|error| invalid("", &error.to_string()))?;
@@ -51,19 +51,21 @@ fn invalid(path: &str, message: &str) -> Invalid {
     Invalid { path: path.to_owned(), message: message.to_owned() }
 }
 
-fn merge(base: &mut Value, patch: &Value, field: &str, path: &str) -> Result<(), Invalid> {
-    match (&mut *base, patch) {
-        (Value::Object(base), Value::Object(patch)) => merge_objects(base, patch, path),
-        (Value::Array(base), Value::Array(patch)) if key_of(field).is_some() => merge_lists(base, patch, field, path),
+fn merge(base: &mut Value, overlay: &Value, field: &str, path: &str) -> Result<(), Invalid> {
+    match (&mut *base, overlay) {
+        (Value::Object(base), Value::Object(overlay)) => merge_objects(base, overlay, path),
+        (Value::Array(base), Value::Array(overlay)) if key_of(field).is_some() => {
+            merge_lists(base, overlay, field, path)
+        }
         _ => {
             *base = Value::Null;
-            graft(base, patch, field, path)
+            graft(base, overlay, field, path)
         }
     }
 }
 
-fn merge_objects(base: &mut Map<String, Value>, patch: &Map<String, Value>, path: &str) -> Result<(), Invalid> {
-    for (name, value) in patch {
+fn merge_objects(base: &mut Map<String, Value>, overlay: &Map<String, Value>, path: &str) -> Result<(), Invalid> {
+    for (name, value) in overlay {
         let path = join(path, name);
         if name.starts_with('$') {
             return Err(invalid(&path, "is a patch directive, which is not supported: use null to remove a field"));
@@ -77,9 +79,9 @@ fn merge_objects(base: &mut Map<String, Value>, patch: &Map<String, Value>, path
     Ok(())
 }
 
-fn merge_lists(base: &mut Vec<Value>, patch: &[Value], field: &str, path: &str) -> Result<(), Invalid> {
+fn merge_lists(base: &mut Vec<Value>, overlay: &[Value], field: &str, path: &str) -> Result<(), Invalid> {
     let key = key_of(field).unwrap_or_default();
-    for (index, item) in patch.iter().enumerate() {
+    for (index, item) in overlay.iter().enumerate() {
         let path = format!("{path}[{index}]");
         let Some(id) = item.get(key).filter(|id| !id.is_null() && id.as_str() != Some("")) else {
             return Err(invalid(&join(&path, key), "is missing: it tells which item is meant"));
@@ -96,12 +98,12 @@ fn merge_lists(base: &mut Vec<Value>, patch: &[Value], field: &str, path: &str) 
     Ok(())
 }
 
-/// Puts `patch` where nothing was, without its nulls and with its lists checked as when merging.
-fn graft(base: &mut Value, patch: &Value, field: &str, path: &str) -> Result<(), Invalid> {
-    match patch {
-        Value::Object(patch) => {
+/// Puts `overlay` where nothing was, without its nulls and with its lists checked as when merging.
+fn graft(base: &mut Value, overlay: &Value, field: &str, path: &str) -> Result<(), Invalid> {
+    match overlay {
+        Value::Object(overlay) => {
             let mut object = Map::new();
-            merge_objects(&mut object, patch, path)?;
+            merge_objects(&mut object, overlay, path)?;
             *base = Value::Object(object);
         }
         Value::Array(items) if key_of(field).is_some() => {

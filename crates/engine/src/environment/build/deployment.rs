@@ -72,7 +72,8 @@ pub fn build_deployment(environment: &Validated, component: &Component) -> Optio
 #[must_use]
 pub fn pod_template(environment: &Validated, component: &Component, workload: &Workload) -> PodTemplateSpec {
     let identity = &environment.identity;
-    let read = discovery::read_by(environment, component);
+    let mut read = discovery::read_by(environment, component);
+    read.retain(|name, _| !workload.env.iter().any(|own| own.name == *name));
     let hash = (!read.is_empty()).then(|| BTreeMap::from([(labels::CONFIG_HASH.to_owned(), short_hash(&read))]));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -81,7 +82,7 @@ pub fn pod_template(environment: &Validated, component: &Component, workload: &W
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            containers: vec![container(workload, environment_of(&identity.config_map(), &read, workload))],
+            containers: vec![container(workload, environment_of(&identity.config_map(), &read, &workload.env))],
             // What a pod does not need it does not get: no token of the API, no variables for every Service around.
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
@@ -126,11 +127,10 @@ fn container(workload: &Workload, env: Vec<EnvVar>) -> Container {
     }
 }
 
-/// What is read of the ConfigMap, key by key, then the user's own, which win. Not as a whole (`envFrom`): the pods would
+/// What is read of the ConfigMap, key by key, then the user's own, which win (what they replace is not read). Not as a whole (`envFrom`): the pods would
 /// see addresses of components that they are not meant to call, and one could not tell which change they need to see.
-fn environment_of(config_map: &str, read: &BTreeMap<String, String>, workload: &Workload) -> Vec<EnvVar> {
-    let own = |name: &str| workload.env.iter().any(|variable| variable.name == name);
-    let from_config = read.keys().filter(|name| !own(name)).map(|name| EnvVar {
+fn environment_of(config_map: &str, read: &BTreeMap<String, String>, own: &[EnvVar]) -> Vec<EnvVar> {
+    let from_config = read.keys().map(|name| EnvVar {
         name: name.clone(),
         value_from: Some(EnvVarSource {
             config_map_key_ref: Some(ConfigMapKeySelector {
@@ -142,7 +142,7 @@ fn environment_of(config_map: &str, read: &BTreeMap<String, String>, workload: &
         }),
         ..EnvVar::default()
     });
-    from_config.chain(workload.env.iter().cloned()).collect()
+    from_config.chain(own.iter().cloned()).collect()
 }
 
 fn spread(selector: BTreeMap<String, String>) -> TopologySpreadConstraint {

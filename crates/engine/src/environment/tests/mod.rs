@@ -1,0 +1,6 @@
+mod building;
+mod deciding;
+mod properties;
+mod telling;
+mod validating;
+mod world;
