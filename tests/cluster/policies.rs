@@ -479,5 +479,5 @@ async fn a_namespace_takes_its_environment_along() -> Result<()> {
     create(&people.entitled, &people.namespace, &example("Environment"), false).await?;
     let status = json!({"components": [{"name": "api", "system": "New", "ready": true, "inUse": true}]});
     people.set_status(&people.operator, "Environment", "production", &status).await?;
-    people.plane.kubectl(["delete", "namespace", &people.namespace, "--timeout=60s"]).await?.ok().map(drop)
+    people.plane.kubectl(["delete", "namespace", &people.namespace, "--timeout=30s"]).await?.ok().map(drop)
 }
