@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use cutover_testkit::{
     Bed, eventually, http,
     node::{Backend, System, serve_backend},
+    traefik::{GATEWAY, GATEWAY_NAMESPACE},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -112,7 +113,7 @@ apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{name: shop}}
 spec:
-  parentRefs: [{{name: edge, namespace: edge}}]
+  parentRefs: [{{name: {GATEWAY}, namespace: {GATEWAY_NAMESPACE}}}]
   hostnames: [{host}]
   rules:
   - backendRefs: [{{name: old, port: 80, weight: 60}}, {{name: new, port: 80, weight: 40}}]

@@ -61,7 +61,8 @@ pub(crate) fn enter(program: &Command) -> Result<ExitCode> {
 /// The first process of the namespace.
 pub(crate) fn inside(program: &Path, args: &[OsString]) -> Result<ExitCode> {
     set_up()?;
-    let code = runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let code = runtime.block_on(async {
         let mut child = AsyncCommand::new(program)
             .args(args)
             .stdin(Stdio::null())
@@ -81,9 +82,15 @@ pub(crate) fn inside(program: &Path, args: &[OsString]) -> Result<ExitCode> {
             _ = interrupt.recv() => {}
         }
         Ok(INTERRUPTED)
-    })?;
-    // The thread that reads the input would be waited for.
-    std::process::exit(code.into())
+    });
+    // Dropping the runtime, or returning, would wait for the thread that reads the input.
+    std::process::exit(match code {
+        Ok(code) => code.into(),
+        Err(error) => {
+            say::error(&error);
+            1
+        }
+    })
 }
 
 async fn watch_over(mut child: Child) -> Result<u8> {
