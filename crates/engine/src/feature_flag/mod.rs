@@ -21,3 +21,9 @@ pub mod validate;
 
 #[cfg(test)]
 mod tests;
+
+pub use decide::{Decision, Finalizer, Flag, Observed, Obstacle, Plan, Write, decide};
+pub use document::{ConfigMapView, build_config_map, config_map_name};
+pub use holder::Claim;
+pub use status::{Stopped, intent, notes, status};
+pub use validate::{Problem, Validated, validate};

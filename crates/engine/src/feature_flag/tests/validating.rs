@@ -111,7 +111,7 @@ fn targeting_that_the_schema_takes_is_taken(#[case] expression: &str) {
 #[case::nested(r#"{"if": [true, {"if": [true, "on", "up"]}, "off"]}"#, ".if[1].if[2]: up is not one of the variants")]
 #[case::flagd(r#"{"if": [{"var": "$flagd.user"}, "on", "off"]}"#, ".if[0].var: $flagd.user does not exist")]
 #[case::decimal_weight(
-    r#"{"fractional": [["on", 10.5], ["off", 89.5]]}"#,
+    r#"{"fractional": [["on", 10.5], ["off", 90]]}"#,
     ".fractional[0][1]: a weight is a whole number"
 )]
 #[case::negative_weight(r#"{"fractional": [["on", -1], ["off", 1]]}"#, ".fractional[0][1]: a weight is a whole number")]
