@@ -1,5 +1,5 @@
 //! Proves that the admission policies are enforced, on which the worth of every PhaseAction rests: a forged action is
-//! tried as a dry run and must be refused. One request at start, tried again until the API server gives an answer.
+//! tried as a dry run and must be refused. One request at start where all is well, repeated with backoff where it is not.
 
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use super::backoff;
 /// Somebody whom no cluster knows: the forged action claims to come from them.
 const FORGED_USER: &str = "cutover:forged-by-self-test";
 
+/// Between two attempts, at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// What the proof has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforcement {
@@ -23,16 +26,17 @@ pub enum Enforcement {
     Absent,
 }
 
-/// Tries a forged action in `namespace` and publishes the outcome. The task ends with the answer or with the receiver.
+/// Tries a forged action in `namespace` and publishes the outcome, again and again until it is refused as it should be. The task ends
+/// then, or with the last receiver.
 #[must_use]
 pub fn prove(client: Client, namespace: String) -> watch::Receiver<Enforcement> {
     let (sender, receiver) = watch::channel(Enforcement::Unknown);
     tokio::spawn(async move {
         tokio::select! {
             () = sender.closed() => {}
-            outcome = ask_until_answered(client, &namespace) => drop(sender.send(outcome)),
+            () = ask_until_enforced(&sender, client, &namespace) => {}
         }
-        // Later subscribers still read the last value; the channel stays open while the sender lives.
+        // The channel stays open while somebody follows it.
         sender.closed().await;
     });
     receiver
@@ -44,27 +48,30 @@ pub fn unproven() -> watch::Receiver<Enforcement> {
     watch::channel(Enforcement::Unknown).1
 }
 
-async fn ask_until_answered(client: Client, namespace: &str) -> Enforcement {
+/// Policies take seconds to come into force after they are installed, and may be installed later than the operator.
+async fn ask_until_enforced(outcome: &watch::Sender<Enforcement>, client: Client, namespace: &str) {
     let actions: Api<PhaseAction> = Api::namespaced(client, namespace);
-    let mut failures = 0;
+    let dry_run = PostParams { dry_run: true, field_manager: None };
+    let mut attempts = 0;
     loop {
-        match judge(actions.create(&PostParams { dry_run: true, field_manager: None }, &forged()).await) {
-            Ok(Enforcement::Absent) => {
-                tracing::error!(
+        match judge(actions.create(&dry_run, &forged()).await) {
+            Ok(Enforcement::Enforced) => {
+                tracing::info!(namespace, "a forged PhaseAction was refused: the policies are enforced");
+                outcome.send_replace(Enforcement::Enforced);
+                return;
+            }
+            Ok(answer) => {
+                tracing::warn!(
                     namespace,
-                    "a forged PhaseAction was not refused: install the chart's ValidatingAdmissionPolicies; \
-                     until then no approvals are accepted"
+                    "a forged PhaseAction was not refused: install the chart's ValidatingAdmissionPolicies; until they \
+                     are in force no action on a phase is accepted"
                 );
-                return Enforcement::Absent;
+                outcome.send_replace(answer);
             }
-            Ok(outcome) => return outcome,
-            Err(error) => {
-                failures += 1;
-                tracing::warn!(%error, namespace, "whether policies are enforced cannot be told yet");
-            }
+            Err(error) => tracing::warn!(%error, namespace, "whether policies are enforced cannot be told yet"),
         }
-        let wait = backoff::delay(failures, fastrand::f64()).min(Duration::from_secs(60));
-        tokio::time::sleep(wait).await;
+        attempts += 1;
+        tokio::time::sleep(backoff::delay(attempts, fastrand::f64()).min(LONGEST_WAIT)).await;
     }
 }
 
@@ -99,4 +106,23 @@ fn forged() -> PhaseAction {
     action.metadata.name = None;
     action.metadata.generate_name = Some("policy-self-test-".to_owned());
     action
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn refused(message: &str) -> kube::Result<PhaseAction> {
+        Err(kube::Error::Api(Box::new(Status { code: 422, message: message.to_owned(), ..Status::default() })))
+    }
+
+    #[test]
+    fn only_a_policys_refusal_proves_that_policies_are_enforced() {
+        let by_policy = "phaseactions.cutover.dev is forbidden: ValidatingAdmissionPolicy 'x' denied request: spec.requestedBy";
+        assert_eq!(judge(refused(by_policy)).unwrap(), Enforcement::Enforced);
+        assert_eq!(judge(Ok(forged())).unwrap(), Enforcement::Absent);
+        assert!(judge(refused("User \"x\" cannot create resource \"phaseactions\"")).is_err());
+    }
 }

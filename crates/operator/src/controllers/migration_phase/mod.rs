@@ -15,7 +15,7 @@ use std::{
 
 use cutover_api::{labels::MANAGER_MIGRATION_PHASE, v1alpha1::MigrationPhase};
 use cutover_engine::migration_phase::{decide, validate};
-use futures::{FutureExt, StreamExt};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::{
     Resource, ResourceExt,
@@ -73,7 +73,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
         sources.watching_since = Timestamp::now();
         sources.policies = policies::prove(client.clone(), policy_namespace);
         let sink = Sink { events: Events::start(client.clone(), MANAGER_MIGRATION_PHASE, &replica), client };
-        let (phases, mut proven) = (sources.kinds.phases.clone(), sources.policies.clone());
+        let (phases, proven) = (sources.kinds.phases.clone(), sources.policies.clone());
         let triggers = triggers::all(&sources, results.boxed());
         let context = Arc::new(Context {
             sources,
@@ -90,7 +90,9 @@ pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
                 std::future::ready(())
             })
         };
-        let policies_known = async move { proven.changed().await.is_ok() }.into_stream().map(|_| ());
+        let policies_known = stream::unfold(proven, |mut proven| async move {
+            proven.changed().await.is_ok().then_some(((), proven))
+        });
         let reconciles = kube::runtime::Controller::for_shared_stream(phases.triggers(|_, _| true), phases.store())
             .with_config(config)
             .reconcile_on(triggers)
