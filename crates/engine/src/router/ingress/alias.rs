@@ -83,7 +83,8 @@ fn service(split: SplitRef<'_>, name: &str, backend: &Backend, observed: &Ingres
     let is_same = found.is_some_and(|it| {
         it.headless
             && it.selector == wanted.selector
-            && it.ports == wanted.ports
+            // Ports are merged by number: one that somebody added is not ours to fight, and no route names it.
+            && wanted.ports.iter().all(|port| it.ports.contains(port))
             && it.publish_not_ready_addresses == wanted.publish_not_ready_addresses
     });
     if is_same || found.is_some_and(|it| it.meta.deleting) {
@@ -96,17 +97,14 @@ fn service(split: SplitRef<'_>, name: &str, backend: &Backend, observed: &Ingres
     if let (Some(protocol), Some(object)) = (&port.app_protocol, port_json.as_object_mut()) {
         object.insert("appProtocol".to_owned(), Value::from(&**protocol));
     }
-    let mut spec = Map::from_iter([
+    let spec = Map::from_iter([
         ("clusterIP".to_owned(), "None".into()),
         ("type".to_owned(), "ClusterIP".into()),
         ("ports".to_owned(), json!([port_json])),
+        // Written even when it says nothing, so that nobody else's value is left in its place.
+        ("publishNotReadyAddresses".to_owned(), wanted.publish_not_ready_addresses.into()),
+        ("selector".to_owned(), json!(wanted.selector)),
     ]);
-    if !wanted.selector.is_empty() {
-        spec.insert("selector".to_owned(), json!(wanted.selector));
-    }
-    if wanted.publish_not_ready_addresses {
-        spec.insert("publishNotReadyAddresses".to_owned(), true.into());
-    }
     let metadata = marks::metadata(&split, name, &[(labels::ALIAS, "true")], []);
     let body = Map::from_iter([("metadata".to_owned(), metadata), ("spec".to_owned(), Value::Object(spec))]);
     Some(marks::apply(ObjectKind::Service, name, body, found.map(|it| &it.meta)))

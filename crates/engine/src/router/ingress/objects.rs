@@ -158,24 +158,36 @@ fn write(split: SplitRef<'_>, name: String, observed: Option<&IngressView>, want
         return None;
     }
     let ours_gone = |key| observed.annotations.contains_key(key) && !wanted.annotations.contains_key(key);
-    let differs = observed.class_name != wanted.class_name
-        || observed.tls != wanted.tls
+    let differs = (wanted.class_name.is_some() && observed.class_name != wanted.class_name)
+        || (!wanted.tls.is_empty() && observed.tls != wanted.tls)
         || observed.rules != wanted.rules
-        || observed.default_backend.is_some()
         || wanted.annotations.iter().any(|(key, value)| observed.annotations.get(key) != Some(value))
         || ours_gone(labels::BASELINE)
         || ours_gone(names::WRITTEN);
-    if differs {
-        return Some(apply(split, &name, Some(observed), wanted));
-    }
-    // Canary annotations that we did not write, or no longer want. An apply would leave what another manager owns.
-    let strays: Map<String, Value> = observed
+    if differs { Some(apply(split, &name, Some(observed), wanted)) } else { strays(observed, wanted) }
+}
+
+/// What has to go and is in the way: canary annotations and parts of the spec that we do not want. An apply would leave what
+/// another manager owns, so they are taken out by name.
+fn strays(observed: &IngressView, wanted: &IngressView) -> Option<RouteStep> {
+    let marks: Map<String, Value> = observed
         .annotations
         .keys()
         .filter(|key| key.starts_with(CANARY) && !wanted.annotations.contains_key(*key))
         .map(|key| (key.to_string(), Value::Null))
         .collect();
-    (!strays.is_empty()).then(|| patch(observed, json!({"annotations": strays}), None))
+    let unwanted = [
+        ("ingressClassName", observed.class_name.is_some() && wanted.class_name.is_none()),
+        ("tls", !observed.tls.is_empty() && wanted.tls.is_empty()),
+        ("defaultBackend", observed.default_backend.is_some()),
+    ];
+    let spec: Map<String, Value> =
+        unwanted.into_iter().filter(|(_, is)| *is).map(|(key, _)| (key.to_owned(), Value::Null)).collect();
+    if marks.is_empty() && spec.is_empty() {
+        return None;
+    }
+    let metadata = if marks.is_empty() { json!({}) } else { json!({"annotations": marks}) };
+    Some(patch(observed, metadata, (!spec.is_empty()).then_some(Value::Object(spec))))
 }
 
 fn apply(split: SplitRef<'_>, name: &str, observed: Option<&IngressView>, wanted: &IngressView) -> RouteStep {

@@ -1,1 +1,185 @@
-//! x
+//! Objects change hands: made, released, adopted, removed; and are never taken from somebody else.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::bed::{Split, World, accept_all, users_ingress, users_route};
+use crate::router::{self, ObjectKind};
+
+const KINDS: [ObjectKind; 4] =
+    [ObjectKind::Ingress, ObjectKind::HttpRoute, ObjectKind::Service, ObjectKind::EndpointSlice];
+
+/// Everything but metadata.
+fn contents(world: &World) -> Vec<Value> {
+    let mut all: Vec<Value> = KINDS.into_iter().flat_map(|kind| world.all::<Value>(kind)).collect();
+    for it in &mut all {
+        let name = it["metadata"]["name"].clone();
+        let marks = it["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        let canary: serde_json::Map<_, _> = marks.into_iter().filter(|(key, _)| key.contains("canary")).collect();
+        it["metadata"] = json!({"name": name, "canary": canary});
+        it.as_object_mut().unwrap().remove("status");
+    }
+    all
+}
+
+fn release(split: &Split, world: &mut World) {
+    let steps = split.observing(world, |intent, observed| router::release(intent.split, observed));
+    for step in &steps {
+        world.send(step);
+    }
+    assert_eq!(
+        split.observing(world, |intent, observed| router::release(intent.split, observed)),
+        [],
+        "once is enough"
+    );
+}
+
+#[rstest]
+#[case(Split::nginx())]
+#[case(Split::nginx().at(100))]
+#[case(Split::gateway())]
+fn a_released_route_is_unmanaged_and_adopted_at_its_weight(#[case] split: Split) {
+    let mut world = World::default();
+    split.settle(&mut world);
+    let before = contents(&world);
+    release(&split, &mut world);
+    assert_eq!(contents(&world), before, "weights and everything else stay");
+    for it in KINDS.into_iter().flat_map(|kind| world.all::<Value>(kind)) {
+        assert_eq!(it["metadata"]["labels"].get("cutover.dev/owner-uid"), None);
+        assert_eq!(it["metadata"]["annotations"]["cutover.dev/released-from"], "shop/shop");
+    }
+
+    let later = split.with(|it| it.uid = "another-uid".into());
+    assert_eq!(later.read_weight(&world), Some(later.weight));
+    later.settle(&mut world);
+    assert_eq!(contents(&world), before, "adoption moves nothing");
+    for it in KINDS.into_iter().flat_map(|kind| world.all::<Value>(kind)) {
+        assert_eq!(it["metadata"]["labels"]["cutover.dev/owner-uid"], "another-uid");
+        assert_eq!(it["metadata"]["annotations"].get("cutover.dev/released-from"), None);
+    }
+}
+
+#[test]
+fn a_split_restored_with_a_new_uid_finds_its_routes() {
+    let mut world = World::default();
+    Split::nginx().settle(&mut world);
+    let restored = Split::nginx().with(|it| it.uid = "another-uid".into());
+    assert_eq!(restored.read_weight(&world), Some(25));
+    let plan = restored.settle(&mut world);
+    assert!(plan.settled);
+    assert_eq!(plan.problem, None);
+}
+
+#[rstest]
+#[case(
+    Split::nginx(),
+    ObjectKind::Ingress,
+    users_ingress("shop"),
+    "RouteExists",
+    "Ingress shop exists and is not this split's"
+)]
+#[case(
+    Split::nginx(),
+    ObjectKind::Ingress,
+    users_ingress("shop-cutover-canary"),
+    "RouteExists",
+    "Ingress shop-cutover-canary exists"
+)]
+#[case(Split::nginx(), ObjectKind::Service, json!({"metadata": {"name": "shop-cutover-new"}}), "Conflicted", "Service shop-cutover-new exists")]
+#[case(
+    Split::gateway(),
+    ObjectKind::HttpRoute,
+    users_route("shop"),
+    "RouteExists",
+    "HTTPRoute shop exists and is not this split's"
+)]
+fn what_somebody_else_made_is_never_taken(
+    #[case] split: Split,
+    #[case] kind: ObjectKind,
+    #[case] theirs: Value,
+    #[case] reason: &str,
+    #[case] message: &str,
+) {
+    let mut world = World::default();
+    world.put(kind, theirs);
+    let plan = split.plan(&world);
+    assert_eq!(plan.steps, []);
+    assert_eq!(split.read_weight(&world), None);
+    let problem = plan.problem.unwrap();
+    assert_eq!(problem.reason, reason);
+    assert!(problem.message.starts_with(message), "{}", problem.message);
+    assert!(problem.message.contains("delete or rename it"), "{}", problem.message);
+    let remove = split.observing(&world, |intent, observed| router::remove(intent.split, observed));
+    assert_eq!(remove, [], "nor removed");
+}
+
+#[test]
+fn a_route_of_another_split_is_not_ours() {
+    let mut world = World::default();
+    Split::nginx().settle(&mut world);
+    world.edit(ObjectKind::Ingress, "shop", |it| {
+        it["metadata"]["labels"]["cutover.dev/owner-uid"] = json!("other");
+        it["metadata"]["annotations"]["cutover.dev/owner-name"] = json!("other");
+    });
+    assert_eq!(Split::nginx().plan(&world).problem.unwrap().reason, "RouteExists");
+}
+
+#[test]
+fn removal_closes_the_way_in_first_and_what_it_leads_to_last() {
+    let mut world = World::default();
+    Split::nginx().settle(&mut world);
+    world.writes.clear();
+    let steps = Split::nginx().observing(&world, |intent, observed| router::remove(intent.split, observed));
+    for step in &steps {
+        world.send(step);
+    }
+    assert_eq!(
+        world.writes,
+        [
+            "delete Ingress/shop",
+            "delete Ingress/shop-cutover-canary",
+            "delete Service/shop-cutover-legacy",
+            "delete Service/shop-cutover-new",
+        ]
+    );
+    assert_eq!(Split::nginx().observing(&world, |intent, observed| router::remove(intent.split, observed)), []);
+}
+
+#[test]
+fn what_a_split_was_attached_to_stays_as_it_is() {
+    let mut world = World::default();
+    world.put(ObjectKind::HttpRoute, users_route("users"));
+    let split = Split::rule("users", "checkout");
+    split.settle(&mut world);
+    for end in [router::release, router::remove] {
+        assert_eq!(split.observing(&world, |intent, observed| end(intent.split, observed)), []);
+    }
+}
+
+#[test]
+fn a_split_that_attaches_now_removes_what_it_made_before() {
+    let mut world = World::default();
+    Split::nginx().settle(&mut world);
+    world.put(ObjectKind::Ingress, users_ingress("users"));
+    world.writes.clear();
+    Split::beside("users").settle(&mut world);
+    assert_eq!(world.writes, ["delete Ingress/shop", "delete Service/shop-cutover-legacy"]);
+}
+
+#[rstest]
+#[case(Split::nginx(), "Ingress shop-cutover-canary keeps being changed")]
+#[case(Split::gateway(), "HTTPRoute shop keeps being changed")]
+fn a_contended_route_is_left_alone_and_said_so(#[case] split: Split, #[case] message: &str) {
+    let mut world = World::default();
+    split.settle(&mut world);
+    let backed_off = split.at(60).with(|it| it.backed_off = true);
+    let plan = backed_off.plan(&world);
+    assert_eq!(plan.steps, []);
+    assert!(!plan.settled);
+    let problem = plan.problem.unwrap();
+    assert_eq!(problem.reason, "Contended");
+    assert!(problem.message.starts_with(message), "{}", problem.message);
+    let content = backed_off.at(25).with(|it| it.backed_off = true);
+    accept_all(&mut world);
+    assert!(content.plan(&world).settled, "with nothing to write nothing is contended");
+}

@@ -11,7 +11,7 @@ use crate::{
     Known,
     router::{
         ObjectKind, SideBackend,
-        view::{IngressPathView, IngressPort, IngressView, ServiceView},
+        view::{IngressPathView, IngressPort, IngressRuleView, IngressView, ServiceView},
     },
 };
 
@@ -88,13 +88,29 @@ fn side(split: &Split, world: &World, (service, port): &Key) -> Option<(Side, bo
     found.map(|(side, backend)| (side, ready(backend) && world.filled.contains(service)))
 }
 
-fn best<'a, T>(paths: &'a [(IngressPathView, T)], wanted: &str) -> Option<&'a (IngressPathView, T)> {
+/// Host, path and backend.
+type Location = (Box<str>, IngressPathView, Key);
+
+fn is_same((host, path, _): &Location, other_host: &str, other: &IngressPathView) -> bool {
+    **host == *other_host && path.path == other.path && path.path_type == other.path_type
+}
+
+fn rules(
+    all: &[IngressView],
+    which: impl Fn(&IngressView) -> bool,
+) -> impl Iterator<Item = (&IngressRuleView, &IngressPathView)> {
+    let rules = all.iter().filter(move |it| which(it)).flat_map(|it| &it.rules);
+    rules.flat_map(|rule| rule.paths.iter().map(move |path| (rule, path)))
+}
+
+fn best<'a>(locations: &'a [Location], host: &str, wanted: &str) -> Option<&'a Key> {
     let fits = |it: &IngressPathView| match &*it.path_type {
         "Exact" => *it.path == *wanted,
         _ => &*it.path == "/" || wanted == &*it.path || wanted.starts_with(&format!("{}/", it.path)),
     };
     let rank = |it: &IngressPathView| (&*it.path_type == "Exact", it.path.len());
-    paths.iter().filter(|(it, _)| fits(it)).max_by_key(|(it, _)| rank(it))
+    let found = locations.iter().filter(|(it, path, _)| **it == *host && fits(path));
+    found.max_by_key(|(_, path, _)| rank(path)).map(|(.., key)| key)
 }
 
 /// Where a canary sends this request: `Some` share of the canary, in parts of the split's total.
@@ -171,44 +187,42 @@ fn nginx(all: &[IngressView], _: &World, _: &Split, host: &str, request: &Reques
             no_server.entry(key(path.backend.as_ref().unwrap())).or_insert_with(|| is_canary(it));
         }
     }
-    let mut locations: Vec<(IngressPathView, Key)> = Vec::new();
-    for rule in all.iter().flat_map(|it| &it.rules).filter(|rule| *rule.host == *host) {
-        for path in &rule.paths {
-            let backend = key(path.backend.as_ref().unwrap());
-            let taken = locations.iter().any(|(it, _)| it.path == path.path && it.path_type == path.path_type);
-            if !no_server[&backend] && !taken {
-                locations.push((path.clone(), backend));
-            }
+    let mut locations: Vec<Location> = Vec::new();
+    for (rule, path) in rules(all, |_| true) {
+        let backend = key(path.backend.as_ref().unwrap());
+        let taken = locations.iter().any(|it| is_same(it, &rule.host, path));
+        if !no_server[&backend] && !taken {
+            locations.push((rule.host.clone(), path.clone(), backend));
         }
     }
+    // By backend, not by location: whatever names the same one gets the same canary.
     let mut alternatives: HashMap<Key, (IngressView, Key)> = HashMap::new();
     for it in all.iter().filter(|it| is_canary(it)) {
-        for path in it.rules.iter().filter(|rule| *rule.host == *host).flat_map(|rule| &rule.paths) {
+        for (rule, path) in rules(std::slice::from_ref(it), |_| true) {
             let backend = key(path.backend.as_ref().unwrap());
-            let primary = locations.iter().find(|(it, _)| it.path == path.path && it.path_type == path.path_type);
-            if let Some((_, primary)) = primary
+            let primary = locations.iter().find(|it| is_same(it, &rule.host, path));
+            if let Some((.., primary)) = primary
                 && *primary != backend
             {
                 alternatives.entry(primary.clone()).or_insert((it.clone(), backend));
             }
         }
     }
-    let Some((_, primary)) = best(&locations, request.path) else { return (None, None) };
+    let Some(primary) = best(&locations, host, request.path) else { return (None, None) };
     (Some(primary.clone()), alternatives.remove(primary))
 }
 
 fn traefik(all: &[IngressView], world: &World, split: &Split, host: &str, request: &Request<'_>) -> Found {
-    let mut regular: Vec<(IngressPathView, Key)> = Vec::new();
-    for rule in all.iter().filter(|it| !is_canary(it)).flat_map(|it| &it.rules).filter(|rule| *rule.host == *host) {
-        regular.extend(rule.paths.iter().map(|path| (path.clone(), key(path.backend.as_ref().unwrap()))));
-    }
+    let regular: Vec<Location> = rules(all, |it| !is_canary(it))
+        .map(|(rule, path)| (rule.host.clone(), path.clone(), key(path.backend.as_ref().unwrap())))
+        .collect();
     let mut canaries: HashMap<Key, (IngressView, Key)> = HashMap::new();
     for it in all.iter().filter(|it| is_canary(it)) {
-        for path in it.rules.iter().filter(|rule| *rule.host == *host).flat_map(|rule| &rule.paths) {
+        for (rule, path) in rules(std::slice::from_ref(it), |_| true) {
             let backend = key(path.backend.as_ref().unwrap());
-            let primary = regular.iter().rfind(|(it, _)| it.path == path.path && it.path_type == path.path_type);
+            let primary = regular.iter().rfind(|it| is_same(it, &rule.host, path));
             let answers = side(split, world, &backend).is_some_and(|(_, ready)| ready);
-            if let Some((_, primary)) = primary
+            if let Some((.., primary)) = primary
                 && *primary != backend
                 && answers
             {
@@ -216,7 +230,7 @@ fn traefik(all: &[IngressView], world: &World, split: &Split, host: &str, reques
             }
         }
     }
-    let Some((_, primary)) = best(&regular, request.path) else { return (None, None) };
+    let Some(primary) = best(&regular, host, request.path) else { return (None, None) };
     (Some(primary.clone()), canaries.remove(primary))
 }
 

@@ -226,7 +226,7 @@ proptest! {
     #[test]
     fn whatever_is_done_to_our_objects_by_hand_is_undone(
         weight in prop_oneof![Just(0), Just(30), Just(100)],
-        edits in prop::collection::vec(0_usize..9, 1..4),
+        edits in prop::collection::vec(0_usize..11, 1..4),
         on_gateway in any::<bool>(),
     ) {
         let mut world = World::default();
@@ -279,7 +279,72 @@ fn vandalise(world: &mut World, edit: usize) {
             }
         }
         8 if world.get(ObjectKind::HttpRoute, main).is_some() => world.drop(ObjectKind::HttpRoute, main),
+        9 if has(world, main) => world.edit(ObjectKind::Ingress, main, |it| {
+            it["spec"]["defaultBackend"] = json!({"service": {"name": "elsewhere", "port": {"number": 80}}});
+            it["spec"]["tls"] = json!([{"hosts": ["shop.example.com"], "secretName": "theirs"}]);
+        }),
+        10 if world.get(ObjectKind::Service, "shop-cutover-new").is_some() => {
+            world.edit(ObjectKind::Service, "shop-cutover-new", |it| {
+                it["spec"]["publishNotReadyAddresses"] = json!(true);
+                it["spec"]["ports"].as_array_mut().unwrap().push(json!({"name": "more", "port": 81, "targetPort": 81}));
+            });
+        }
         _ => {}
+    }
+}
+
+/// What the walks would not forgive, seen by the proxies here: else the walks would prove nothing.
+#[test]
+fn the_proxies_notice_each_mistake_that_the_forms_avoid() {
+    let served = |proxy, split: &Split, world: &World| proxies::ingress(proxy, split, world, HOST, &Request::PLAIN);
+    let main_to_new = |world: &mut World, port: Value| {
+        world.edit(ObjectKind::Ingress, "shop", |it| {
+            it["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"] =
+                json!({"name": "shop-cutover-new", "port": port});
+        });
+    };
+    let split = Split::nginx().at(50);
+    let mut world = World::default();
+    split.settle(&mut world);
+
+    let mut same_backend = world.clone();
+    main_to_new(&mut same_backend, json!({"number": 80}));
+    assert_eq!(served(Proxy::Nginx, &split, &same_backend), Served::Nothing, "ingress-nginx loses the main Ingress");
+    assert_eq!(served(Proxy::Traefik, &split, &same_backend), Served::New(100), "Traefik ignores the canary");
+
+    let mut too_early = world.clone();
+    too_early.drop(ObjectKind::Ingress, "shop-cutover-canary");
+    assert_eq!(served(Proxy::Nginx, &split, &too_early), Served::New(0), "a canary removed before the main one moves");
+
+    let dead = split.clone().with(|it| it.backend_mut(Side::Legacy).ready = Known::Known(0));
+    assert!(matches!(served(Proxy::Nginx, &dead, &world), Served::Error(_)), "the canary's share fails too");
+    let dead_at_total = dead.with(|it| it.weight = 100);
+    let mut at_total = world.clone();
+    Split::nginx().at(100).with(|it| it.backend_mut(Side::New).ready = Known::Unknown).drive(
+        &mut at_total,
+        false,
+        |_| {},
+    );
+    assert!(
+        matches!(served(Proxy::Nginx, &dead_at_total, &at_total), Served::Error(_)),
+        "at total as well: 503 for all"
+    );
+    assert_eq!(served(Proxy::Traefik, &dead_at_total, &at_total), Served::New(100), "Traefik does not show it");
+
+    let mut shared = World::default();
+    let mut users = users_ingress("users");
+    users["spec"]["rules"].as_array_mut().unwrap().push(json!({"host": "admin.example.com", "http": {"paths": [
+        {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "monolith", "port": {"number": 8080}}}},
+    ]}}));
+    shared.put(ObjectKind::Ingress, users);
+    let beside = Split::beside("users").with(|it| it.hosts = vec![HOST.into(), "admin.example.com".into()]);
+    beside.settle(&mut shared);
+    shared.edit(ObjectKind::Ingress, "shop-cutover-canary", |it| {
+        it["spec"]["rules"].as_array_mut().unwrap().pop();
+    });
+    for proxy in PROXIES {
+        let dragged = proxies::ingress(proxy, &beside, &shared, "admin.example.com", &Request::PLAIN);
+        assert_eq!(dragged, Served::New(25), "{proxy:?} splits another path of the same Service and port");
     }
 }
 
