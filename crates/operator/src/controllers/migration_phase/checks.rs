@@ -84,7 +84,7 @@ impl Checks {
 
     fn start(&self, phase: Key, check: &ActiveCheck, server: Result<String, String>) {
         let checks = self.clone();
-        let (name, query) = (check.name.clone(), check.query.clone());
+        let ActiveCheck { name, query, round, .. } = check.clone();
         let prometheus = server.and_then(|server| {
             checks.servers.get(&server).cloned().ok_or_else(|| {
                 format!("the operator knows no Prometheus named {server:?}: start it with --prometheus {server}=URL")
@@ -96,7 +96,7 @@ impl Checks {
                 Ok(prometheus) => outcome(prometheus.query(&query).await),
                 Err(why) => Measured::Erroring(why),
             };
-            if checks.finish(&phase, &name, &query, Measurement { result, at }) && checks.done.send(phase).is_err() {
+            if checks.finish(&phase, &name, &query, Measurement { result, at, round }) && checks.done.send(phase).is_err() {
                 tracing::debug!("the controller of phases has ended");
             }
         });
