@@ -49,6 +49,12 @@ enum Command {
     Demo(demo::Args),
     /// Formatting, lints, documentation, generated files, dependencies.
     Check,
+    /// Run a program in a namespace as tests are run in: `cargo xtask sandbox ip route show table local`.
+    Sandbox {
+        program: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// The first process of the namespace: sets it up, runs a program, and takes all others along when it ends.
     #[command(hide = true)]
     Inside {
@@ -67,6 +73,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check => check::run(),
+        Command::Sandbox { program, args } => sandbox::enter(std::process::Command::new(program).args(args)),
         Command::Inside { program, args } => sandbox::inside(&program, &args),
     };
     done.unwrap_or_else(|error| {
