@@ -100,6 +100,8 @@ fn service(split: SplitRef<'_>, name: &str, backend: &Backend, observed: &Ingres
     let spec = Map::from_iter([
         ("clusterIP".to_owned(), "None".into()),
         ("type".to_owned(), "ClusterIP".into()),
+        // The default of a headless Service hangs on whether it has a selector, and cannot always be left again.
+        ("ipFamilyPolicy".to_owned(), "SingleStack".into()),
         ("ports".to_owned(), json!([port_json])),
         // Written even when it says nothing, so that nobody else's value is left in its place.
         ("publishNotReadyAddresses".to_owned(), wanted.publish_not_ready_addresses.into()),
