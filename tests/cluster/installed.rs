@@ -4,7 +4,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use cutover_testkit::{
     control_plane::{ControlPlane, Identity},
     eventually,
@@ -38,15 +38,9 @@ async fn start() -> Result<ControlPlane> {
     Ok(plane)
 }
 
-/// Installs both charts, as the README says, and waits until the policies are in force.
+/// Installs both charts and waits until the policies are in force.
 pub(crate) async fn install(plane: &ControlPlane) -> Result<()> {
-    for (chart, more) in [("cutover-crds", None), ("cutover", Some("replicas=0"))] {
-        let path = tools::repository().join("charts").join(chart).display().to_string();
-        let mut args = vec!["install", chart, &path, "--namespace", NAMESPACE, "--create-namespace"];
-        // Nothing runs images here.
-        args.extend(more.iter().flat_map(|value| ["--set", value]));
-        plane.helm(args).await?.ok().with_context(|| format!("helm install {chart}"))?;
-    }
+    cutover_testkit::operator::install(plane).await?;
     policies_in_force(plane).await
 }
 

@@ -1,4 +1,5 @@
-//! The operator as a child process, as its pod would run it: own service account, own flags, several replicas.
+//! The operator as its users install it, and as a child process, as its pod would run it: own service account, own flags,
+//! several replicas.
 
 use std::{
     env,
@@ -27,6 +28,22 @@ pub const SERVICE_ACCOUNT: &str = "cutover";
 pub const LEASE: &str = "cutover-operator";
 
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Installs both charts with Helm, as the README says: definitions, rights, policies.
+///
+/// The Deployment has no replicas, since nothing runs images here: [`Operator::start`] runs them beside the cluster, with the
+/// chart's identity.
+///
+/// # Errors
+/// When Helm refuses, with what it said.
+pub async fn install(plane: &ControlPlane) -> Result<()> {
+    for (chart, more) in [("cutover-crds", None), ("cutover", Some("--set=replicas=0"))] {
+        let path = tools::repository().join("charts").join(chart).display().to_string();
+        let args = ["install", chart, &path, "--namespace", NAMESPACE, "--create-namespace"];
+        plane.helm(args.into_iter().chain(more)).await?.ok().with_context(|| format!("helm install {chart}"))?;
+    }
+    Ok(())
+}
 
 /// How a replica is started.
 #[derive(Clone, Debug, Default)]

@@ -10,7 +10,6 @@ use crate::{
     node::{NodeOptions, NodeSimulator},
     operator::{self, Operator},
     prometheus::{Prometheus, Targets},
-    tools,
     traefik::Traefik,
 };
 
@@ -45,7 +44,7 @@ impl Cluster {
         let prometheus = Prometheus::start(&Targets { file: Some(targets), fixed }, plane.logs()).await?;
 
         doing("installing the CRDs and the chart");
-        install(&plane).await?;
+        operator::install(&plane).await?;
         doing("starting two replicas of the operator under the chart's service account");
         let mut operators = Vec::new();
         for name in ["operator-a", "operator-b"] {
@@ -92,20 +91,6 @@ impl Cluster {
         drop(std::fs::write(&file, text(phases)));
         format!("the shop:\n{}(phases and splits in full: {})", text(list), file.display())
     }
-}
-
-async fn install(plane: &ControlPlane) -> Result<()> {
-    let charts = tools::repository().join("charts");
-    let chart = |name: &str| charts.join(name).display().to_string();
-    let namespace = ["--namespace", operator::NAMESPACE, "--create-namespace"];
-    let crds = chart("cutover-crds");
-    let crds = [&["install", "cutover-crds", &crds], &namespace[..]].concat();
-    plane.helm(crds).await?.ok().context("helm install cutover-crds")?;
-    let main = chart("cutover");
-    // No kubelet runs images here: the replicas are started beside the cluster, with the chart's identity.
-    let main = [&["install", "cutover", &main, "--set", "replicas=0"], &namespace[..]].concat();
-    plane.helm(main).await?.ok().context("helm install cutover")?;
-    Ok(())
 }
 
 async fn start_replica(plane: &ControlPlane, prometheus: &Prometheus, name: &str) -> Result<Operator> {

@@ -20,7 +20,7 @@ use anyhow::{Context, Result};
 use cutover_testkit::{
     control_plane::{ControlPlane, Identity},
     namespace,
-    operator::{NAMESPACE as OPERATOR_NAMESPACE, SERVICE_ACCOUNT},
+    operator::{self, NAMESPACE as OPERATOR_NAMESPACE, SERVICE_ACCOUNT},
     tools::{definitions, repository},
 };
 
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 async fn measure(args: &Args) -> Result<ExitCode> {
     let plane = ControlPlane::start_named("bench").await?;
     plane.install_definitions(definitions("gateway-api")?).await?;
-    install(&plane).await?;
+    operator::install(&plane).await?;
     let forwarder = Forwarder::start(plane.url()).await?;
     let account = Identity::ServiceAccount { namespace: OPERATOR_NAMESPACE.into(), name: SERVICE_ACCOUNT.into() };
     let kubeconfig = forwarder.kubeconfig(&plane, &plane.kubeconfig_for(&account).await?)?;
@@ -138,15 +138,6 @@ async fn rest(args: &Args, plane: &ControlPlane, replica: &Replica, splits: usiz
     tokio::time::sleep(Duration::from_secs(args.rest)).await;
     let requests = report::by_user(&plane.audit().since(mark)?, started.elapsed());
     report.rest.push(report::Rest { splits, memory: replica.memory()?, requests_per_minute: requests });
-    Ok(())
-}
-
-async fn install(plane: &ControlPlane) -> Result<()> {
-    for (chart, more) in [("cutover-crds", None), ("cutover", Some("--set=replicas=0"))] {
-        let path = repository().join("charts").join(chart).display().to_string();
-        let args = ["install", chart, &path, "--namespace", OPERATOR_NAMESPACE, "--create-namespace"];
-        plane.helm(args.into_iter().chain(more)).await?.ok().with_context(|| format!("helm install {chart}"))?;
-    }
     Ok(())
 }
 
