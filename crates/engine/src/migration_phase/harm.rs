@@ -115,7 +115,7 @@ impl Machine<'_> {
                 self.set_failure(harm.reason, &message);
                 self.start_way_back(to, false, target);
             }
-            Target::Lost | Target::Unread => {
+            Target::Lost => {
                 self.freeze(harm.reason, format!("{message}; where to go back to is not known"));
             }
         }

@@ -7,7 +7,7 @@ use cutover_api::{
         migration_phase::{Blocker, Failure, HistoryEntry, LastValid, PhaseState, Requests, Stage, Step, StepStatus},
     },
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
@@ -50,7 +50,8 @@ pub(super) struct Machine<'a> {
 impl<'a> Machine<'a> {
     pub fn new(spec: Result<&'a Validated, &'a Invalid>, observed: &'a Observed, now: Timestamp) -> Self {
         let status = observed.status.clone();
-        let clock = Clock { now, watching_since: observed.watching_since.min(now) };
+        let watched = SignedDuration::try_from(observed.watched_for).unwrap_or(SignedDuration::MAX);
+        let clock = Clock { now, watching_since: now.checked_sub(watched).unwrap_or(Timestamp::MIN) };
         let summary = describe(&status);
         let (notes, audit, settle) = (Vec::new(), Vec::new(), Vec::new());
         Self { spec, observed, clock, status, notes, audit, settle, person: None, summary }

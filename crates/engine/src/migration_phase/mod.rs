@@ -51,3 +51,6 @@ pub use observed::{
 pub use plan::{ActiveCheck, AuditEntry, Plan, Settlement};
 pub use requests::{flag_names, split_names};
 pub use validate::{Invalid, Problem, Validated, validate};
+
+#[cfg(test)]
+mod tests;

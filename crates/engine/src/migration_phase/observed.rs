@@ -1,7 +1,7 @@
 //! What the phase engine is told of the world. No I/O: the controller fills this in, from caches, and says
 //! [`Known::Unknown`] of whatever it has not read.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use cutover_api::v1alpha1::{
     Environment, FeatureFlag, MigrationPhase, MigrationPhaseStatus, PhaseAction, PhaseActionSpec, TrafficSplit,
@@ -35,8 +35,9 @@ pub struct Observed {
     pub measurements: BTreeMap<String, Measurement>,
     /// Actions of the namespace that name this phase, settled ones too (a lost status learns from them which attempts are over).
     pub actions: Vec<ActionView>,
-    /// Since when this process has led and read all of its inputs. Time that nobody watched counts for no failure.
-    pub watching_since: Timestamp,
+    /// For how long, by the monotonic clock, this process has led and had read all of its inputs. Time that nobody watched counts for
+    /// no failure.
+    pub watched_for: Duration,
     /// This machine's clock minus the API server's.
     pub clock_skew: Known<SignedDuration>,
     /// Whether the policies that prove who asked are known to be enforced (or the operator was told to trust without).
@@ -231,6 +232,8 @@ pub struct Measurement {
     pub result: Measured,
     /// When it was asked, by this machine's clock.
     pub at: Timestamp,
+    /// [`ActiveCheck::round`](super::ActiveCheck::round) as it was when it was asked.
+    pub round: String,
 }
 
 /// What a check's run came to.

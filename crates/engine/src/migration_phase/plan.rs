@@ -73,4 +73,6 @@ pub struct ActiveCheck {
     pub environment: String,
     /// Time between two runs, by the monotonic clock.
     pub interval: Duration,
+    /// What is being watched: attempt and number of the requests. The result carries it back; one of another round is not taken.
+    pub round: String,
 }

@@ -142,7 +142,6 @@ impl Machine<'_> {
         let force = action.spec.force.unwrap_or_default();
         let target = match self.target(to) {
             Target::To(target) => target,
-            Target::Unread => return Outcome::Later,
             Target::Lost => {
                 let message =
                     "nothing is known to go back to: nothing was moved, or the status was lost; give to: Legacy";

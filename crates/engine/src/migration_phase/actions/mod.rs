@@ -34,8 +34,6 @@ pub(super) enum Outcome {
     Done(String),
     /// It cannot take effect.
     Refused(&'static str, String),
-    /// It is looked at again when everything has been read.
-    Later,
 }
 
 impl Outcome {
@@ -81,7 +79,6 @@ impl Machine<'_> {
                 }
             }
             Outcome::Refused(reason, message) => self.turn_down(action, ActionState::Rejected, reason, message),
-            Outcome::Later => {}
         }
         self.person = None;
         // What the next action is judged by is where this one has led.

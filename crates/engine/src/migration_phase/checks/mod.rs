@@ -32,9 +32,15 @@ impl Machine<'_> {
                 query: query::substitute(&check.prometheus.query, &self.observed.phase, &environment).ok()?,
                 environment: environment.clone(),
                 interval: check.interval.get(),
+                round: self.round(),
             })
         });
         active.collect()
+    }
+
+    /// What is being watched.
+    pub fn round(&self) -> String {
+        format!("{}/{}", self.attempt(), self.revision())
     }
 
     /// Whether there is anything to watch.
@@ -144,6 +150,7 @@ mod tests {
             query: "up".into(),
             environment: "production".into(),
             interval: Duration::from_secs(seconds),
+            round: "1/1".into(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the results of checks mean. A result is taken once, whatever becomes of the status write: it is known by its time.
+//! What the results of checks mean. A result is taken once, whatever becomes of the status write: it is known by its round and time.
 
 use cutover_api::v1alpha1::migration_phase::{Check, CheckState, CheckStatus, NoDataPolicy, PhaseState, Stage};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -35,6 +35,8 @@ impl Machine<'_> {
     fn is_news(&self, before: Option<&CheckStatus>, measured: &Measurement) -> bool {
         let at = whole_seconds(measured.at);
         self.watches()
+            && measured.round == self.round()
+            && measured.at <= self.clock.now
             && self.watched_since().is_some_and(|since| measured.at > since.0)
             && before.and_then(|status| status.last_run.as_ref()).is_none_or(|last| last.0 != at)
     }

@@ -26,8 +26,6 @@ pub(in super::super) enum Target {
     To(Requests),
     /// That is not known any more.
     Lost,
-    /// That cannot be said before everything has been read.
-    Unread,
 }
 
 impl Machine<'_> {
@@ -76,10 +74,7 @@ impl Machine<'_> {
         let found = match to {
             RollbackTo::Baseline => self.status.baseline.clone(),
             RollbackTo::PreviousStep => self.status.previous.clone().or_else(|| self.status.baseline.clone()),
-            RollbackTo::Legacy => match self.all_legacy() {
-                Some(found) => Some(found),
-                None => return Target::Unread,
-            },
+            RollbackTo::Legacy => Some(self.all_legacy()),
         };
         let Some(mut target) = found else { return Target::Lost };
         for request in &mut target.splits {
@@ -94,22 +89,23 @@ impl Machine<'_> {
     }
 
     /// Everything to the legacy side, of the splits that have one.
-    fn all_legacy(&self) -> Option<Requests> {
+    fn all_legacy(&self) -> Requests {
         let mut target = Requests::default();
         let steps = self.spec.map_or(&[][..], |valid| valid.spec().steps.as_slice());
         for name in splits_of(steps, &self.status) {
-            match self.split(&name) {
-                Known::Unknown => return None,
-                Known::Known(Some(view)) if view.has_legacy => {
-                    put_split(&mut target, SplitRequest { new_weight: Some(0), ..hold_split(&name) });
-                }
-                Known::Known(_) => {}
+            let to_legacy = match self.split(&name) {
+                Known::Known(view) => view.is_some_and(|view| view.has_legacy),
+                // It cannot be read now; most have a legacy side, and this is asked in an emergency.
+                Known::Unknown => true,
+            };
+            if to_legacy {
+                put_split(&mut target, SplitRequest { new_weight: Some(0), ..hold_split(&name) });
             }
         }
         for flag in flags_of(steps, &self.status) {
             put_flag(&mut target, FlagRequest { flag, percent: Some(0) });
         }
-        Some(target)
+        target
     }
 
     /// Begins the way back. What is on its way forward stops where it is; flags go first.

@@ -1,0 +1,52 @@
+//! Specs to test with.
+
+use cutover_api::{
+    HumanDuration,
+    v1alpha1::{
+        MigrationPhaseSpec,
+        migration_phase::{Check, FlagTarget, PrometheusCheck, Step, StepApproval, TrafficTarget},
+    },
+};
+
+pub fn secs(seconds: u64) -> HumanDuration {
+    HumanDuration::from_secs(seconds)
+}
+
+/// A phase as CEL's defaults make it, with these steps.
+pub fn spec(steps: Vec<Step>) -> MigrationPhaseSpec {
+    let mut spec: MigrationPhaseSpec = serde_json::from_value(serde_json::json!({ "steps": [] })).unwrap();
+    spec.steps = steps;
+    spec.environment = Some("production".into());
+    spec
+}
+
+pub fn step(name: &str, traffic: &[(&str, i32)], flags: &[(&str, i32)], soak: u64) -> Step {
+    let traffic = traffic.iter().map(|(split, new_weight)| TrafficTarget {
+        split: (*split).to_owned(),
+        new_weight: *new_weight,
+        exposure: None,
+    });
+    let flags = flags.iter().map(|(flag, percent)| FlagTarget { flag: (*flag).to_owned(), percent: *percent });
+    Step { name: name.into(), traffic: traffic.collect(), flags: flags.collect(), soak: secs(soak), approval: None }
+}
+
+pub fn approved(mut step: Step, required: i32, groups: &[&str]) -> Step {
+    let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+    step.approval = Some(StepApproval { required, groups });
+    step
+}
+
+/// Fails above 0.1; every 2 s, three in a row, no warm-up.
+pub fn check(name: &str) -> Check {
+    Check {
+        name: name.into(),
+        prometheus: PrometheusCheck { query: "errors{system=\"$system\"}".into() },
+        min: None,
+        max: Some("0.1".parse().unwrap()),
+        interval: secs(2),
+        fail_after: 3,
+        no_data: Default::default(),
+        no_data_timeout: secs(8),
+        warmup: None,
+    }
+}

@@ -1,0 +1,347 @@
+//! The invariants, by name. A violation panics with `violated: <name>`; the planted bugs are known by these names.
+
+use cutover_api::{
+    conditions::{reasons, types},
+    v1alpha1::{
+        MigrationPhaseStatus,
+        migration_phase::{NoDataPolicy, OnFailure, PhaseState, Requests, Stage},
+    },
+};
+
+use super::{
+    split::SimSplit,
+    world::{Input, Metric, UID, World},
+};
+use crate::migration_phase::{Observed, Plan, validate};
+
+/// Holds, or panics with the name of what was violated.
+#[track_caller]
+pub fn holds(name: &str, holds: bool, what: impl FnOnce() -> String) {
+    assert!(holds, "violated: {name}: {}", what());
+}
+
+pub fn yaml(status: &MigrationPhaseStatus) -> String {
+    serde_yaml_ng::to_string(status).unwrap()
+}
+
+/// The lines in which two statuses differ.
+fn difference(one: &MigrationPhaseStatus, other: &MigrationPhaseStatus) -> String {
+    let lines = |status| yaml(status).lines().map(str::to_owned).collect::<Vec<_>>();
+    let (one, other): (Vec<String>, Vec<String>) = (lines(one), lines(other));
+    let gone = one.iter().filter(|line| !other.contains(line)).map(|line| format!("- {line}"));
+    let come = other.iter().filter(|line| !one.contains(line)).map(|line| format!("+ {line}"));
+    gone.chain(come).collect::<Vec<_>>().join("\n")
+}
+
+fn weight(requests: Option<&Requests>, split: &str) -> Option<i32> {
+    requests?.splits.iter().find(|r| r.split == split)?.new_weight
+}
+
+impl World {
+    /// What holds of every plan, whether it is carried out or not.
+    pub fn check_plan(&self, observed: &Observed, plan: &Plan) {
+        let again = self.plan(observed);
+        holds("same_input_same_plan", again == *plan, || format!("{plan:#?}\n{again:#?}"));
+        self.check_second(observed, plan);
+        self.check_numbers(&observed.status, &plan.status);
+        self.check_shape(&plan.status);
+        self.check_forward(&observed.status, plan);
+        self.check_backward(&observed.status, plan);
+    }
+
+    /// A plan that was carried out is followed by one without steps.
+    fn check_second(&self, observed: &Observed, plan: &Plan) {
+        let mut carried_out = observed.clone();
+        carried_out.status = plan.status.clone();
+        for settled in &plan.settle {
+            carried_out.actions.iter_mut().filter(|a| a.uid == settled.uid).for_each(|action| action.settled = true);
+        }
+        let next = self.plan(&carried_out);
+        holds("a_plan_carried_out_is_followed_by_an_empty_one", next.status == plan.status, || {
+            difference(&plan.status, &next.status)
+        });
+        let quiet = next.notes.is_empty() && next.audit.is_empty() && next.settle.is_empty();
+        holds("a_plan_carried_out_is_followed_by_an_empty_one", quiet, || format!("{next:#?}"));
+    }
+
+    fn check_numbers(&self, before: &MigrationPhaseStatus, after: &MigrationPhaseStatus) {
+        let (old, new) = (before.request_revision.unwrap_or(0), after.request_revision.unwrap_or(0));
+        let moved = before.requests != after.requests;
+        holds("the_number_of_requests_only_grows", new >= old && (!moved || new > old), || format!("{old} → {new}"));
+        holds("attempts_only_grow", after.attempt >= before.attempt, || format!("{:?}", after.attempt));
+        if !self.blind.contains(&Input::Splits) {
+            for split in self.splits.values().filter(|split| split.held_by(UID)) {
+                let seen = split.holder.as_ref().unwrap().request_revision;
+                holds("requests_are_numbered_past_what_a_split_has_seen", new >= seen, || format!("{new} < {seen}"));
+            }
+        }
+    }
+
+    fn check_shape(&self, status: &MigrationPhaseStatus) {
+        let state = status.state.unwrap();
+        let requests = status.requests.clone().unwrap_or_default();
+        let in_range = requests.splits.iter().all(|r| r.new_weight.is_none_or(|w| (0..=100).contains(&w)))
+            && requests.flags.iter().all(|r| r.percent.is_none_or(|p| (0..=100).contains(&p)));
+        holds("weights_stay_within_their_total", in_range, || format!("{requests:?}"));
+        let ordered = requests.splits.is_sorted_by(|a, b| a.split < b.split)
+            && requests.flags.is_sorted_by(|a, b| a.flag < b.flag);
+        holds("each_split_is_asked_once", ordered, || format!("{requests:?}"));
+        holds("a_phase_at_rest_asks_nothing", state.holds() || status.requests.is_none(), || format!("{state:?}"));
+        let bounded = status.history.len() <= 50
+            && status.blocked_by.len() <= 64
+            && status.applied_actions.len() <= 64
+            && status.approvals.len() <= 64
+            && status.dead_sides.len() <= 32
+            && status.history.iter().all(|entry| entry.message.chars().count() <= 512)
+            && status.blocked_by.iter().all(|blocker| blocker.message.chars().count() <= 1024);
+        holds("lists_and_texts_stay_bounded", bounded, || format!("{status:?}"));
+        self.check_conditions(status, state);
+    }
+
+    fn check_conditions(&self, status: &MigrationPhaseStatus, state: PhaseState) {
+        let is = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
+        let health = [types::READY, types::RECONCILING, types::STALLED].into_iter().filter(|type_| is(type_)).count();
+        holds("exactly_one_health", health == 1, || format!("{:?}", status.conditions));
+        holds("completed_says_so", is(types::COMPLETED) == (state == PhaseState::Completed), || format!("{state:?}"));
+        holds("frozen_is_stalled", state != PhaseState::Frozen || is(types::STALLED), || {
+            format!("{:?}", status.conditions)
+        });
+        let current = status.observed_generation == Some(self.generation);
+        holds("the_status_is_about_the_present_spec", current, || format!("{:?}", status.observed_generation));
+        let says = state != PhaseState::Waiting || !status.blocked_by.is_empty();
+        holds("who_waits_says_what_for", says, || yaml(status));
+    }
+
+    /// Nothing is asked to rise unless every guard of the way forward is open.
+    fn check_forward(&self, before: &MigrationPhaseStatus, plan: &Plan) {
+        let after = &plan.status;
+        let rising = |name: &str| {
+            let asked = weight(after.requests.as_ref(), name)?;
+            let split = self.splits.get(name)?;
+            let was = weight(before.requests.as_ref(), name);
+            (was != Some(asked) && asked > split.applied).then_some((split, asked))
+        };
+        let names: Vec<String> = self.splits.keys().cloned().collect();
+        let Some((split, asked)) = names.iter().find_map(|name| rising(name)) else { return };
+        let what = || format!("{} is asked to rise to {asked}:\n{}", split.name, yaml(after));
+        let state = after.state.unwrap();
+        holds("nothing_rises_on_the_way_back", state != PhaseState::RollingBack, what);
+        holds("nothing_rises_while_held", state == PhaseState::Running, what);
+        holds("nothing_rises_while_something_is_unread", !self.unread(), what);
+        holds("nothing_rises_under_clock_skew", self.offset.abs().as_secs() <= 5, what);
+        let valid = validate(&self.identity(), &self.spec).is_ok();
+        holds("nothing_rises_under_an_invalid_spec", valid, what);
+        let gated = self.spec.gates.as_ref().is_some_and(|gates| gates.components_ready);
+        holds("nothing_rises_while_a_gate_is_closed", self.environment_ready || !gated, what);
+        let done = self.predecessor == PhaseState::Completed || self.spec.after.is_empty();
+        holds("nothing_rises_while_a_gate_is_closed", done, what);
+        let needed = (split.full * asked + 99) / 100;
+        let able = split.new_ready >= needed.max(1);
+        holds("nothing_rises_without_capacity", able, what);
+        holds("nothing_rises_on_a_split_held_by_another", split.held_by(UID), what);
+        let all_held = self.splits.values().filter(|s| weight(after.requests.as_ref(), &s.name).is_some());
+        holds("nothing_rises_before_all_are_held", all_held.into_iter().all(|s| s.held_by(UID)), what);
+        let recorded = after.baseline.as_ref().is_some_and(|b| b.splits.iter().any(|r| r.split == split.name));
+        holds("nothing_rises_before_its_baseline_is_recorded", recorded, what);
+        let flags_before: Vec<_> = before.requests.iter().flat_map(|r| &r.flags).collect();
+        let flags_after: Vec<_> = after.requests.iter().flat_map(|r| &r.flags).collect();
+        let flags_wait =
+            self.flags.is_empty() || flags_before == flags_after || flags_before.len() != flags_after.len();
+        holds("traffic_rises_before_flags", flags_wait, what);
+        let judged = before.step.as_ref().is_some_and(|step| step.stage == Stage::Preparing)
+            && before.requests.iter().flat_map(|r| &r.splits).any(|r| r.new_weight.is_some_and(|w| w > 0))
+            && !self.spec.checks.is_empty();
+        holds("nothing_rises_while_a_check_does_not_pass", !judged || self.passing(), what);
+    }
+
+    /// Whether something cannot be read that this phase goes by.
+    fn unread(&self) -> bool {
+        let gated = self.spec.gates.as_ref().is_some_and(|gates| gates.components_ready);
+        self.blind.iter().any(|input| match input {
+            Input::Splits | Input::Clock => true,
+            Input::Flags => !self.flags.is_empty(),
+            Input::Environment => gated,
+            Input::Predecessors => !self.spec.after.is_empty(),
+        })
+    }
+
+    /// The newest results that the engine has been given all pass.
+    fn passing(&self) -> bool {
+        self.measured.keys().all(|name| {
+            let last = self.past.results.get(name).and_then(|results| results.last());
+            matches!(last, Some(Metric::Good | Metric::Nan | Metric::Nothing))
+        })
+    }
+
+    /// Nothing goes back by itself without evidence of harm.
+    fn check_backward(&self, before: &MigrationPhaseStatus, plan: &Plan) {
+        let after = &plan.status;
+        let turned = |state| after.state == Some(state) && before.state != Some(state);
+        // A person's Rollback, or one that froze on its way and goes on.
+        let asked = after.applied_actions.len() > before.applied_actions.len()
+            || after.applied_actions != before.applied_actions;
+        if asked || !(turned(PhaseState::RollingBack) || turned(PhaseState::Frozen)) {
+            return;
+        }
+        let what = || format!("{:?} → {:?}: {:?}", before.state, after.state, after.failure);
+        holds("a_pause_disarms_harm", before.state != Some(PhaseState::Paused), what);
+        if turned(PhaseState::RollingBack) {
+            let guards = after.last_valid.as_ref().unwrap();
+            holds("irreversible_never_goes_back_by_itself", guards.reversible, what);
+            holds("freeze_does_not_go_back_by_itself", guards.on_failure == OnFailure::Rollback, what);
+        }
+        let failure = after.failure.as_ref().unwrap();
+        let evidence = match failure.reason.as_str() {
+            reasons::SIDE_DEAD => self.dead_for(before, true) || self.dead_for(before, false),
+            reasons::WAY_BACK_CLOSED => before.state == Some(PhaseState::RollingBack) || self.dead_for(before, false),
+            // Nothing moves: where to go was lost with a part of the status.
+            reasons::BASELINE_LOST => before.way_back.is_none(),
+            reasons::CHECK_FAILED => self.failed_in_a_row(),
+            reasons::DATA_VANISHED => self.past.results.values().any(|results| {
+                let last = results.last();
+                matches!(last, Some(Metric::Nothing | Metric::Nan)) && results.contains(&Metric::Good)
+            }),
+            reasons::SHIFT_TIMED_OUT => {
+                let limit = self.spec.shift_timeout.as_secs() * 1_000;
+                self.past.in_stage_seen >= limit || self.past.clock_set
+            }
+            _ => false,
+        };
+        holds("only_evidence_of_harm_moves_traffic", evidence, || {
+            format!("{} at {}: {:?}", what(), self.clock(), self.past)
+        });
+    }
+
+    /// Whether a side that carries traffic has been without endpoints for as long as counts, give or take a rounded second.
+    fn dead_for(&self, status: &MigrationPhaseStatus, new: bool) -> bool {
+        let limit = status.last_valid.as_ref().map_or(0, |guards| guards.dead_after.as_secs() * 1_000);
+        self.past.dead.iter().any(|((_, side), millis)| *side == new && (*millis >= limit || self.past.clock_set))
+            && !self.blind.contains(&Input::Splits)
+    }
+
+    fn failed_in_a_row(&self) -> bool {
+        self.spec.checks.iter().any(|check| {
+            let counted = self.past.results.get(&check.name).into_iter().flatten().rev();
+            let nothing_fails = check.no_data == NoDataPolicy::Fail;
+            let fails = |metric: &Metric| match metric {
+                Metric::Bad => true,
+                Metric::Nan | Metric::Nothing => nothing_fails,
+                Metric::Good | Metric::Down => false,
+            };
+            let failing = counted.take_while(|metric| **metric != Metric::Good).filter(|metric| fails(metric));
+            i32::try_from(failing.count()).unwrap() >= check.fail_after
+        }) || validate(&self.identity(), &self.spec).is_err()
+    }
+
+    /// What holds from one stored status to the next.
+    pub fn check_transition(&mut self, plan: &Plan) {
+        let (before, after) = (self.stored.clone(), &plan.status);
+        for uid in after.applied_actions.iter().filter(|uid| !before.applied_actions.contains(*uid)) {
+            let count = self.past.effects.entry(uid.clone()).or_default();
+            *count += 1;
+            let count = *count;
+            holds("an_action_takes_effect_once", count == 1, || format!("{uid}: {count} times"));
+            let action = self.actions.iter().find(|action| action.uid == *uid).unwrap();
+            let meant = action.spec.phase_uid == UID && Some(action.spec.attempt) == before.attempt.or(after.attempt);
+            holds("an_action_counts_for_its_attempt_only", meant || before.attempt != after.attempt, || {
+                format!("{action:?}")
+            });
+            let age = self.time.duration_since(action.created).as_secs();
+            holds("an_expired_action_does_nothing", action.spec.expires_at.is_some() || age <= 15 * 60, || uid.clone());
+            if action.spec.action == cutover_api::v1alpha1::phase_action::ActionKind::Rollback {
+                self.past.rollback_by_person = true;
+            }
+        }
+        let place = |s: &MigrationPhaseStatus| (s.state, s.step.as_ref().map(|step| (step.name.clone(), step.stage)));
+        let stage = before.step.as_ref().map(|step| step.stage);
+        let running = before.state == Some(PhaseState::Running) && after.applied_actions == before.applied_actions;
+        let onward = |step: &cutover_api::v1alpha1::migration_phase::StepStatus| {
+            after.state == Some(PhaseState::Completed)
+                || after.step.as_ref().is_some_and(|next| {
+                    next.index > step.index || (next.name == step.name && next.stage == Stage::AwaitingApproval)
+                })
+        };
+        if let Some(step) = before.step.as_ref().filter(|step| running && step.stage == Stage::Soaking && onward(step))
+        {
+            let soak = self.spec.steps.iter().find(|s| s.name == step.name).map_or(0, |s| s.soak.as_secs() * 1_000);
+            let long = self.past.in_stage >= soak || self.past.clock_set;
+            holds("a_soak_is_not_shortened", long, || format!("{} of {soak} ms:\n{}", self.past.in_stage, yaml(&before)));
+            let bad = self.past.results.values().any(|results| results.last() == Some(&Metric::Bad));
+            holds("a_failing_check_ends_no_soak", !bad || self.spec.checks.is_empty(), || format!("{:?}", self.past));
+        }
+        if stage == Some(Stage::AwaitingApproval) && before.state == Some(PhaseState::Running) {
+            self.check_approval(&before, after);
+        }
+        if place(&before) != place(after) {
+            self.past.enter_stage();
+        }
+        if before.attempt != after.attempt {
+            self.past.rollback_by_person = false;
+        }
+        if let (Some(old), Some(new)) = (&before.baseline, &after.baseline) {
+            let kept = old.splits.iter().all(|entry| new.splits.contains(entry));
+            holds("a_recorded_baseline_stays", kept, || format!("{old:?} → {new:?}"));
+        }
+    }
+
+    fn check_approval(&self, before: &MigrationPhaseStatus, after: &MigrationPhaseStatus) {
+        let Some(step) = &before.step else { return };
+        let Some(approval) = self.spec.steps.iter().find(|s| s.name == step.name).and_then(|s| s.approval.as_ref())
+        else {
+            return;
+        };
+        let past = after.state == Some(PhaseState::Completed)
+            || after
+                .step
+                .as_ref()
+                .is_some_and(|next| next.index > step.index && after.state == Some(PhaseState::Running));
+        let people: std::collections::BTreeSet<_> = self
+            .actions
+            .iter()
+            .filter(|a| after.applied_actions.contains(&a.uid) && a.spec.step.as_deref() == Some(&step.name))
+            .filter(|a| approval.groups.is_empty() || a.spec.groups.iter().any(|g| approval.groups.contains(g)))
+            .map(|a| &a.spec.requested_by)
+            .collect();
+        let enough = i32::try_from(people.len()).unwrap() >= approval.required;
+        holds("an_approval_needs_so_many_different_people", !past || enough, || format!("{people:?}"));
+    }
+
+    /// What holds of a split's weight on the wire, from one pass of its controller to the next.
+    pub fn check_weight(&mut self, before: &SimSplit, after: &SimSplit) {
+        let state = self.state();
+        let (from, to) = (before.routed, after.routed);
+        let what = || format!("{}: {from} → {to} while {state:?}:\n{}", before.name, yaml(&self.stored));
+        match state {
+            PhaseState::Running => holds("while_running_the_weight_never_falls", to >= from, what),
+            PhaseState::RollingBack => holds("while_rolling_back_the_weight_never_rises", to <= from, what),
+            PhaseState::Paused => holds("a_pause_changes_no_weight", to == from, what),
+            PhaseState::Frozen => holds("a_freeze_changes_no_weight", to == from, what),
+            PhaseState::Waiting | PhaseState::RolledBack | PhaseState::Completed | PhaseState::Aborted => {
+                holds("a_phase_at_rest_changes_no_weight", to == from, what);
+            }
+        }
+        let reversible = self.stored.last_valid.as_ref().is_none_or(|guards| guards.reversible);
+        let allowed = reversible || self.past.rollback_by_person;
+        holds("irreversible_never_lowers_without_a_person", to >= from || allowed, what);
+    }
+
+    /// Brings the bystander's knowledge of dead sides up to date; to be called after endpoints, weights or sight changed.
+    pub fn note_dead(&mut self) {
+        let mut dead = std::collections::BTreeMap::new();
+        for split in self.splits.values() {
+            for new in [false, true] {
+                let (ready, carries) = if new {
+                    (split.new_ready, split.applied > 0)
+                } else {
+                    (split.legacy_ready, split.applied < 100 && split.has_legacy)
+                };
+                if ready == 0 && carries {
+                    let key = (split.name.clone(), new);
+                    let so_far = self.past.dead.get(&key).copied().unwrap_or(0);
+                    dead.insert(key, so_far);
+                }
+            }
+        }
+        self.past.dead = dead;
+    }
+}

@@ -1,0 +1,17 @@
+//! Random specs, observations, actions, crashes, clock jumps and outages against a model of the splits' and flags' controllers, with
+//! every invariant checked at every pass.
+
+mod coverage;
+mod history;
+mod invariants;
+mod ops;
+mod split;
+mod world;
+
+pub use coverage::{Coverage, Scene, Situation};
+pub use invariants::{holds, yaml};
+pub use split::SimSplit;
+pub use world::{Cut, Input, Metric, UID, World, later};
+
+mod matrix;
+mod random;

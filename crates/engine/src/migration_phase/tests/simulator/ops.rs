@@ -1,0 +1,257 @@
+//! What can happen to the world, and how a scene is set.
+
+use cutover_api::v1alpha1::{
+    MigrationPhaseStatus,
+    migration_phase::PhaseState,
+    phase_action::{ActionKind, RollbackTo},
+};
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use proptest::prelude::*;
+
+use super::{Cut, Input, Metric, Scene, World, later};
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub enum Op {
+    Run(u32),
+    Pass(i64),
+    Reconcile(u8),
+    SyncSplit(u8, bool),
+    SyncFlags,
+    Checks,
+    Ask(ActionKind, u8),
+    Blind(Input, bool),
+    Metric(Metric),
+    SetClock(i64),
+    Endpoints(u8, bool, i32),
+    Stuck(u8, bool),
+    Other(u8, bool),
+    Environment(bool),
+    Predecessor(bool),
+    Edit(u8),
+    LoseStatus(u8),
+    Restart,
+    Mend,
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        Just(Input::Splits),
+        Just(Input::Flags),
+        Just(Input::Environment),
+        Just(Input::Predecessors),
+        Just(Input::Clock)
+    ]
+}
+
+fn metric() -> impl Strategy<Value = Metric> {
+    prop_oneof![
+        4 => Just(Metric::Good), 2 => Just(Metric::Bad), 1 => Just(Metric::Nan), 1 => Just(Metric::Nothing), 1 => Just(Metric::Down)
+    ]
+}
+
+pub fn op() -> impl Strategy<Value = Op> {
+    let kind = proptest::sample::select(ActionKind::ALL.to_vec());
+    let time = prop_oneof![
+        12 => (1_u32..25).prop_map(Op::Run),
+        2 => (100_i64..20_000).prop_map(Op::Pass),
+        1 => (-4_000_i64..4_000).prop_map(Op::SetClock),
+    ];
+    let passes = prop_oneof![
+        4 => (0_u8..8).prop_map(Op::Reconcile),
+        3 => (any::<u8>(), any::<bool>()).prop_map(|(split, cut)| Op::SyncSplit(split, cut)),
+        1 => Just(Op::SyncFlags),
+        1 => Just(Op::Checks),
+        1 => Just(Op::Restart),
+        1 => (0_u8..4).prop_map(Op::LoseStatus),
+    ];
+    let sides = (any::<u8>(), any::<bool>(), prop_oneof![Just(0), Just(1), Just(3), Just(8)]);
+    let surroundings = prop_oneof![
+        2 => (input(), any::<bool>()).prop_map(|(input, blind)| Op::Blind(input, blind)),
+        3 => metric().prop_map(Op::Metric),
+        3 => sides.prop_map(|(split, new, ready)| Op::Endpoints(split, new, ready)),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(split, stuck)| Op::Stuck(split, stuck)),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(split, other)| Op::Other(split, other)),
+        1 => any::<bool>().prop_map(Op::Environment),
+        1 => any::<bool>().prop_map(Op::Predecessor),
+        2 => (0_u8..8).prop_map(Op::Edit),
+        3 => Just(Op::Mend),
+    ];
+    prop_oneof![
+        15 => time,
+        11 => passes,
+        16 => surroundings,
+        8 => (kind, any::<u8>()).prop_map(|(kind, how)| Op::Ask(kind, how)),
+    ]
+}
+
+impl World {
+    pub fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Run(seconds) => self.run(*seconds),
+            Op::Pass(millis) => self.pass(*millis),
+            Op::Reconcile(how) => self.reconcile(match how {
+                0 => Cut::BeforeWrite,
+                1 | 2 => Cut::AfterWrite,
+                3 | 4 => Cut::Stale,
+                _ => Cut::Never,
+            }),
+            Op::SyncSplit(which, cut_off) => {
+                let name = self.pick(*which);
+                self.sync_split(&name, *cut_off);
+            }
+            Op::SyncFlags => self.sync_all(),
+            Op::Checks => self.run_checks(),
+            Op::Ask(kind, how) => self.ask_somehow(*kind, *how),
+            Op::Blind(input, true) => _ = self.blind.insert(*input),
+            Op::Blind(input, false) => _ = self.blind.remove(input),
+            Op::Metric(metric) => self.metric = *metric,
+            Op::SetClock(seconds) => self.set_clock(*seconds),
+            Op::Endpoints(which, new, ready) => {
+                let name = self.pick(*which);
+                let split = self.splits.get_mut(&name).unwrap();
+                *(if *new { &mut split.new_ready } else { &mut split.legacy_ready }) = *ready;
+            }
+            Op::Stuck(which, stuck) => {
+                let name = self.pick(*which);
+                self.splits.get_mut(&name).unwrap().stuck = *stuck;
+            }
+            Op::Other(which, wanted) => {
+                let name = self.pick(*which);
+                self.splits.get_mut(&name).unwrap().wanted_by_other = *wanted;
+            }
+            Op::Environment(ready) => self.environment_ready = *ready,
+            Op::Predecessor(done) => {
+                self.predecessor = if *done { PhaseState::Completed } else { PhaseState::RolledBack };
+            }
+            Op::Edit(how) => self.edit_somehow(*how),
+            Op::LoseStatus(how) => self.lose_status(*how),
+            Op::Restart => self.restart(),
+            Op::Mend => self.mend(),
+        }
+        self.note_dead();
+    }
+
+    fn pick(&self, which: u8) -> String {
+        let at = usize::from(which) % self.splits.len();
+        self.splits.keys().nth(at).unwrap().clone()
+    }
+
+    pub fn set_clock(&mut self, seconds: i64) {
+        self.offset = SignedDuration::from_secs(seconds);
+        self.past.clock_set = true;
+    }
+
+    fn ask_somehow(&mut self, kind: ActionKind, how: u8) {
+        let by = ["alice", "bob", "carol"][usize::from(how) % 3];
+        let to = [None, Some(RollbackTo::Baseline), Some(RollbackTo::PreviousStep), Some(RollbackTo::Legacy)];
+        let until = later(self, i64::from(how) * 2);
+        let time = self.time;
+        self.ask_with(kind, by, |action| {
+            match kind {
+                ActionKind::Rollback => {
+                    action.spec.to = to[usize::from(how / 3) % 4];
+                    action.spec.force = (how % 5 == 0).then_some(true);
+                }
+                ActionKind::Pause => action.spec.until = (how % 2 == 0).then_some(until.clone()),
+                _ => {}
+            }
+            match how % 16 {
+                1 => action.spec.phase_uid = "uid-of-a-phase-before".into(),
+                2 => action.spec.attempt += 1,
+                3 => action.created = time - SignedDuration::from_mins(16),
+                4 => action.spec.expires_at = Some(Time(time + SignedDuration::from_secs(3))),
+                5 => action.spec.groups.clear(),
+                _ => {}
+            }
+        });
+    }
+
+    fn edit_somehow(&mut self, how: u8) {
+        match how {
+            0 => self.edit(|spec| spec.steps[0].traffic.clear()),
+            1 => self.edit(|spec| spec.checks.iter_mut().for_each(|check| check.max = None)),
+            2 => {
+                let present = self.stored.step.as_ref().map(|step| step.name.clone());
+                self.edit(|spec| {
+                    if let Some(step) = spec.steps.iter_mut().find(|step| Some(&step.name) == present.as_ref()) {
+                        step.name = format!("{}-renamed", step.name.chars().take(20).collect::<String>());
+                    }
+                });
+            }
+            3 => self.edit(|spec| spec.reversible = !spec.reversible),
+            4 => self.edit(|spec| {
+                for target in spec.steps.iter_mut().flat_map(|step| &mut step.traffic) {
+                    target.new_weight = (target.new_weight + 3).min(100);
+                }
+            }),
+            5 => self.edit(|spec| {
+                for target in spec.steps.iter_mut().flat_map(|step| &mut step.traffic) {
+                    target.new_weight = (target.new_weight - 3).max(0);
+                }
+            }),
+            _ => self.mend_spec(),
+        }
+    }
+
+    /// Puts back what an edit took away.
+    pub fn mend_spec(&mut self) {
+        let present = self.stored.step.as_ref().map(|step| (step.index, step.name.clone()));
+        let first = self.splits.keys().next().unwrap().clone();
+        self.edit(|spec| {
+            let max = Some("0.1".parse().unwrap());
+            spec.checks.iter_mut().for_each(|check| check.max.clone_from(&max));
+            if spec.steps[0].traffic.is_empty() && spec.steps[0].flags.is_empty() {
+                let target = cutover_api::v1alpha1::migration_phase::TrafficTarget {
+                    split: first,
+                    new_weight: 0,
+                    exposure: None,
+                };
+                spec.steps[0].traffic.push(target);
+            }
+            if let Some((index, name)) = present
+                && spec.steps.iter().all(|step| step.name != name)
+                && let Some(step) = spec.steps.get_mut(usize::try_from(index).unwrap())
+            {
+                step.name = name;
+            }
+        });
+    }
+
+    fn lose_status(&mut self, how: u8) {
+        match how {
+            0 => self.stored = MigrationPhaseStatus::default(),
+            1 => self.stored.baseline = None,
+            2 => self.stored.history.clear(),
+            _ => self.stored.way_back = None,
+        }
+        self.older = self.stored.clone();
+        self.past.clock_set = true;
+    }
+
+    /// Sets a scene in the world as it is.
+    pub fn set(&mut self, scene: Scene) {
+        self.coverage.scene = Some(scene);
+        let split = self.splits.values_mut().next().unwrap();
+        match scene {
+            Scene::Calm => {}
+            Scene::Unread => self.blind.extend([Input::Splits, Input::Flags, Input::Environment]),
+            Scene::ClockAhead => self.set_clock(3_600),
+            Scene::ClockBehind => self.set_clock(-3_600),
+            Scene::GateClosed => self.environment_ready = false,
+            Scene::SpecInvalid => self.edit_somehow(1),
+            Scene::StepRemoved => self.edit_somehow(2),
+            Scene::NewSideDead => split.new_ready = 0,
+            Scene::LegacySideDead => split.legacy_ready = 0,
+            Scene::CheckFails => self.metric = Metric::Bad,
+            Scene::DataGone => self.metric = Metric::Nothing,
+            Scene::SourceDown => self.metric = Metric::Down,
+            Scene::CapacityShort => (split.legacy_ready, split.new_ready) = (1, 1),
+            Scene::RouterStuck => split.stuck = true,
+            Scene::SplitBusy => split.wanted_by_other = true,
+            Scene::StatusLost => self.lose_status(0),
+        }
+        self.note_dead();
+    }
+}

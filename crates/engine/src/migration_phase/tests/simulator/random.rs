@@ -1,0 +1,191 @@
+//! Random walks.
+
+use cutover_api::v1alpha1::{
+    MigrationPhaseSpec,
+    migration_phase::{AutomaticRollbackTo, Gates, NoDataPolicy, OnFailure, PhaseState, StepApproval},
+    phase_action::{ActionKind, RollbackTo},
+};
+use proptest::{collection::vec, prelude::*, test_runner::Config};
+
+use super::{
+    super::fixture::{check, secs, spec, step},
+    World, holds, yaml,
+    ops::{Op, op},
+};
+
+const SPLITS: [&str; 3] = ["api", "shop", "web"];
+const FLAGS: [&str; 2] = ["basket", "search"];
+
+prop_compose! {
+    /// Weights that do not fall, one row per step.
+    fn rising(columns: usize)(steps in 1_usize..4)(rows in vec(vec(0_i32..=100, columns), steps)) -> Vec<Vec<i32>> {
+        let mut rows = rows;
+        for column in 0..columns {
+            let mut values: Vec<_> = rows.iter().map(|row| row[column]).collect();
+            values.sort_unstable();
+            for (row, value) in rows.iter_mut().zip(values) {
+                row[column] = value;
+            }
+        }
+        rows
+    }
+}
+
+prop_compose! {
+    fn a_spec(splits: usize, flags: usize)(
+        rows in rising(splits + flags),
+        soaks in vec(0_u64..12, 4),
+        approvals in vec(proptest::option::of((1_i32..3, any::<bool>())), 4),
+        checks in 0_usize..3,
+        (fail_after, warmup, no_data) in (1_i32..4, proptest::option::of(0_u64..6), 0_u8..3),
+        (freeze, previous, reversible) in (prop::bool::weighted(0.2), any::<bool>(), prop::bool::weighted(0.8)),
+        (gated, after) in (any::<bool>(), any::<bool>()),
+        (shift, dead, back) in (10_u64..60, 1_u64..8, 15_u64..60),
+    ) -> MigrationPhaseSpec {
+        let steps = rows.iter().enumerate().map(|(i, row)| {
+            let traffic: Vec<_> = SPLITS.into_iter().zip(row.iter().copied()).take(splits).collect();
+            let moved: Vec<_> = FLAGS.into_iter().zip(row[splits..].iter().copied()).collect();
+            let mut step = step(&format!("step-{i}"), &traffic, &moved, soaks[i]);
+            step.approval = approvals[i].map(|(required, grouped)| StepApproval {
+                required,
+                groups: if grouped { vec!["owners".into()] } else { vec![] },
+            });
+            step
+        });
+        let mut spec = spec(steps.collect());
+        spec.checks = (0..checks).map(|i| {
+            let mut check = check(&format!("check-{i}"));
+            check.fail_after = fail_after;
+            check.warmup = warmup.map(secs);
+            check.no_data = [NoDataPolicy::Wait, NoDataPolicy::Pass, NoDataPolicy::Fail][usize::from(no_data)];
+            check
+        }).collect();
+        spec.on_failure = if freeze { OnFailure::Freeze } else { OnFailure::Rollback };
+        spec.rollback.to = if previous { AutomaticRollbackTo::PreviousStep } else { AutomaticRollbackTo::Baseline };
+        spec.rollback.timeout = secs(back);
+        spec.reversible = reversible;
+        spec.gates = gated.then_some(Gates { components_ready: true });
+        spec.after = if after { vec!["before".into()] } else { vec![] };
+        spec.shift_timeout = secs(shift);
+        spec.prepare_timeout = secs(30);
+        spec.dead_after = secs(dead);
+        spec
+    }
+}
+
+prop_compose! {
+    fn a_world()(splits in 1_usize..=3, flags in 0_usize..=2)(
+        spec in a_spec(splits, flags),
+        starts in vec(prop_oneof![3 => Just(0), 1 => 0_i32..30], splits),
+        full in prop_oneof![Just(0), Just(4), Just(8)],
+        flags in Just(flags),
+    ) -> (MigrationPhaseSpec, Vec<i32>, i32, usize) {
+        (spec, starts, full, flags)
+    }
+}
+
+fn world((spec, starts, full, flags): (MigrationPhaseSpec, Vec<i32>, i32, usize)) -> World {
+    let weights: Vec<_> = SPLITS.into_iter().zip(starts).map(|(name, at)| (name, at, full)).collect();
+    let percents: Vec<_> = FLAGS.into_iter().take(flags).map(|name| (name, 0)).collect();
+    World::new(spec, &weights, &percents)
+}
+
+fn walk(world: &mut World, ops: &[Op]) {
+    for op in ops {
+        world.apply(op);
+    }
+    world.mend();
+    world.mend_spec();
+    world.note_dead();
+}
+
+fn config(cases: u32) -> Config {
+    let default = Config::default();
+    // `PROPTEST_CASES` asks for more.
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    Config { cases, failure_persistence: None, max_shrink_iters: 400, ..default }
+}
+
+/// Drives a phase to an end by the actions that a person would take.
+fn lead_to_an_end(world: &mut World) -> bool {
+    for _ in 0..6 {
+        match world.state() {
+            PhaseState::Completed | PhaseState::RolledBack => return true,
+            _ => _ = world.roll_back(RollbackTo::Legacy),
+        }
+        world.run(5);
+    }
+    matches!(world.state(), PhaseState::Completed | PhaseState::RolledBack)
+}
+
+proptest! {
+    #![proptest_config(config(48))]
+
+    #[test]
+    fn from_every_reachable_state_a_person_can_lead_it_to_an_end(start in a_world(), ops in vec(op(), 1..60)) {
+        let mut world = world(start);
+        walk(&mut world, &ops);
+        let ended = lead_to_an_end(&mut world);
+        holds("from_every_reachable_state_a_person_can_lead_it_to_an_end", ended, || yaml(&world.stored));
+    }
+
+    #[test]
+    fn harm_with_the_way_back_open_leads_to_the_target(start in a_world(), ops in vec(op(), 1..40)) {
+        let mut world = world(start);
+        walk(&mut world, &ops);
+        world.edit(|spec| {
+            spec.on_failure = OnFailure::Rollback;
+            spec.reversible = true;
+        });
+        world.round();
+        let moved = world.stored.requests.iter().flat_map(|requests| &requests.splits);
+        let victim = moved.filter_map(|request| world.splits.get(&request.split)).find(|split| split.routed > 0);
+        let armed = world.state() == PhaseState::Running && world.stored.baseline.is_some();
+        if let Some(name) = victim.filter(|_| armed).map(|split| split.name.clone()) {
+            let target = world.stored.baseline.clone().unwrap();
+            world.splits.get_mut(&name).unwrap().new_ready = 0;
+            world.note_dead();
+            let to_previous = world.spec.rollback.to == AutomaticRollbackTo::PreviousStep;
+            // deadAfter, the flags' ten seconds, and a few passes.
+            let back = world.run_until(40, |world| world.state() == PhaseState::RolledBack);
+            holds("harm_with_the_way_back_open_leads_to_the_target", back, || yaml(&world.stored));
+            let there = target.splits.iter().all(|goal| {
+                let at = world.splits[&goal.split].routed;
+                goal.new_weight.is_some_and(|weight| at <= weight || to_previous)
+            });
+            holds("harm_with_the_way_back_open_leads_to_the_target", there, || format!("{target:?}"));
+        }
+    }
+
+    #[test]
+    fn a_phase_that_nothing_disturbs_completes(start in a_world()) {
+        let mut world = world(start);
+        let reaches = |split: &str, spec: &MigrationPhaseSpec| {
+            spec.steps.iter().filter_map(|step| step.traffic.iter().find(|t| t.split == split)).map(|t| t.new_weight).max()
+        };
+        // A start above the first step is a hold of its own.
+        let first = world.spec.steps[0].clone();
+        for target in &first.traffic {
+            let split = world.splits.get_mut(&target.split).unwrap();
+            let at = split.routed.min(target.new_weight);
+            (split.routed, split.desired, split.applied) = (at, at, at);
+        }
+        for _ in 0..12 {
+            if world.run_until(20, |world| world.state() == PhaseState::Completed) {
+                break;
+            }
+            for who in ["alice", "bob"] {
+                if world.stage() == Some(cutover_api::v1alpha1::migration_phase::Stage::AwaitingApproval) {
+                    world.ask(ActionKind::Approve, who);
+                    world.run(1);
+                }
+            }
+        }
+        let completed = world.state() == PhaseState::Completed;
+        holds("a_phase_that_nothing_disturbs_completes", completed, || yaml(&world.stored));
+        for split in world.splits.values() {
+            let reached = Some(split.routed) == reaches(&split.name, &world.spec);
+            holds("a_phase_that_nothing_disturbs_completes", reached, || format!("{split:?}"));
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! A small world around one phase: an API server's stored objects, a clock that can be wrong, and a phase controller that can die
+//! between any two writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cutover_api::v1alpha1::{
+    MigrationPhaseSpec, MigrationPhaseStatus, PhaseActionSpec,
+    migration_phase::{PhaseState, Stage},
+    phase_action::{ActionKind, ActionState, RollbackTo},
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    coverage::Coverage,
+    history::Past,
+    split::{Asked, SimFlag, SimSplit},
+};
+use crate::{
+    Known,
+    migration_phase::{
+        ActionView, EnvironmentView, Measured, Measurement, Observed, PhaseIdentity, Plan, PredecessorView, decide,
+        validate,
+    },
+};
+
+pub const UID: &str = "uid-of-the-phase";
+
+/// What the phase's controller may be unable to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Input {
+    Splits,
+    Flags,
+    Environment,
+    Predecessors,
+    Clock,
+}
+
+/// What a check's source answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    Good,
+    Bad,
+    Nan,
+    Nothing,
+    Down,
+}
+
+/// Where a pass of the phase's controller is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Not at all.
+    Never,
+    /// The status write did not arrive.
+    BeforeWrite,
+    /// The status write arrived, and nothing after it.
+    AfterWrite,
+    /// It decides by an old status; its write is refused.
+    Stale,
+}
+
+#[derive(Clone)]
+pub struct World {
+    /// The API server's time.
+    pub time: Timestamp,
+    /// This machine's clock minus the API server's.
+    pub offset: SignedDuration,
+    /// Since when this process leads.
+    pub led_since: Timestamp,
+    pub spec: MigrationPhaseSpec,
+    pub generation: i64,
+    pub stored: MigrationPhaseStatus,
+    pub older: MigrationPhaseStatus,
+    pub splits: BTreeMap<String, SimSplit>,
+    pub flags: BTreeMap<String, SimFlag>,
+    pub environment_ready: bool,
+    pub predecessor: PhaseState,
+    pub metric: Metric,
+    pub measured: BTreeMap<String, Measurement>,
+    pub ran: BTreeMap<String, Timestamp>,
+    pub actions: Vec<ActionView>,
+    pub blind: BTreeSet<Input>,
+    pub past: Past,
+    pub coverage: Coverage,
+}
+
+impl World {
+    pub fn new(spec: MigrationPhaseSpec, weights: &[(&str, i32, i32)], percents: &[(&str, i32)]) -> Self {
+        let time = Timestamp::from_second(1_800_000_000).unwrap();
+        let splits = weights.iter().map(|(name, at, full)| ((*name).to_owned(), SimSplit::new(name, *at, *full)));
+        let flags = percents.iter().map(|(name, at)| ((*name).to_owned(), SimFlag::new(name, *at)));
+        Self {
+            time,
+            offset: SignedDuration::ZERO,
+            led_since: time,
+            spec,
+            generation: 1,
+            stored: MigrationPhaseStatus::default(),
+            older: MigrationPhaseStatus::default(),
+            splits: splits.collect(),
+            flags: flags.collect(),
+            environment_ready: true,
+            predecessor: PhaseState::Completed,
+            metric: Metric::Good,
+            measured: BTreeMap::new(),
+            ran: BTreeMap::new(),
+            actions: Vec::new(),
+            blind: BTreeSet::new(),
+            past: Past::default(),
+            coverage: Coverage::default(),
+        }
+    }
+
+    pub fn clock(&self) -> Timestamp {
+        self.time + self.offset
+    }
+
+    pub fn identity(&self) -> PhaseIdentity {
+        PhaseIdentity {
+            namespace: "shop".into(),
+            name: "phase".into(),
+            uid: UID.into(),
+            generation: self.generation,
+            deleting: false,
+        }
+    }
+
+    pub fn state(&self) -> PhaseState {
+        self.stored.state.unwrap_or_default()
+    }
+
+    pub fn stage(&self) -> Option<Stage> {
+        self.stored.step.as_ref().map(|step| step.stage)
+    }
+
+    fn seen<T>(&self, input: Input, value: T) -> Known<T> {
+        if self.blind.contains(&input) { Known::Unknown } else { Known::Known(value) }
+    }
+
+    pub fn observe(&self, status: &MigrationPhaseStatus) -> Observed {
+        let splits =
+            self.splits.iter().map(|(name, split)| (name.clone(), self.seen(Input::Splits, Some(split.view()))));
+        let flags = self.flags.iter().map(|(name, flag)| (name.clone(), self.seen(Input::Flags, Some(flag.view()))));
+        let not_ready = if self.environment_ready { vec![] } else { vec!["api".to_owned()] };
+        let before = PredecessorView { state: Some(self.predecessor), after: vec![] };
+        Observed {
+            phase: self.identity(),
+            status: status.clone(),
+            splits: splits.collect(),
+            flags: flags.collect(),
+            environment: self.seen(Input::Environment, Some(EnvironmentView { not_ready, current: true })),
+            predecessors: BTreeMap::from([("before".into(), self.seen(Input::Predecessors, Some(before)))]),
+            measurements: self.measured.clone(),
+            actions: self.actions.clone(),
+            watched_for: self.time.duration_since(self.led_since).unsigned_abs(),
+            clock_skew: self.seen(Input::Clock, self.offset),
+            policies_enforced: true,
+        }
+    }
+
+    pub fn plan(&self, observed: &Observed) -> Plan {
+        let validated = validate(&self.identity(), &self.spec);
+        decide(validated.as_ref(), observed, self.clock())
+    }
+
+    /// One pass of the phase's controller.
+    pub fn reconcile(&mut self, cut: Cut) {
+        let basis = if cut == Cut::Stale { self.older.clone() } else { self.stored.clone() };
+        let observed = self.observe(&basis);
+        for action in observed.actions.iter().filter(|action| !action.settled) {
+            self.coverage.heard(&basis, action);
+        }
+        let plan = self.plan(&observed);
+        self.check_plan(&observed, &plan);
+        let refused = cut == Cut::Stale && self.older != self.stored && plan.status != basis;
+        if cut == Cut::BeforeWrite || refused || (cut == Cut::Stale && self.older != self.stored) {
+            return;
+        }
+        self.store(&plan);
+        if cut != Cut::AfterWrite {
+            for settled in &plan.settle {
+                if let Some(action) = self.actions.iter_mut().find(|action| action.uid == settled.uid) {
+                    action.settled = true;
+                    self.past.settled(&settled.uid, settled.status.state);
+                }
+            }
+        }
+    }
+
+    fn store(&mut self, plan: &Plan) {
+        self.check_transition(plan);
+        if plan.status != self.stored {
+            self.older = std::mem::replace(&mut self.stored, plan.status.clone());
+        }
+        self.coverage.at(self.state(), self.stage());
+    }
+
+    pub fn sync_split(&mut self, name: &str, cut_off: bool) {
+        let asked = Asked { uid: UID, status: &self.stored };
+        let Some(split) = self.splits.get_mut(name) else { return };
+        let before = split.clone();
+        split.sync(&asked, cut_off);
+        let after = split.clone();
+        self.check_weight(&before, &after);
+    }
+
+    pub fn sync_all(&mut self) {
+        for name in self.splits.keys().cloned().collect::<Vec<_>>() {
+            self.sync_split(&name, false);
+        }
+        let asked = Asked { uid: UID, status: &self.stored };
+        self.flags.values_mut().for_each(|flag| flag.sync(&asked));
+    }
+
+    /// Runs the checks that are due, as the plan has them.
+    pub fn run_checks(&mut self) {
+        let observed = self.observe(&self.stored);
+        for check in self.plan(&observed).checks {
+            let due = self
+                .ran
+                .get(&check.name)
+                .is_none_or(|ran| self.time.duration_since(*ran) >= SignedDuration::try_from(check.interval).unwrap());
+            if due {
+                self.ran.insert(check.name.clone(), self.time);
+                let result = match self.metric {
+                    Metric::Good => Measured::Value(0.01),
+                    Metric::Bad => Measured::Value(0.5),
+                    Metric::Nan => Measured::Value(f64::NAN),
+                    Metric::Nothing => Measured::NoData,
+                    Metric::Down => Measured::Erroring("connection refused".into()),
+                };
+                self.past.measured(&check.name, self.metric);
+                self.measured.insert(check.name, Measurement { result, at: self.clock(), round: check.round });
+            }
+        }
+    }
+
+    pub fn pass(&mut self, millis: i64) {
+        self.time += SignedDuration::from_millis(millis);
+        self.past.pass(millis, self.blind_or_skewed());
+    }
+
+    pub fn blind_or_skewed(&self) -> bool {
+        !self.blind.is_empty() || self.offset.abs() > SignedDuration::from_secs(5)
+    }
+
+    /// Everything runs undisturbed for a while, in steps of a second.
+    pub fn run(&mut self, seconds: u32) {
+        for _ in 0..seconds {
+            self.round();
+            self.pass(1_000);
+        }
+    }
+
+    pub fn round(&mut self) {
+        for _ in 0..2 {
+            self.reconcile(Cut::Never);
+            self.sync_all();
+        }
+        self.run_checks();
+        self.reconcile(Cut::Never);
+    }
+
+    /// Runs until `there`, for at most so many seconds; whether it got there.
+    pub fn run_until(&mut self, seconds: u32, there: impl Fn(&Self) -> bool) -> bool {
+        for _ in 0..seconds {
+            if there(self) {
+                return true;
+            }
+            self.round();
+            if there(self) {
+                return true;
+            }
+            self.pass(1_000);
+        }
+        there(self)
+    }
+
+    pub fn restart(&mut self) {
+        self.led_since = self.time;
+        self.measured.clear();
+        self.ran.clear();
+    }
+
+    pub fn edit(&mut self, edit: impl FnOnce(&mut MigrationPhaseSpec)) {
+        edit(&mut self.spec);
+        self.generation += 1;
+    }
+
+    /// A person asks something of the present attempt.
+    pub fn ask(&mut self, kind: ActionKind, by: &str) -> String {
+        self.ask_with(kind, by, |_| {})
+    }
+
+    pub fn ask_with(&mut self, kind: ActionKind, by: &str, change: impl FnOnce(&mut ActionView)) -> String {
+        let uid = format!("action-{:03}", self.actions.len());
+        let step = self.stored.step.as_ref().map_or_else(|| "none".to_owned(), |step| step.name.clone());
+        let mut action = ActionView {
+            uid: uid.clone(),
+            name: format!("{kind:?}-{uid}").to_lowercase(),
+            created: self.time,
+            spec: PhaseActionSpec {
+                phase: "phase".into(),
+                phase_uid: UID.into(),
+                attempt: self.stored.attempt.unwrap_or(1),
+                action: kind,
+                step: (kind == ActionKind::Approve).then_some(step),
+                to: None,
+                force: None,
+                until: None,
+                requested_by: by.into(),
+                groups: vec!["owners".into()],
+                reason: "a reason".into(),
+                expires_at: None,
+            },
+            settled: false,
+        };
+        change(&mut action);
+        self.actions.push(action);
+        uid
+    }
+
+    pub fn roll_back(&mut self, to: RollbackTo) -> String {
+        self.ask_with(ActionKind::Rollback, "alice", |action| action.spec.to = Some(to))
+    }
+
+    pub fn outcome(&self, uid: &str) -> Option<ActionState> {
+        self.past.outcome(uid)
+    }
+
+    /// Everything that can be mended without a person's decision is mended.
+    pub fn mend(&mut self) {
+        self.blind.clear();
+        self.offset = SignedDuration::ZERO;
+        self.environment_ready = true;
+        self.predecessor = PhaseState::Completed;
+        self.metric = Metric::Good;
+        for split in self.splits.values_mut() {
+            (split.legacy_ready, split.new_ready) = (8, 8);
+            (split.stuck, split.wanted_by_other) = (false, false);
+        }
+        self.flags.values_mut().for_each(|flag| flag.stuck = false);
+    }
+}
+
+pub fn later(world: &World, seconds: i64) -> Time {
+    Time(world.time + SignedDuration::from_secs(seconds))
+}
