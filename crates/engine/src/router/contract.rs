@@ -169,18 +169,18 @@ pub struct AliasReady {
     pub new: Option<bool>,
 }
 
-/// HTTPRoutes and what they hang on.
+/// An HTTPRoute and what it hangs on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatewayObserved<'a> {
-    /// Whether the cluster serves `gateway.networking.k8s.io/v1` HTTPRoutes.
+    /// Whether the cluster serves `gateway.networking.k8s.io/v1` `HTTPRoute`s.
     pub installed: Known<bool>,
     /// Managed: the HTTPRoute called [`super::route_name`]. Attached: the one that the spec names.
     pub route: Option<&'a HttpRouteView>,
     /// The Gateways that the route's parentRefs name, as far as they exist.
     pub gateways: &'a [&'a GatewayView],
-    /// The GatewayClasses of those, as far as they exist.
+    /// The GatewayClass of each of those, as far as they exist.
     pub classes: &'a [&'a GatewayClassView],
-    /// Whether Gateways and GatewayClasses can be read at all (rights, CRDs). Without, acceptance is judged by the route's status alone.
+    /// Whether a Gateway and its GatewayClass can be read at all (rights, CRDs). Without, acceptance is judged by the route's status alone.
     pub gateways_readable: bool,
     /// Others keep changing our route: write none now and say `Contended`.
     pub backed_off: bool,

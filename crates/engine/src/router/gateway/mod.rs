@@ -162,7 +162,7 @@ fn managed(
         // The form of the spec waits; the weight in force does not.
         let step = observed.route.and_then(|route| {
             let spec = rule::with_backends(&route.spec.value(), build::WEIGHTED, &backends)?;
-            build::patch(route, spec)
+            build::patch(route, &spec)
         });
         return Outcome { step, problem: Some(problem), last: true };
     }
@@ -222,7 +222,7 @@ fn attached(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayOb
     match Backends::wanted(intent, weight) {
         Ok(_) if problem.is_some() && !is_ours_already => Outcome { step: None, problem, last: false },
         Ok(backends) => {
-            let step = rule::with_backends(&spec, &attach.rule, &backends).and_then(|spec| build::patch(route, spec));
+            let step = rule::with_backends(&spec, &attach.rule, &backends).and_then(|spec| build::patch(route, &spec));
             Outcome { step, problem, last: true }
         }
         Err(missing) => Outcome::refused(missing),

@@ -79,22 +79,22 @@ pub(super) fn plan(router: &IngressNginxRouter, intent: &Intent<'_>, observed: &
         return plan;
     }
     let mut steps = alias::steps(intent, observed, managed);
-    let routes = if intent.exposed && !served_by_nobody(intent) {
+    let writes = if intent.exposed && !served_by_nobody(intent) {
         let next = moves::next(scene.now, &want(router, &scene));
         plan.problem = plan.problem.or_else(|| next.hold.and_then(|hold| held(router, &scene, hold)));
-        let routes = objects::steps(router, &scene, &next);
-        plan.settled = next.last && routes.is_empty() && !awaits_endpoints(intent, observed);
-        routes
+        let writes = objects::steps(router, &scene, &next);
+        plan.settled = next.last && writes.is_empty() && !awaits_endpoints(intent, observed);
+        writes
     } else {
-        let routes = remove_routes(intent.split, observed, managed);
-        plan.settled = routes.is_empty();
-        routes
+        let writes = remove_routes(intent.split, observed, managed);
+        plan.settled = writes.is_empty();
+        writes
     };
-    if observed.backed_off && !routes.is_empty() {
-        plan.problem = Some(marks::contended(ObjectKind::Ingress, route_of(routes.first(), intent.split.name)));
+    if observed.backed_off && !writes.is_empty() {
+        plan.problem = Some(marks::contended(ObjectKind::Ingress, route_of(writes.first(), intent.split.name)));
         plan.settled = false;
     } else {
-        steps.extend(routes);
+        steps.extend(writes);
     }
     if steps.is_empty() && plan.settled {
         steps = alias::leftovers(intent, observed, managed);
@@ -181,10 +181,9 @@ fn reachable(intent: &Intent<'_>, observed: &IngressObserved<'_>, side: Side) ->
         Side::New => observed.alias_ready.new,
     };
     match intent.sides.get(side) {
-        SideBackend::Absent => Reachable::No,
         // The Service is gone, but the alias still selects what it selected.
         SideBackend::Missing { .. } if alias.is_some() => Reachable::Unready,
-        SideBackend::Missing { .. } => Reachable::No,
+        SideBackend::Absent | SideBackend::Missing { .. } => Reachable::No,
         SideBackend::Present(_) if alias_ready == Some(false) => Reachable::Unready,
         SideBackend::Present(backend) => match backend.ready {
             Known::Known(1..) => Reachable::Ready,

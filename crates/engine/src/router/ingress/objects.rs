@@ -26,7 +26,7 @@ pub(super) fn steps(router: &IngressNginxRouter, scene: &Scene<'_>, next: &Next)
     let main = next.main.filter(|_| router.attach.is_none()).and_then(|side| match observed.main {
         Some(main) if frozen => repointed(main, intent.split, side),
         None if frozen => None,
-        main => write(intent.split, names::route_name(intent.split.name), main, &main_ingress(router, intent, side)),
+        main => write(intent.split, &names::route_name(intent.split.name), main, &main_ingress(router, intent, side)),
     });
     let canary = match (next.canary, observed.canary) {
         (None, None) => None,
@@ -34,7 +34,7 @@ pub(super) fn steps(router: &IngressNginxRouter, scene: &Scene<'_>, next: &Next)
         (None, Some(canary)) => Some(marks::delete(ObjectKind::Ingress, &canary.meta)),
         (Some(weight), Some(canary)) if frozen => reweighted(canary, intent, weight),
         (Some(weight), canary) => canary_ingress(router, scene, weight)
-            .and_then(|wanted| write(intent.split, names::canary_name(intent.split.name), canary, &wanted)),
+            .and_then(|wanted| write(intent.split, &names::canary_name(intent.split.name), canary, &wanted)),
     };
     // Each at a moment when it changes nothing for requests that stay: a canary is only taken away from a main Ingress that
     // leads to the new side or is to have everything, and a rule of the canary without its main rule does nothing.
@@ -56,15 +56,15 @@ fn same_path(a: &IngressPathView, b: &IngressPathView) -> bool {
 }
 
 /// The backend that an Ingress names for a side: the main one by the port's name, the canary by its number.
-fn backend(split: SplitRef<'_>, side: Side, port: IngressPort) -> Option<(Box<str>, IngressPort)> {
-    Some((names::alias_name(split.name, side).into(), port))
+fn backend(split: SplitRef<'_>, side: Side, port: IngressPort) -> (Box<str>, IngressPort) {
+    (names::alias_name(split.name, side).into(), port)
 }
 
-fn main_backend(split: SplitRef<'_>, side: Side) -> Option<(Box<str>, IngressPort)> {
+fn main_backend(split: SplitRef<'_>, side: Side) -> (Box<str>, IngressPort) {
     backend(split, side, IngressPort::Name(names::ALIAS_PORT_NAME.into()))
 }
 
-fn canary_backend(split: SplitRef<'_>) -> Option<(Box<str>, IngressPort)> {
+fn canary_backend(split: SplitRef<'_>) -> (Box<str>, IngressPort) {
     backend(split, Side::New, IngressPort::Number(names::ALIAS_PORT))
 }
 
@@ -80,15 +80,15 @@ fn rules(intent: &Intent<'_>, side: Side) -> Box<[IngressRuleView]> {
         .map(|path| IngressPathView {
             path: path.value.as_str().into(),
             path_type: path_type(path.type_).into(),
-            backend: main_backend(intent.split, side),
+            backend: Some(main_backend(intent.split, side)),
         })
         .collect();
     intent.hosts.iter().map(|host| IngressRuleView { host: host.as_str().into(), paths: paths.clone() }).collect()
 }
 
 /// The same rules, to another backend.
-fn led_to(rules: &[IngressRuleView], backend: Option<&(Box<str>, IngressPort)>) -> Box<[IngressRuleView]> {
-    let path = |path: &IngressPathView| IngressPathView { backend: backend.cloned(), ..path.clone() };
+fn led_to(rules: &[IngressRuleView], backend: &(Box<str>, IngressPort)) -> Box<[IngressRuleView]> {
+    let path = |path: &IngressPathView| IngressPathView { backend: Some(backend.clone()), ..path.clone() };
     rules
         .iter()
         .map(|rule| IngressRuleView { host: rule.host.clone(), paths: rule.paths.iter().map(path).collect() })
@@ -133,13 +133,11 @@ fn canary_ingress(router: &IngressNginxRouter, scene: &Scene<'_>, weight: i32) -
             if let Some(class) = &attached.class_annotation {
                 annotations.insert(CLASS.into(), class.clone());
             }
-            (attached.class_name.clone(), led_to(&attached.rules, backend.as_ref()))
+            (attached.class_name.clone(), led_to(&attached.rules, &backend))
         }
-        (None, Some(main)) if refusal.is_some() => (main.class_name.clone(), led_to(&main.rules, backend.as_ref())),
+        (None, Some(main)) if refusal.is_some() => (main.class_name.clone(), led_to(&main.rules, &backend)),
         (None, _) if router.attach.is_some() => return None,
-        (None, _) => {
-            (router.class_name.as_deref().map(Into::into), led_to(&rules(intent, Side::New), backend.as_ref()))
-        }
+        (None, _) => (router.class_name.as_deref().map(Into::into), led_to(&rules(intent, Side::New), &backend)),
     };
     Some(IngressView { annotations, class_name, rules, ..IngressView::default() })
 }
@@ -152,8 +150,8 @@ fn weights(weight: i32, total: i32) -> BTreeMap<Box<str>, Box<str>> {
 }
 
 /// The request that makes `observed` be `wanted`; `None` if it is.
-fn write(split: SplitRef<'_>, name: String, observed: Option<&IngressView>, wanted: &IngressView) -> Option<RouteStep> {
-    let Some(observed) = observed else { return Some(apply(split, &name, None, wanted)) };
+fn write(split: SplitRef<'_>, name: &str, observed: Option<&IngressView>, wanted: &IngressView) -> Option<RouteStep> {
+    let Some(observed) = observed else { return Some(apply(split, name, None, wanted)) };
     if observed.meta.deleting {
         return None;
     }
@@ -164,7 +162,7 @@ fn write(split: SplitRef<'_>, name: String, observed: Option<&IngressView>, want
         || wanted.annotations.iter().any(|(key, value)| observed.annotations.get(key) != Some(value))
         || ours_gone(labels::BASELINE)
         || ours_gone(names::WRITTEN);
-    if differs { Some(apply(split, &name, Some(observed), wanted)) } else { strays(observed, wanted) }
+    if differs { Some(apply(split, name, Some(observed), wanted)) } else { strays(observed, wanted) }
 }
 
 /// What has to go and is in the way: canary annotations and parts of the spec that we do not want. An apply would leave what
@@ -242,14 +240,14 @@ fn patch(observed: &IngressView, mut metadata: Value, spec: Option<Value>) -> Ro
 
 /// An Ingress whose form the spec no longer describes: only its backends are changed.
 fn repointed(main: &IngressView, split: SplitRef<'_>, side: Side) -> Option<RouteStep> {
-    let rules = led_to(&main.rules, main_backend(split, side).as_ref());
+    let rules = led_to(&main.rules, &main_backend(split, side));
     let differs = rules != main.rules && !main.meta.deleting;
     differs.then(|| patch(main, json!({}), Some(json!({"rules": rules.iter().map(rule).collect::<Vec<_>>()}))))
 }
 
 /// The same for a canary, and its weight.
 fn reweighted(canary: &IngressView, intent: &Intent<'_>, weight: i32) -> Option<RouteStep> {
-    let rules = led_to(&canary.rules, canary_backend(intent.split).as_ref());
+    let rules = led_to(&canary.rules, &canary_backend(intent.split));
     let weights = weights(weight, intent.weight_total);
     let differs = rules != canary.rules
         || weights.iter().any(|(key, value)| canary.annotations.get(key) != Some(value)) && !canary.meta.deleting;

@@ -122,7 +122,6 @@ fn canary_share(canary: &IngressView, request: &Request<'_>, total: i32) -> i32 
         let pattern = annotation(canary, "canary-by-header-pattern");
         match (wanted, pattern) {
             (Some(wanted), _) if wanted == value => return total,
-            (Some(_), _) => {}
             (None, Some(pattern)) => {
                 let inner = pattern.strip_prefix("^(").and_then(|it| it.strip_suffix(")$")).expect("an anchored group");
                 if inner.split('|').any(|it| it.replace(r"\.", ".") == value) {
@@ -131,7 +130,7 @@ fn canary_share(canary: &IngressView, request: &Request<'_>, total: i32) -> i32 
             }
             (None, None) if value == "always" => return total,
             (None, None) if value == "never" => return 0,
-            (None, None) => {}
+            (Some(_) | None, None) | (Some(_), Some(_)) => {}
         }
     }
     if let (Some(name), Some((sent, value))) = (annotation(canary, "canary-by-cookie"), request.cookie)
@@ -278,12 +277,10 @@ pub fn route(split: &Split, world: &World, name: &str, request: &Request<'_>) ->
 
 fn header_fits(matched: &Value, request: &Request<'_>) -> bool {
     let (name, value) = (matched["name"].as_str().unwrap(), matched["value"].as_str().unwrap());
-    match matched["type"].as_str().unwrap() {
-        "Exact" => request.header.is_some_and(|(sent, it)| sent.eq_ignore_ascii_case(name) && it == value),
-        _ => {
-            assert_eq!(name, "cookie");
-            let inner = value.strip_prefix(r"^(.*;\s*)?").and_then(|it| it.strip_suffix("(;.*)?$")).expect("anchored");
-            request.cookie.is_some_and(|(name, value)| inner.replace(r"\.", ".") == format!("{name}={value}"))
-        }
+    if matched["type"] == "Exact" {
+        return request.header.is_some_and(|(sent, it)| sent.eq_ignore_ascii_case(name) && it == value);
     }
+    assert_eq!(name, "cookie");
+    let inner = value.strip_prefix(r"^(.*;\s*)?").and_then(|it| it.strip_suffix("(;.*)?$")).expect("anchored");
+    request.cookie.is_some_and(|(name, value)| inner.replace(r"\.", ".") == format!("{name}={value}"))
 }
