@@ -181,3 +181,28 @@ pub(crate) fn readiness_of(kind: &str) -> (watch::Sender<Presence>, Readiness) {
     let (sender, presence) = watch::channel(Presence::Unknown);
     (sender, Readiness { stores: vec![(kind.to_owned(), presence)] })
 }
+
+/// A cache that has listed these objects and is not watched.
+#[cfg(test)]
+pub(crate) fn listed_objects<K: Kept>(objects: Vec<K>) -> Objects<K> {
+    use feed::Sink as _;
+    let (presence, known) = watch::channel(Presence::Listed);
+    let invalid = IntCounterVec::new(prometheus::Opts::new("invalid", "invalid"), &["kind"]).unwrap();
+    let (cache, mut sink) = Objects::new(known, invalid);
+    objects.into_iter().for_each(|object| sink.apply(DeserializeGuard(Ok(object))));
+    sink.listed();
+    // It stays as it is for the rest of the test.
+    std::mem::forget((presence, sink));
+    cache
+}
+
+/// A cache of views that has listed these objects and is not watched.
+#[cfg(test)]
+pub(crate) fn listed_index<V: View>(objects: Vec<serde_json::Value>) -> Index<V> {
+    use feed::Sink as _;
+    let (presence, known) = watch::channel(Presence::Listed);
+    let (index, mut sink) = Index::new(known);
+    objects.into_iter().for_each(|object| sink.apply(serde_json::from_value(object).unwrap()));
+    std::mem::forget((presence, sink));
+    index
+}

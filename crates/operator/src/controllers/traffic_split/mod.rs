@@ -9,6 +9,8 @@ mod error;
 mod memory;
 mod observe;
 mod relations;
+#[cfg(test)]
+mod tests;
 mod triggers;
 
 use std::{
@@ -198,6 +200,15 @@ impl Context {
                 result?;
             }
         };
+        // Decided on what was no longer so: the next look, which is due at once, says what is.
+        let outdated = |failure: &Option<Error>| {
+            failure.as_ref().is_some_and(|error| error.is_conflict() || error.is_not_leader())
+        };
+        if let Some(at) = failures.iter().position(outdated)
+            && let Some(error) = failures.swap_remove(at)
+        {
+            return Err(error);
+        }
         let problems: Vec<Option<Problem>> =
             failures.iter().map(|failure| failure.as_ref().map(Error::problem)).collect();
         self.write_status(&key, &mut snapshot, &validated, &plan, &problems).await?;

@@ -1,0 +1,294 @@
+//! A control plane with a proxy and a running operator, shared by these tests; each has its own namespace and sides.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use cutover_api::v1alpha1::{TrafficSplit, TrafficSplitStatus};
+use cutover_testkit::{
+    control_plane::{ControlPlane, Identity},
+    eventually,
+    load::{LoadGenerator, LoadOptions, Stream},
+    node::{Backend, System, serve_backend},
+    operator::{NAMESPACE, Operator, Options},
+    tools,
+    traefik::{EntryPoints, Traefik},
+};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+    core::{ApiResource, GroupVersionKind},
+};
+use serde_json::{Value, json};
+use tokio::{runtime::Runtime, sync::OnceCell};
+
+static RUNTIME: LazyLock<std::io::Result<Runtime>> =
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build());
+
+static BED: OnceCell<Bed> = OnceCell::const_new();
+
+/// The user that the operator of these tests is, in the audit log.
+pub(super) const OPERATOR: &str = "operator-under-test";
+
+pub(super) struct Bed {
+    pub(super) plane: ControlPlane,
+    pub(super) entry: EntryPoints,
+    _traefik: Traefik,
+    _operator: Operator,
+}
+
+/// The bed, started for the first test that asks.
+pub(super) async fn bed() -> Result<&'static Bed> {
+    let runtime = RUNTIME.as_ref().map_err(|error| anyhow!("no runtime: {error}"))?;
+    BED.get_or_try_init(|| async { runtime.spawn(start()).await? }).await
+}
+
+async fn start() -> Result<Bed> {
+    let plane = ControlPlane::start_named("traffic-split").await?;
+    let definitions = std::fs::read_dir(tools::repository().join("crds"))?;
+    plane
+        .install_definitions(definitions.map(|file| file.map(|file| file.path())).collect::<Result<Vec<_>, _>>()?)
+        .await?;
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
+    Api::all(plane.admin().await?).create(&PostParams::default(), &namespace).await?;
+    let traefik = Traefik::start(&plane).await?;
+    let identity = Identity::User { name: OPERATOR.to_owned(), groups: vec!["system:masters".to_owned()] };
+    let options = Options {
+        name: "traffic-split-operator".to_owned(),
+        flags: vec!["--log-level=info,cutover_operator=debug".to_owned()],
+        program: None,
+    };
+    let operator = Operator::start_as(&plane, &identity, options).await?;
+    operator.ready().await?;
+    Ok(Bed { entry: traefik.entry_points(), plane, _traefik: traefik, _operator: operator })
+}
+
+/// A namespace with a legacy and a new side outside the cluster.
+pub(super) struct Shop {
+    pub(super) bed: &'static Bed,
+    pub(super) namespace: String,
+    pub(super) host: String,
+    pub(super) client: Client,
+    addresses: [Ipv4Addr; 2],
+    _backends: [Backend; 2],
+}
+
+impl Shop {
+    pub(super) async fn open() -> Result<Self> {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let bed = bed().await?;
+        let namespace = bed.plane.unique_namespace().await?;
+        let next = || Ipv4Addr::new(198, 19, 210, NEXT.fetch_add(1, Ordering::Relaxed));
+        let addresses = [next(), next()];
+        let [old, new] = addresses;
+        let backends = [
+            serve_backend((old, 8080).into(), System::Legacy, "old").await?,
+            serve_backend((new, 8080).into(), System::New, "new").await?,
+        ];
+        let host = format!("{namespace}.example.com");
+        let client = bed.plane.admin().await?;
+        let shop = Self { bed, namespace, host, client, addresses, _backends: backends };
+        shop.apply(
+            "
+apiVersion: v1
+kind: Service
+metadata: {name: old}
+spec: {ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: new}
+spec: {ports: [{name: http, port: 80, targetPort: 8080}]}
+",
+        )
+        .await?;
+        shop.ready("old", true).await?;
+        shop.ready("new", true).await?;
+        Ok(shop)
+    }
+
+    pub(super) async fn apply(&self, yaml: &str) -> Result<()> {
+        self.bed.plane.apply_yaml(&self.namespace, yaml).await.map(drop)
+    }
+
+    /// Makes the only endpoint of a side ready, or not.
+    pub(super) async fn ready(&self, side: &str, ready: bool) -> Result<()> {
+        let address = self.addresses[usize::from(side == "new")];
+        self.apply(&format!(
+            "
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {side}, labels: {{kubernetes.io/service-name: {side}}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8080, protocol: TCP}}]
+endpoints: [{{addresses: [{address}], conditions: {{ready: {ready}}}}}]
+"
+        ))
+        .await
+    }
+
+    /// A split of the shop's host on both routers.
+    pub(super) async fn split(&self, name: &str, more: &str) -> Result<()> {
+        let host = &self.host;
+        self.apply(&format!(
+            "
+apiVersion: cutover.dev/v1alpha1
+kind: TrafficSplit
+metadata: {{name: {name}}}
+spec:
+  hosts: [{host}]
+  legacy: {{service: {{name: old, port: 80}}}}
+  new: {{service: {{name: new, port: 80}}}}
+{more}
+"
+        ))
+        .await
+    }
+
+    pub(super) async fn managed(&self, name: &str, new_weight: i32) -> Result<()> {
+        self.split(
+            name,
+            &format!(
+                "
+  newWeight: {new_weight}
+  routers:
+  - ingressNginx: {{className: nginx}}
+  - gatewayApi: {{parentRefs: [{{name: edge, namespace: infra}}]}}
+"
+            ),
+        )
+        .await
+    }
+
+    pub(super) fn splits(&self) -> Api<TrafficSplit> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(super) async fn set_weight(&self, name: &str, new_weight: i32) -> Result<()> {
+        self.edit(name, json!({"spec": {"newWeight": new_weight}})).await
+    }
+
+    pub(super) async fn edit(&self, name: &str, patch: Value) -> Result<()> {
+        self.splits().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    pub(super) async fn status(&self, name: &str) -> Result<TrafficSplitStatus> {
+        self.splits().get(name).await?.status.context("no status yet")
+    }
+
+    /// Takes the whole status away, as a restored backup does.
+    pub(super) async fn wipe_status(&self, name: &str) -> Result<()> {
+        let mut split = self.splits().get(name).await?;
+        split.status = None;
+        split.metadata.managed_fields = None;
+        self.splits().replace_status(name, &PostParams::default(), &split).await?;
+        Ok(())
+    }
+
+    /// Waits until the split's status is as `expected` says.
+    pub(super) async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        expected: impl Fn(&TrafficSplitStatus) -> bool,
+    ) -> Result<TrafficSplitStatus> {
+        eventually(&format!("{name}: {what}"), Duration::from_secs(20), || async {
+            let split = self.splits().get(name).await?;
+            let status = split.status.context("no status yet")?;
+            ensure!(status.observed_generation == split.metadata.generation, "of an older generation: {status:#?}");
+            ensure!(expected(&status), "{status:#?}");
+            Ok(status)
+        })
+        .await
+    }
+
+    /// Waits until every route carries the weight and the split is at rest.
+    pub(super) async fn carries(&self, name: &str, weight: i32) -> Result<TrafficSplitStatus> {
+        self.until(name, &format!("carries {weight}"), |status| {
+            status.applied_weight == Some(weight) && condition(status, "Ready").is_some_and(|(is, ..)| is == "True")
+        })
+        .await
+    }
+
+    pub(super) fn objects(&self, group: &str, kind: &str) -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    pub(super) fn ingresses(&self) -> Api<DynamicObject> {
+        self.objects("networking.k8s.io", "Ingress")
+    }
+
+    pub(super) fn http_routes(&self) -> Api<DynamicObject> {
+        self.objects("gateway.networking.k8s.io", "HTTPRoute")
+    }
+
+    /// The weights of an HTTPRoute's last rule, by Service.
+    pub(super) async fn route_weights(&self, name: &str) -> Result<Vec<(String, i64)>> {
+        let route = self.http_routes().get(name).await?;
+        let rules = route.data["spec"]["rules"].as_array().context("no rules")?.clone();
+        let backends = rules.last().context("no rule")?["backendRefs"].as_array().context("no backends")?.clone();
+        Ok(backends
+            .iter()
+            .map(|backend| {
+                (backend["name"].as_str().unwrap_or_default().to_owned(), backend["weight"].as_i64().unwrap_or(1))
+            })
+            .collect())
+    }
+
+    pub(super) async fn canary_weight(&self, name: &str) -> Result<Option<String>> {
+        let canary = self.ingresses().get_opt(&format!("{name}-cutover-canary")).await?;
+        Ok(canary
+            .and_then(|canary| canary.metadata.annotations?.get("nginx.ingress.kubernetes.io/canary-weight").cloned()))
+    }
+
+    /// Load on both entry points, each 200 requests a second.
+    pub(super) fn load(&self) -> Result<LoadGenerator> {
+        let EntryPoints { nginx, gateway, .. } = self.bed.entry;
+        let stream =
+            |router: &str, entry: SocketAddr| Stream::new(router, entry, self.host.clone()).router(router).rate(200);
+        LoadGenerator::start(LoadOptions::default(), [stream("nginx", nginx), stream("gateway", gateway)])
+    }
+
+    /// Waits until both entry points answer for the host.
+    pub(super) async fn served(&self) -> Result<()> {
+        for entry in [self.bed.entry.nginx, self.bed.entry.gateway] {
+            eventually("the host is served", Duration::from_secs(20), || async {
+                let answer = cutover_testkit::http::get(entry, &self.host, "/").await?;
+                ensure!(answer.status() == 200, "{}", answer.status());
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The share of the new side on each router, from `since` on, is within 2 points of `percent`.
+    pub(super) async fn shares(&self, load: &LoadGenerator, since: Instant, percent: f64) -> Result<()> {
+        for router in ["nginx", "gateway"] {
+            let window = load.window_from(since).router(router);
+            window.wait_for(2_000).await?;
+            let share = window.share_new().context("nothing was answered")? * 100.0;
+            ensure!(
+                (share - percent).abs() <= 2.0,
+                "{router}: {share:.1} % instead of {percent} %\n{}",
+                window.counts()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Status, reason and message of a condition.
+pub(super) fn condition<'a>(status: &'a TrafficSplitStatus, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some((&condition.status, &condition.reason, &condition.message))
+}
