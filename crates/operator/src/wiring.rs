@@ -55,5 +55,7 @@ fn all(runtime: &mut Runtime) -> anyhow::Result<Vec<Controller>> {
     Ok(vec![
         controllers::traffic_split::build(runtime, &kinds, &caches)?,
         controllers::migration_phase::build(runtime, &kinds)?,
+        controllers::environment::build(runtime, &kinds, &caches)?,
+        controllers::feature_flag::build(runtime, &kinds, &caches)?,
     ])
 }

@@ -215,7 +215,7 @@ impl SliceView {
     /// The view of an EndpointSlice.
     #[must_use]
     pub fn of(slice: &EndpointSlice) -> Self {
-        let mut marks = Marks::of(&slice.metadata, true);
+        let mut marks = Marks::of(&slice.metadata, false);
         let manager = slice.metadata.labels.as_ref().and_then(|all| all.get(MANAGED_BY));
         if manager.is_none_or(|manager| manager != SLICE_MANAGER) {
             // Made by the cluster for a Service of ours: it copies the Service's labels.

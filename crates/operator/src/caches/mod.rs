@@ -4,6 +4,8 @@
 //! foreign, and a cluster has many. One watch per kind, whoever reads it. Alias Services and their EndpointSlices are
 //! kept too: a route is not moved to an alias that is not seen to have an endpoint.
 
+mod config_map;
+mod deployment;
 mod endpoint_slice;
 mod gateway;
 mod ingress;
@@ -12,11 +14,14 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+use cutover_engine::environment::DeploymentView;
+
 use crate::cluster::{
     discovery::{Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES},
     stores::{Index, Stores},
 };
 
+pub use config_map::ConfigMapRecord;
 pub use endpoint_slice::SliceRecord;
 pub use gateway::{GatewayClassRecord, GatewayRecord, HttpRouteRecord};
 pub use ingress::IngressRecord;
@@ -30,6 +35,10 @@ pub struct Caches {
     pub services: Index<ServiceRecord>,
     /// EndpointSlices, found together by their Service.
     pub slices: Index<SliceRecord>,
+    /// Deployments of environments, found together by the Environment's UID.
+    pub deployments: Index<DeploymentView>,
+    /// ConfigMaps of environments and of flags.
+    pub config_maps: Index<ConfigMapRecord>,
     /// Ingresses.
     pub ingresses: Index<IngressRecord>,
     /// HTTPRoutes, where the cluster has them.
@@ -47,6 +56,8 @@ impl Caches {
         Self {
             services: stores.index(None),
             slices: stores.index(None),
+            deployments: stores.index(Some(deployment::SELECTOR)),
+            config_maps: stores.index(Some(config_map::SELECTOR)),
             ingresses: stores.index(None),
             http_routes: stores.optional(discovery.served(HTTP_ROUTES), None),
             gateways: stores.optional(discovery.served(GATEWAYS), None),

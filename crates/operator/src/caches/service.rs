@@ -73,6 +73,12 @@ impl ServiceRecord {
         // The text was written here.
         serde_json::from_str(&self.text).unwrap_or_default()
     }
+
+    /// Whether the Service mentions `word`: a cheap test before [`Self::view`].
+    #[must_use]
+    pub fn mentions(&self, word: &str) -> bool {
+        self.text.contains(word)
+    }
 }
 
 impl View for ServiceRecord {

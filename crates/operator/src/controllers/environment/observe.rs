@@ -1,0 +1,251 @@
+//! What is seen of an environment. Reads caches only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cutover_api::{
+    labels,
+    v1alpha1::{
+        Environment, MigrationPhase, TrafficSplit,
+        traffic_split::{Backend, Exposure},
+    },
+};
+use cutover_engine::{
+    Known,
+    environment::{
+        Identity, Marks, Observed, ServiceView, SliceView, Usage,
+        in_use::{BackendUse, PhaseUse, RouteUse, SelectingService, SplitUse},
+    },
+    router::{self, view as route},
+};
+use ipnet::IpNet;
+use kube::ResourceExt;
+use serde_json::Value;
+
+use super::memory::Memory;
+use crate::{
+    caches::{Caches, ConfigMapRecord, ServiceRecord},
+    cluster::stores::{Key, Presence},
+    wiring::Kinds,
+};
+
+/// What is read.
+pub(super) struct Sources {
+    pub(super) kinds: Kinds,
+    pub(super) caches: Caches,
+    pub(super) memory: Memory,
+    /// Networks that external addresses must not be in.
+    pub(super) forbidden: Vec<IpNet>,
+}
+
+/// Which environment an object is.
+pub(super) fn identity(environment: &Environment) -> Identity {
+    Identity {
+        namespace: environment.namespace().unwrap_or_default(),
+        name: environment.name_any(),
+        uid: environment.uid().unwrap_or_default(),
+    }
+}
+
+impl Sources {
+    /// Everything that the engine looks at.
+    pub(super) fn observe(&self, identity: &Identity, environment: &Environment) -> Observed {
+        let namespace = identity.namespace.as_str();
+        let mut observed = Observed { usage: self.usage(identity), ..Observed::default() };
+        for (name, view) in self.caches.deployments.group(namespace, &identity.uid) {
+            observed.deployments.insert(name.to_string(), (*view).clone());
+        }
+        for (name, record) in self.caches.config_maps.group(namespace, &identity.uid) {
+            if let ConfigMapRecord::Environment(view) = &*record {
+                observed.config_maps.insert(name.to_string(), view.clone());
+            }
+        }
+        self.services(identity, environment, &mut observed);
+        self.slices(identity, environment, &mut observed);
+        // Deployments and ConfigMaps of other environments that have a name of ours.
+        for component in &environment.spec.components {
+            let name = identity.object(&component.name);
+            if let (false, Some(view)) =
+                (observed.deployments.contains_key(&name), self.caches.deployments.get(namespace, &name))
+            {
+                observed.deployments.insert(name, (*view).clone());
+            }
+        }
+        self.memory.overlay(namespace, &identity.uid, &mut observed);
+        observed
+    }
+
+    fn services(&self, identity: &Identity, environment: &Environment, observed: &mut Observed) {
+        let namespace = identity.namespace.as_str();
+        for (name, record) in self.caches.services.in_namespace(namespace) {
+            if record.owner.as_deref() == Some(&identity.name) {
+                let view = service_view(identity, &record.view());
+                observed.services.insert(name.to_string(), view);
+            }
+        }
+        for component in &environment.spec.components {
+            let made = (component.source.service.is_none()).then(|| identity.object(&component.name));
+            let named = component.source.service.as_ref().map(|service| service.name.clone());
+            for name in made.into_iter().chain(named) {
+                let Some(record) = self.caches.services.get(namespace, &name) else { continue };
+                let ready = self.ready(namespace, &name);
+                let view = ServiceView { ready: Known::Known(ready), ..service_view(identity, &record.view()) };
+                observed.services.insert(name, view);
+            }
+        }
+    }
+
+    /// Ready endpoints of a Service, each counted once when there are slices of both families.
+    fn ready(&self, namespace: &str, service: &str) -> i32 {
+        let mut families: BTreeMap<&'static str, i32> = BTreeMap::new();
+        for (_, slice) in self.caches.slices.group(namespace, service) {
+            let count = families.entry(slice.address_type()).or_default();
+            *count = count.saturating_add(slice.ready);
+        }
+        families.into_values().max().unwrap_or(0)
+    }
+
+    fn slices(&self, identity: &Identity, environment: &Environment, observed: &mut Observed) {
+        let last = environment.status.iter().flat_map(|status| status.components.iter().map(|last| &last.name));
+        let present = environment.spec.components.iter().map(|component| &component.name);
+        let mut services: BTreeSet<String> = present.chain(last).map(|name| identity.object(name)).collect();
+        services.extend(
+            observed.services.iter().filter(|(_, view)| view.marks.is_of(&identity.uid)).map(|(n, _)| n.clone()),
+        );
+        for service in services {
+            for (name, record) in self.caches.slices.group(&identity.namespace, &service) {
+                // Those that are made from pods have no view; they copy the Service's labels.
+                let Some(view) = record.view() else { continue };
+                let addresses = view.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
+                let component = service.strip_prefix(&format!("{}-", identity.name)).map(str::to_owned);
+                let marks = Marks { component, ..marks(&view.meta) };
+                observed.slices.insert(name.to_string(), SliceView { marks, addresses });
+            }
+        }
+    }
+
+    /// Who uses what in the namespace.
+    fn usage(&self, identity: &Identity) -> Known<Usage> {
+        let namespace = identity.namespace.as_str();
+        if self.caches.http_routes.presence() == Presence::Unknown {
+            return Known::Unknown;
+        }
+        let inside = |other: Option<String>| other.as_deref() == Some(namespace);
+        let prefix = format!("{}-", identity.name);
+        let splits = self.kinds.splits.filter(|split| inside(split.namespace()));
+        let phases = self.kinds.phases.filter(|phase| inside(phase.namespace()));
+        let mut usage = Usage {
+            splits: splits.iter().map(|split| split_use(split)).collect(),
+            phases: phases.iter().filter_map(|phase| phase_use(phase)).collect(),
+            ..Usage::default()
+        };
+        for (name, record) in self.caches.ingresses.in_namespace(namespace) {
+            // What belongs to a split goes and comes with the split.
+            if record.owner.is_none() && record.mentions(&prefix) {
+                let services = ingress_services(&record.view());
+                usage.routes.push(RouteUse { route: format!("Ingress {name}"), services });
+            }
+        }
+        for (name, record) in self.caches.http_routes.in_namespace(namespace) {
+            if record.meta.owner_uid.is_none() {
+                let services = http_route_services(&record);
+                usage.routes.push(RouteUse { route: format!("HTTPRoute {name}"), services });
+            }
+        }
+        for (name, record) in self.caches.services.in_namespace(namespace) {
+            if !selects_components(&record) {
+                continue;
+            }
+            let view = record.view();
+            if view.meta.owner_uid.as_deref() != Some(&identity.uid) {
+                let selector = view.selector.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+                usage.selecting.push(SelectingService { name: name.to_string(), selector });
+            }
+        }
+        Known::Known(usage)
+    }
+
+    /// The environments of a namespace.
+    pub(super) fn environments(&self, namespace: &str) -> Vec<std::sync::Arc<Environment>> {
+        self.kinds.environments.filter(|environment| environment.metadata.namespace.as_deref() == Some(namespace))
+    }
+
+    /// The environment with this UID.
+    pub(super) fn owner(&self, namespace: &str, uid: &str) -> Option<Key> {
+        let found =
+            self.environments(namespace).into_iter().find(|environment| environment.uid().as_deref() == Some(uid))?;
+        Some(Key::new(namespace, &found.name_any()))
+    }
+}
+
+/// Whether a Service may select pods of components.
+pub(super) fn selects_components(record: &ServiceRecord) -> bool {
+    record.mentions(labels::COMPONENT)
+}
+
+fn marks(meta: &router::Meta) -> Marks {
+    Marks {
+        uid: meta.uid.to_string(),
+        version: meta.resource_version.parse().unwrap_or_default(),
+        owner: meta.owner_uid.as_deref().map(str::to_owned),
+        component: None,
+        revision: meta.resource_version.to_string(),
+        deleting: meta.deleting,
+    }
+}
+
+/// The view of a Service from the shared cache; that of an answer to a write is [`ServiceView::of`].
+fn service_view(identity: &Identity, view: &route::ServiceView) -> ServiceView {
+    let component = view.meta.name.strip_prefix(&format!("{}-", identity.name)).map(str::to_owned);
+    ServiceView {
+        marks: Marks { component, ..marks(&view.meta) },
+        selects: !view.selector.is_empty(),
+        ports: view.ports.iter().map(|port| port.port).collect(),
+        ready: Known::Unknown,
+    }
+}
+
+/// What a split uses.
+pub(super) fn split_use(split: &TrafficSplit) -> SplitUse {
+    let spec = &split.spec;
+    let backend = |backend: &Backend| match (&backend.component, &backend.service, &spec.environment) {
+        (Some(component), None, Some(environment)) => {
+            Some(BackendUse::Component { environment: environment.clone(), component: component.clone() })
+        }
+        (None, Some(service), _) => Some(BackendUse::Service(service.name.clone())),
+        _ => None,
+    };
+    let idle = split
+        .status
+        .as_ref()
+        .is_some_and(|status| status.exposure == Some(Exposure::Hidden) && status.holder.is_none());
+    SplitUse {
+        name: split.name_any(),
+        backends: spec.legacy.iter().chain([&spec.new]).filter_map(backend).collect(),
+        idle,
+    }
+}
+
+/// The splits that a phase moves or could move back; `None` if it has never held one.
+pub(super) fn phase_use(phase: &MigrationPhase) -> Option<PhaseUse> {
+    let status = phase.status.as_ref()?;
+    let way_back = status.way_back.as_ref().map(|way_back| &way_back.target);
+    let known = [status.baseline.as_ref(), status.requests.as_ref(), way_back];
+    let splits: BTreeSet<&String> =
+        known.into_iter().flatten().flat_map(|requests| requests.splits.iter().map(|request| &request.split)).collect();
+    (!splits.is_empty()).then(|| PhaseUse { name: phase.name_any(), splits: splits.into_iter().cloned().collect() })
+}
+
+fn ingress_services(view: &route::IngressView) -> Vec<String> {
+    let paths = view.rules.iter().flat_map(|rule| rule.paths.iter()).filter_map(|path| path.backend.as_ref());
+    paths.chain(&view.default_backend).map(|(service, _)| service.to_string()).collect()
+}
+
+fn http_route_services(view: &route::HttpRouteView) -> Vec<String> {
+    let spec = view.spec.value();
+    let list = |value: &Value, field: &str| value.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+    list(&spec, "rules")
+        .iter()
+        .flat_map(|rule| list(rule, "backendRefs"))
+        .filter_map(|backend| backend.get("name").and_then(Value::as_str).map(str::to_owned))
+        .collect()
+}

@@ -1,0 +1,203 @@
+//! Which environments have to be looked at again when something else changed. What was seen of our own objects also tells the memory
+//! that the cache has caught up.
+
+use std::sync::Arc;
+
+use cutover_api::v1alpha1::Environment;
+use cutover_engine::environment::{ObjectKind, ObjectRef};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use kube::{ResourceExt, runtime::reflector::ObjectRef as Reference};
+
+use super::observe::{Sources, phase_use, selects_components, split_use};
+use crate::{
+    caches::ConfigMapRecord,
+    cluster::stores::{Change, Key, beyond_status},
+};
+
+type Environments = BoxStream<'static, Reference<Environment>>;
+
+/// Changes of environments themselves, status left out.
+pub(super) fn own(sources: &Sources) -> impl futures::Stream<Item = Arc<Environment>> + Send + use<> {
+    sources.kinds.environments.triggers(|before, after| beyond_status(before, after))
+}
+
+/// The environments concerned by changes of everything else.
+pub(super) fn all(sources: &Arc<Sources>) -> Environments {
+    stream::select_all([
+        deployments(sources),
+        config_maps(sources),
+        services(sources),
+        slices(sources),
+        splits(sources),
+        phases(sources),
+        ingresses(sources),
+        http_routes(sources),
+    ])
+    .boxed()
+}
+
+fn reference(key: &Key) -> Reference<Environment> {
+    Reference::new(&key.name).within(&key.namespace)
+}
+
+fn to(environment: &Environment) -> Reference<Environment> {
+    Reference::from_obj(environment)
+}
+
+fn deployments(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.deployments.changes();
+    changes
+        .filter_map(move |Change { key, before, after }| {
+            let object = ObjectRef::new(ObjectKind::Deployment, &key.name);
+            sources.memory.seen(&key.namespace, &object, after.as_ref().map(|view| view.marks.version));
+            let owner = after.or(before).and_then(|view| view.marks.owner.clone());
+            let found = owner.and_then(|uid| sources.owner(&key.namespace, &uid));
+            std::future::ready(found.as_ref().map(reference))
+        })
+        .boxed()
+}
+
+fn config_maps(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.config_maps.changes();
+    changes
+        .filter_map(move |Change { key, before, after }| {
+            let marks = |record: &Arc<ConfigMapRecord>| match &**record {
+                ConfigMapRecord::Environment(view) => Some(view.marks.clone()),
+                ConfigMapRecord::Flags(_) => None,
+            };
+            let now = after.as_ref().and_then(marks);
+            let object = ObjectRef::new(ObjectKind::ConfigMap, &key.name);
+            sources.memory.seen(&key.namespace, &object, now.as_ref().map(|marks| marks.version));
+            let owner = now.or_else(|| before.as_ref().and_then(marks)).and_then(|marks| marks.owner);
+            let found = owner.and_then(|uid| sources.owner(&key.namespace, &uid));
+            std::future::ready(found.as_ref().map(reference))
+        })
+        .boxed()
+}
+
+/// Our own Services, those that components name, and those that come or go and select pods of components.
+fn services(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.services.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let version = after.as_ref().map(|record| record.version.parse().unwrap_or(u64::MAX));
+            sources.memory.seen(&key.namespace, &ObjectRef::new(ObjectKind::Service, &key.name), version);
+            let selects = [&before, &after].into_iter().flatten().any(|record| selects_components(record));
+            let comes_or_goes = before.is_none() || after.is_none();
+            let concerned = |environment: &Environment| {
+                (selects && comes_or_goes)
+                    || environment.spec.components.iter().any(|component| match &component.source.service {
+                        Some(service) => service.name == *key.name,
+                        None => is_object(environment, &component.name, &key.name),
+                    })
+                    || last_components(environment).any(|name| is_object(environment, name, &key.name))
+            };
+            let mut found = sources.environments(&key.namespace);
+            found.retain(|environment| concerned(environment));
+            stream::iter(found.iter().map(|environment| to(environment)).collect::<Vec<_>>())
+        })
+        .boxed()
+}
+
+fn is_object(environment: &Environment, component: &str, object: &str) -> bool {
+    let name = environment.metadata.name.as_deref().unwrap_or_default();
+    object.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')) == Some(component)
+}
+
+fn last_components(environment: &Environment) -> impl Iterator<Item = &str> {
+    environment.status.iter().flat_map(|status| status.components.iter().map(|last| last.name.as_str()))
+}
+
+/// Endpoints of Services of others, and the addresses that we publish.
+fn slices(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.slices.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let view = after.as_ref().and_then(|record| record.view());
+            let version = view.as_ref().map(|view| view.meta.resource_version.parse().unwrap_or(u64::MAX));
+            if view.is_some() || after.is_none() {
+                sources.memory.seen(&key.namespace, &ObjectRef::new(ObjectKind::EndpointSlice, &key.name), version);
+            }
+            let Some(record) = after.or(before) else { return stream::iter(Vec::new()) };
+            let concerned = |environment: &Environment| {
+                environment.spec.components.iter().any(|component| match &component.source {
+                    source if source.service.is_some() => {
+                        source.service.as_ref().is_some_and(|service| service.name == record.service())
+                    }
+                    source => source.external.is_some() && is_object(environment, &component.name, record.service()),
+                })
+            };
+            let mut found = sources.environments(&key.namespace);
+            found.retain(|environment| concerned(environment));
+            stream::iter(found.iter().map(|environment| to(environment)).collect::<Vec<_>>())
+        })
+        .boxed()
+}
+
+/// Splits whose use of components changes; that a weight moves is nothing new.
+fn splits(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.kinds.splits.later_changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let of = |split: Option<Arc<_>>| split.map(|split| split_use(&split));
+            users_changed(&sources, &key, of(before) != of(after))
+        })
+        .boxed()
+}
+
+/// Phases whose way back changes.
+fn phases(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.kinds.phases.later_changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let of = |phase: Option<Arc<_>>| phase.and_then(|phase| phase_use(&phase));
+            users_changed(&sources, &key, of(before) != of(after))
+        })
+        .boxed()
+}
+
+/// Ingresses that no split keeps and that may name a component's Service.
+fn ingresses(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.ingresses.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let states = [before, after];
+            let free = || states.iter().flatten().filter(|record| record.owner.is_none());
+            let mut found = sources.environments(&key.namespace);
+            found.retain(|environment| free().any(|record| record.mentions(&format!("{}-", environment.name_any()))));
+            stream::iter(found.iter().map(|environment| to(environment)).collect::<Vec<_>>())
+        })
+        .boxed()
+}
+
+/// HTTPRoutes that no split keeps.
+fn http_routes(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.http_routes.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let free = [&before, &after].into_iter().flatten().any(|record| record.meta.owner_uid.is_none());
+            let spec = |record: &Option<Arc<crate::caches::HttpRouteRecord>>| record.as_ref().map(|it| it.spec.clone());
+            users_changed(&sources, &key, free && spec(&before) != spec(&after))
+        })
+        .boxed()
+}
+
+fn users_changed(
+    sources: &Sources,
+    key: &Key,
+    changed: bool,
+) -> stream::Iter<std::vec::IntoIter<Reference<Environment>>> {
+    let found = if changed { sources.environments(&key.namespace) } else { Vec::new() };
+    stream::iter(found.iter().map(|environment| to(environment)).collect::<Vec<_>>())
+}
