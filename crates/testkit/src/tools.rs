@@ -156,7 +156,9 @@ impl GoModule {
         for file in source_files(&self.source())? {
             add(&fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
         }
-        Ok(hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+        let bytes: [u8; 32] = hash.finalize().into();
+        // Enough to tell a handful of versions apart.
+        Ok(bytes.iter().take(6).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat())
     }
 }
 

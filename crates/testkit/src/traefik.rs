@@ -47,7 +47,7 @@ pub struct EntryPoints {
     pub nginx: SocketAddr,
     /// Routes of the Gateway [`GATEWAY`].
     pub gateway: SocketAddr,
-    /// IngressRoutes.
+    /// `IngressRoute`s.
     pub web: SocketAddr,
     /// `/metrics`, `/ping` and Traefik's own API.
     pub internal: SocketAddr,

@@ -51,7 +51,7 @@ fn helm(args: &[&str]) -> Result<String> {
 fn without_helm(rendered: &str) -> String {
     let helms = ["helm.sh/chart:", "app.kubernetes.io/managed-by: Helm", "# Source: "];
     let kept = rendered.lines().filter(|line| !helms.iter().any(|start| line.trim_start().starts_with(start)));
-    kept.map(|line| format!("{}\n", line.trim_end())).collect()
+    kept.map(|line| format!("{}\n", line.trim_end())).collect::<Vec<_>>().concat()
 }
 
 fn namespace_file(namespace: &str) -> String {
@@ -62,7 +62,7 @@ fn namespace_file(namespace: &str) -> String {
 }
 
 fn kustomization(namespace: &str, resources: &[&str]) -> String {
-    let resources: String = resources.iter().map(|resource| format!("- {resource}\n")).collect();
+    let resources = resources.iter().map(|resource| format!("- {resource}\n")).collect::<Vec<_>>().concat();
     format!(
         "{HEADER}# kubectl apply -k deploy: the kinds, and the operator in the namespace {namespace}.\n\
          apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}"

@@ -38,7 +38,7 @@ const INTERRUPTED: u8 = 130;
 pub(crate) fn enter(program: &Command) -> Result<ExitCode> {
     let logs = new_log_folder()?;
     let code = runtime()?.block_on(async {
-        let mut command = if namespace::is_inside() { AsyncCommand::new(program.get_program()) } else { unshare()? };
+        let mut command = if namespace::is_inside() { AsyncCommand::new(program.get_program()) } else { unshare() };
         if !namespace::is_inside() {
             command.arg(env::current_exe()?).arg("inside").arg(program.get_program());
         }
@@ -125,7 +125,7 @@ async fn end_of_input() {
     while matches!(tokio::io::stdin().read(&mut nothing).await, Ok(1..)) {}
 }
 
-fn unshare() -> Result<AsyncCommand> {
+fn unshare() -> AsyncCommand {
     // The shell becomes unshare, which is in the namespace itself: its id is how others get in.
     let mut command = AsyncCommand::new("sh");
     command.args(["-c", &format!("{}=$$ exec unshare \"$@\"", namespace::PID_VARIABLE), "unshare"]);
@@ -134,7 +134,7 @@ fn unshare() -> Result<AsyncCommand> {
         command.args(["--user", "--map-root-user"]);
     }
     command.arg("--");
-    Ok(command)
+    command
 }
 
 /// Makes the addresses local, and the folder for data in memory our own, so that it goes with the namespace.

@@ -74,11 +74,12 @@ impl Access {
 
     /// The content of the API server's static token file.
     pub(super) fn token_file(&self) -> String {
-        let mut text = format!("{},admin,admin,\"system:masters\"\n", self.admin);
-        for Token { user, groups, secret } in &self.named {
-            text.push_str(&format!("{secret},{user},{user},\"{}\"\n", groups.join(",")));
-        }
-        text
+        let admin = format!("{},admin,admin,\"system:masters\"", self.admin);
+        let named = self.named.iter().map(|Token { user, groups, secret }| {
+            let groups = groups.join(",");
+            format!("{secret},{user},{user},\"{groups}\"")
+        });
+        std::iter::once(admin).chain(named).collect::<Vec<_>>().join("\n") + "\n"
     }
 
     pub(super) fn url(&self) -> &str {

@@ -76,7 +76,7 @@ impl ControlPlane {
         Ok(Self {
             controller_manager: Some(controller_manager),
             api_server: Mutex::new(Some(api_server)),
-            etcd: etcd,
+            etcd,
             daemons,
             access,
             kubeconfig,
@@ -213,7 +213,7 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         // A clean shutdown of what nobody reads again would only take time.
-        for process in self.controller_manager.iter() {
+        if let Some(process) = &self.controller_manager {
             drop(process.kill());
         }
         drop(self.stop_apiserver());
