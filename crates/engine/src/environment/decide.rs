@@ -167,11 +167,15 @@ fn apply(
 /// The refusal for an object that has a name of ours and is not ours.
 #[must_use]
 pub fn conflict(object: &ObjectRef, component: Option<String>) -> Refusal {
+    let (field, whose) = match &component {
+        Some(name) => (format!("spec.components[name={name}].name"), "the component"),
+        None => ("metadata.name".to_owned(), "the Environment"),
+    };
     Refusal {
         component,
         reason: reasons::CONFLICTED,
         message: format!(
-            "{object} exists and was not made for this Environment: it is left alone; delete or rename it, or give the component another name"
+            "{field}: {object} exists and was not made for this Environment: it is left alone; delete or rename it, or give {whose} another name"
         ),
     }
 }

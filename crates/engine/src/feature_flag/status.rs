@@ -122,7 +122,7 @@ fn health(spec: &FeatureFlagSpec, decision: &Decision) -> (Health, &'static str,
             Health::Stalled,
             reasons::CONFLICTED,
             format!(
-                "ConfigMap {name} exists and was not made for the flags of {environment}: it is left alone; delete or rename it"
+                "spec.environment: ConfigMap {name} exists and was not made for the flags of {environment}: it is left alone; delete or rename it"
             ),
         ),
         Some(Obstacle::TooLarge(bytes)) => (

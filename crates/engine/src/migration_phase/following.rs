@@ -3,7 +3,7 @@
 use cutover_api::{
     conditions::reasons,
     v1alpha1::{
-        migration_phase::{Blocker, FlagRequest, SplitRequest},
+        migration_phase::{Blocker, FlagRequest, SplitRequest, Step},
         traffic_split::{Exposure, Holder},
     },
 };
@@ -50,10 +50,10 @@ impl Machine<'_> {
         let name = &request.split;
         let view = match self.split(name) {
             Known::Known(Some(view)) => view,
-            Known::Known(None) => return Err(missing(&format!("TrafficSplit {name}"))),
+            Known::Known(None) => return Err(missing(&self.field_of_split(name), &format!("TrafficSplit {name}"))),
             Known::Unknown => return Err(unknown(&format!("TrafficSplit {name}"))),
         };
-        self.granted(&format!("TrafficSplit {name}"), &self.split_held(view), "Split")?;
+        self.granted(&self.field_of_split(name), &format!("TrafficSplit {name}"), &self.split_held(view), "Split")?;
         let seen = view.holder.as_ref().map_or(0, |holder| holder.request_revision);
         let hidden = request.exposure.or(view.exposure) == Some(Exposure::Hidden);
         let exposed = request.exposure.is_none() || request.exposure == view.exposure;
@@ -83,12 +83,12 @@ impl Machine<'_> {
         let name = &request.flag;
         let view = match self.flag(name) {
             Known::Known(Some(view)) => view,
-            Known::Known(None) => return Err(missing(&format!("FeatureFlag {name}"))),
+            Known::Known(None) => return Err(missing(&self.field_of_flag(name), &format!("FeatureFlag {name}"))),
             Known::Unknown => return Err(unknown(&format!("FeatureFlag {name}"))),
         };
         let holder = view.holder.as_ref();
         let held = self.held(holder.map(|h| (h.phase.as_str(), h.uid.as_str(), h.attempt)));
-        self.granted(&format!("FeatureFlag {name}"), &held, "Flag")?;
+        self.granted(&self.field_of_flag(name), &format!("FeatureFlag {name}"), &held, "Flag")?;
         let seen = holder.map_or(0, |holder| holder.request_revision);
         if seen == self.revision() && request.percent.is_none_or(|percent| view.percent == Some(percent)) {
             return Ok(());
@@ -100,7 +100,23 @@ impl Machine<'_> {
         Err(blocker(reasons::SHIFTING, format!("FeatureFlag {name} is being published")))
     }
 
-    fn granted(&self, what: &str, held: &Held, kind: &str) -> Result<(), Blocker> {
+    /// Where the spec first names a split; `spec.steps` when it no longer does.
+    pub fn field_of_split(&self, name: &str) -> String {
+        self.field(|step| step.traffic.iter().position(|target| target.split == name), "traffic", "split")
+    }
+
+    /// Where the spec first names a flag; `spec.steps` when it no longer does.
+    pub fn field_of_flag(&self, name: &str) -> String {
+        self.field(|step| step.flags.iter().position(|target| target.flag == name), "flags", "flag")
+    }
+
+    fn field(&self, find: impl Fn(&Step) -> Option<usize>, list: &str, key: &str) -> String {
+        let steps = self.spec.ok().into_iter().flat_map(|valid| valid.spec().steps.iter().enumerate());
+        let found = steps.filter_map(|(i, step)| Some((i, find(step)?))).next();
+        found.map_or_else(|| "spec.steps".to_owned(), |(i, j)| format!("spec.steps[{i}].{list}[{j}].{key}"))
+    }
+
+    fn granted(&self, field: &str, what: &str, held: &Held, kind: &str) -> Result<(), Blocker> {
         match held {
             Held::ByUs => Ok(()),
             Held::Free => {
@@ -110,7 +126,7 @@ impl Machine<'_> {
             Held::ByOther(holder) => {
                 let reason = if kind == "Split" { reasons::SPLIT_BUSY } else { reasons::FLAG_BUSY };
                 let until = "it is free when that phase is Completed, RolledBack or Aborted";
-                Err(blocker(reason, format!("{what} is held by {holder}: {until}")))
+                Err(blocker(reason, format!("{field}: {what} is held by {holder}: {until}")))
             }
         }
     }
@@ -137,10 +153,10 @@ impl Machine<'_> {
     }
 }
 
-/// An object that the spec names and that is not there.
-pub(super) fn missing(what: &str) -> Blocker {
+/// An object that the spec names in `field` and that is not there.
+pub(super) fn missing(field: &str, what: &str) -> Blocker {
     blocker(
         reasons::REFERENCE_NOT_FOUND,
-        format!("there is no {what} in this namespace: create it, or change the spec"),
+        format!("{field}: there is no {what} in this namespace: create it, or name another"),
     )
 }

@@ -23,17 +23,18 @@ impl Machine<'_> {
             let message = format!("spec.after leads back to this phase: {path}; take one of them out");
             return vec![blocker(reasons::DEPENDENCY_CYCLE, message)];
         }
-        let mut closed: Vec<_> = spec.after.iter().filter_map(|name| self.predecessor(name)).collect();
+        let mut closed: Vec<_> =
+            spec.after.iter().enumerate().filter_map(|(i, name)| self.predecessor(i, name)).collect();
         if spec.gates.as_ref().is_some_and(|gates| gates.components_ready) {
             closed.extend(self.components(spec.environment.as_deref().unwrap_or_default()));
         }
         closed
     }
 
-    fn predecessor(&self, name: &str) -> Option<Blocker> {
+    fn predecessor(&self, index: usize, name: &str) -> Option<Blocker> {
         match self.observed.predecessors.get(name).map_or(Known::Unknown, Known::as_ref) {
             Known::Unknown => Some(unknown(&format!("MigrationPhase {name}"))),
-            Known::Known(None) => Some(missing(&format!("MigrationPhase {name}"))),
+            Known::Known(None) => Some(missing(&format!("spec.after[{index}]"), &format!("MigrationPhase {name}"))),
             Known::Known(Some(phase)) if phase.completed() => None,
             Known::Known(Some(phase)) => {
                 let state = phase.state.unwrap_or_default();
@@ -46,7 +47,7 @@ impl Machine<'_> {
     fn components(&self, environment: &str) -> Option<Blocker> {
         match &self.observed.environment {
             Known::Unknown => Some(unknown(&format!("Environment {environment}"))),
-            Known::Known(None) => Some(missing(&format!("Environment {environment}"))),
+            Known::Known(None) => Some(missing("spec.environment", &format!("Environment {environment}"))),
             Known::Known(Some(view)) if !view.current => {
                 let message = format!("the status of Environment {environment} is not about its present spec yet");
                 Some(blocker(reasons::COMPONENTS_NOT_READY, message))

@@ -114,7 +114,7 @@ pub(super) fn exists(kind: ObjectKind, meta: &Meta) -> Problem {
     stalled(
         reason,
         format!(
-            "{} {} exists and is not this split's: delete or rename it, give the split another name{attach}",
+            "metadata.name: {} {} exists and is not this split's: delete or rename it, give the split another name{attach}",
             kind.kind(),
             meta.name
         ),

@@ -76,22 +76,22 @@ fn a_split_restored_with_a_new_uid_finds_its_routes() {
     ObjectKind::Ingress,
     users_ingress("shop"),
     "RouteExists",
-    "Ingress shop exists and is not this split's"
+    "metadata.name: Ingress shop exists and is not this split's"
 )]
 #[case(
     Split::nginx(),
     ObjectKind::Ingress,
     users_ingress("shop-cutover-canary"),
     "RouteExists",
-    "Ingress shop-cutover-canary exists"
+    "metadata.name: Ingress shop-cutover-canary exists"
 )]
-#[case(Split::nginx(), ObjectKind::Service, json!({"metadata": {"name": "shop-cutover-new"}}), "Conflicted", "Service shop-cutover-new exists")]
+#[case(Split::nginx(), ObjectKind::Service, json!({"metadata": {"name": "shop-cutover-new"}}), "Conflicted", "metadata.name: Service shop-cutover-new exists")]
 #[case(
     Split::gateway(),
     ObjectKind::HttpRoute,
     users_route("shop"),
     "RouteExists",
-    "HTTPRoute shop exists and is not this split's"
+    "metadata.name: HTTPRoute shop exists and is not this split's"
 )]
 fn what_somebody_else_made_is_never_taken(
     #[case] split: Split,

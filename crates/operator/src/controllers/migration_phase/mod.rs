@@ -55,7 +55,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
     let sources = Sources {
         kinds: kinds.clone(),
         checks,
-        watching_since: Timestamp::now(),
+        watching_since: Instant::now(),
         skew: runtime.skew.clone(),
         clock_is_compared: runtime.args.leader_elect,
         policies: policies::unproven(),
@@ -70,7 +70,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
     let stop = runtime.stop.clone();
     Ok(Controller::new(NAME, move || async move {
         let mut sources = sources;
-        sources.watching_since = Timestamp::now();
+        sources.watching_since = Instant::now();
         sources.policies = policies::prove(client.clone(), policy_namespace);
         let sink = Sink { events: Events::start(client.clone(), MANAGER_MIGRATION_PHASE, &replica), client };
         let (phases, proven) = (sources.kinds.phases.clone(), sources.policies.clone());

@@ -1,7 +1,7 @@
 //! Collects what one decision rests on, from the caches alone: no request is made. Returns only once every store is listed, which
 //! the process guarantees before controllers start.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use cutover_api::v1alpha1::{MigrationPhase, PhaseAction};
 use cutover_engine::{
@@ -11,7 +11,7 @@ use cutover_engine::{
         split_names,
     },
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::ResourceExt;
 use tokio::sync::watch;
 
@@ -27,7 +27,7 @@ pub(super) struct Sources {
     pub(super) kinds: Kinds,
     pub(super) checks: Checks,
     /// When the controller started: this replica led, and every store was listed.
-    pub(super) watching_since: Timestamp,
+    pub(super) watching_since: Instant,
     pub(super) skew: watch::Receiver<Option<Skew>>,
     /// Without an election there is nothing to compare clocks by.
     pub(super) clock_is_compared: bool,
@@ -55,7 +55,7 @@ impl Sources {
             predecessors: self.predecessors(phase),
             measurements: self.checks.measurements(&key),
             actions: self.actions_on(namespace, &identity.name),
-            watching_since: self.watching_since,
+            watched_for: self.watching_since.elapsed(),
             clock_skew: self.clock_skew(),
             policies_enforced: self.trust_unenforced_policies || *self.policies.borrow() == Enforcement::Enforced,
             phase: identity,
