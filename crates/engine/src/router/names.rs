@@ -29,6 +29,20 @@ pub fn alias_slice_name(alias: &str, address_type: &str, port: i32) -> String {
     format!("{alias}-{}-{port}", address_type.to_ascii_lowercase())
 }
 
+/// What the paths begin with that keep both backends known to ingress-nginx.
+pub const KEPT: &str = "/-/cutover/";
+
+/// The path, asked for by nobody, by which a main Ingress keeps a side's backend known to ingress-nginx whichever side its other
+/// paths lead to.
+#[must_use]
+pub fn kept_path(split_uid: &str, side: Side) -> String {
+    let side = match side {
+        Side::Legacy => "legacy",
+        Side::New => "new",
+    };
+    format!("{KEPT}{split_uid}/{side}")
+}
+
 /// Number of every alias Service's port.
 pub const ALIAS_PORT: i32 = 80;
 

@@ -14,6 +14,12 @@
 //!   side has everything it becomes the main backend, before legacy may go.
 //! - Both read Ingresses from one ordered watch, so a proxy sees a prefix of our writes. Each prefix of the walk in [`moves`]
 //!   serves the intended share or the one before it.
+//! - ingress-nginx takes up a change in two halves: paths by a reload, then backends and canaries by data that its workers read
+//!   within a second. For that long, old workers serve the old paths by the new data, and new workers the new paths by the old data,
+//!   and a backend that the data does not name is 503. So both sides' backends are *kept* in the data whichever side the main
+//!   Ingress leads to, by two paths that nobody asks for; the canary stands beside the kept legacy path as well; and it stays at
+//!   total when the new side has everything. Then both halves agree, whatever they are halves of. The price is an Ingress more
+//!   than needed while the legacy side is in the spec; the gain, besides, is a way back that is one write shorter.
 //! - Port number and name of an alias never change: when a backend's port changes, only the alias' `targetPort` does.
 //!   Aliases are headless, so that splits take no cluster addresses.
 
@@ -54,6 +60,15 @@ struct Scene<'a> {
     refusal: Option<Problem>,
     /// Marks of the canary by header and cookie.
     pins: Vec<(&'static str, String)>,
+}
+
+impl Scene<'_> {
+    /// The sides whose backends are kept known: both, as long as there are two that can be led to.
+    fn kept(&self) -> impl Iterator<Item = Side> {
+        let both = [Side::Legacy, Side::New];
+        let is_kept = both.iter().all(|side| reachable(self.intent, self.observed, *side) != Reachable::No);
+        both.into_iter().filter(move |_| is_kept)
+    }
 }
 
 /// See [`super::plan`].
@@ -181,8 +196,8 @@ fn reachable(intent: &Intent<'_>, observed: &IngressObserved<'_>, side: Side) ->
         Side::New => observed.alias_ready.new,
     };
     match intent.sides.get(side) {
-        // The Service is gone, but the alias still selects what it selected.
-        SideBackend::Missing { .. } if alias.is_some() => Reachable::Unready,
+        // The Service is gone, or the side has left the spec, but the alias still selects what it selected.
+        SideBackend::Absent | SideBackend::Missing { .. } if alias.is_some() => Reachable::Unready,
         SideBackend::Absent | SideBackend::Missing { .. } => Reachable::No,
         SideBackend::Present(_) if alias_ready == Some(false) => Reachable::Unready,
         SideBackend::Present(backend) => match backend.ready {

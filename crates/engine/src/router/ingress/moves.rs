@@ -2,12 +2,12 @@
 //! at a time. Pure, and without any object: [`next`] says what the two Ingresses are to be now.
 //!
 //! ```text
-//!  main → legacy, canary at w   ⇄   main → legacy, canary at total   ⇄   main → new, canary at total   →   main → new
-//!                                                                    ↑______________________________________|
+//!  main → legacy, canary at w   ⇄   main → legacy, canary at total   ⇄   main → new, canary at total
 //! ```
 //!
 //! Every arrow is one write. On either side of an arrow the same requests reach the same side, except for the first, whose
-//! purpose is to change the share. The main backend is only exchanged for a side with ready endpoints.
+//! purpose is to change the share. The main backend is only exchanged for a side with ready endpoints. The canary stays at total
+//! beside a main Ingress that leads to the new side for as long as there is a legacy side: see the module above.
 
 use cutover_api::v1alpha1::traffic_split::Side;
 
@@ -124,7 +124,8 @@ pub(super) fn next(now: Now, want: &Want) -> Next {
     }
     let at_total = Some(want.total);
     let (side, canary) = match want.target {
-        Target::New => (Side::New, None),
+        Target::New if want.legacy == Reachable::No => (Side::New, None),
+        Target::New => (Side::New, at_total),
         Target::Legacy | Target::LegacyForPins => (Side::Legacy, canary_beside_legacy(want)),
     };
     match (now.main, side) {
@@ -145,7 +146,7 @@ pub(super) fn next(now: Now, want: &Want) -> Next {
 fn exchange(now: Now, at_total: Option<i32>, from: Side, (to, reachable): (Side, Reachable)) -> Next {
     let ready = reachable == Reachable::Ready;
     match (ready, now.canary == at_total) {
-        (true, true) => step(to, at_total, false),
+        (true, true) => step(to, at_total, to == Side::New),
         (true, false) => step(from, at_total, false),
         // The canary may have all already; a canary that nobody needs yet is not made.
         (false, _) => {

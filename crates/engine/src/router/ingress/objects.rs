@@ -26,7 +26,7 @@ pub(super) fn steps(router: &IngressNginxRouter, scene: &Scene<'_>, next: &Next)
     let main = next.main.filter(|_| router.attach.is_none()).and_then(|side| match observed.main {
         Some(main) if frozen => repointed(main, intent.split, side),
         None if frozen => None,
-        main => write(intent.split, &names::route_name(intent.split.name), main, &main_ingress(router, intent, side)),
+        main => write(intent.split, &names::route_name(intent.split.name), main, &main_ingress(router, scene, side)),
     });
     let canary = match (next.canary, observed.canary) {
         (None, None) => None,
@@ -44,11 +44,11 @@ pub(super) fn steps(router: &IngressNginxRouter, scene: &Scene<'_>, next: &Next)
 }
 
 fn drops_rules(main: &IngressView, intent: &Intent<'_>) -> bool {
-    let wanted = rules(intent, Side::Legacy);
+    let wanted = rules(intent, &main_backend(intent.split, Side::Legacy));
     let has = |rule: &IngressRuleView, path: &IngressPathView| {
         wanted.iter().any(|it| it.host == rule.host && it.paths.iter().any(|it| same_path(it, path)))
     };
-    main.rules.iter().any(|rule| rule.paths.iter().any(|path| !has(rule, path)))
+    main.rules.iter().any(|rule| rule.paths.iter().any(|path| !is_kept(path) && !has(rule, path)))
 }
 
 fn same_path(a: &IngressPathView, b: &IngressPathView) -> bool {
@@ -68,8 +68,8 @@ fn canary_backend(split: SplitRef<'_>) -> (Box<str>, IngressPort) {
     backend(split, Side::New, IngressPort::Number(names::ALIAS_PORT))
 }
 
-/// The rules of the main Ingress: every path of every host.
-fn rules(intent: &Intent<'_>, side: Side) -> Box<[IngressRuleView]> {
+/// Every path of every host, to one backend.
+fn rules(intent: &Intent<'_>, backend: &(Box<str>, IngressPort)) -> Vec<IngressRuleView> {
     let path_type = |type_| match type_ {
         PathType::Prefix => "Prefix",
         PathType::Exact => "Exact",
@@ -80,22 +80,54 @@ fn rules(intent: &Intent<'_>, side: Side) -> Box<[IngressRuleView]> {
         .map(|path| IngressPathView {
             path: path.value.as_str().into(),
             path_type: path_type(path.type_).into(),
-            backend: Some(main_backend(intent.split, side)),
+            backend: Some(backend.clone()),
         })
         .collect();
     intent.hosts.iter().map(|host| IngressRuleView { host: host.as_str().into(), paths: paths.clone() }).collect()
 }
 
-/// The same rules, to another backend.
+fn is_kept(path: &IngressPathView) -> bool {
+    path.path.starts_with(names::KEPT)
+}
+
+/// Adds the path that keeps a side's backend known, on the first host.
+fn keep(rules: &mut [IngressRuleView], split: SplitRef<'_>, side: Side, backend: (Box<str>, IngressPort)) {
+    if let Some(first) = rules.first_mut() {
+        let mut paths = std::mem::take(&mut first.paths).into_vec();
+        let path = names::kept_path(split.uid, side).into();
+        paths.push(IngressPathView { path, path_type: "Exact".into(), backend: Some(backend) });
+        first.paths = paths.into();
+    }
+}
+
+/// The same rules, to another backend. Kept paths stay as they are.
 fn led_to(rules: &[IngressRuleView], backend: &(Box<str>, IngressPort)) -> Box<[IngressRuleView]> {
-    let path = |path: &IngressPathView| IngressPathView { backend: Some(backend.clone()), ..path.clone() };
+    let path = |path: &IngressPathView| {
+        let backend = if is_kept(path) { path.backend.clone() } else { Some(backend.clone()) };
+        IngressPathView { backend, ..path.clone() }
+    };
     rules
         .iter()
         .map(|rule| IngressRuleView { host: rule.host.clone(), paths: rule.paths.iter().map(path).collect() })
         .collect()
 }
 
-fn main_ingress(router: &IngressNginxRouter, intent: &Intent<'_>, side: Side) -> IngressView {
+/// What a canary repeats of a main Ingress's rules: all but the path that keeps the new side known, which is to lead there whatever
+/// the weight.
+fn repeated(main: &IngressView, split: SplitRef<'_>) -> Box<[IngressRuleView]> {
+    let kept = names::kept_path(split.uid, Side::New);
+    let backend = canary_backend(split);
+    let path = |path: &IngressPathView| {
+        (*path.path != *kept).then(|| IngressPathView { backend: Some(backend.clone()), ..path.clone() })
+    };
+    main.rules
+        .iter()
+        .map(|rule| IngressRuleView { host: rule.host.clone(), paths: rule.paths.iter().filter_map(path).collect() })
+        .collect()
+}
+
+fn main_ingress(router: &IngressNginxRouter, scene: &Scene<'_>, side: Side) -> IngressView {
+    let Scene { intent, .. } = scene;
     let mut annotations: BTreeMap<Box<str>, Box<str>> =
         router.annotations.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect();
     if let Some(hash) = annotations::written(router) {
@@ -108,11 +140,15 @@ fn main_ingress(router: &IngressNginxRouter, intent: &Intent<'_>, side: Side) ->
         hosts: intent.hosts.iter().map(|host| host.as_str().into()).collect(),
         secret_name: Some(tls.secret_name.as_str().into()),
     });
+    let mut rules = rules(intent, &main_backend(intent.split, side));
+    for side in scene.kept() {
+        keep(&mut rules, intent.split, side, main_backend(intent.split, side));
+    }
     IngressView {
         annotations,
         class_name: router.class_name.as_deref().map(Into::into),
         tls: tls.collect(),
-        rules: rules(intent, side),
+        rules: rules.into(),
         ..IngressView::default()
     }
 }
@@ -135,9 +171,15 @@ fn canary_ingress(router: &IngressNginxRouter, scene: &Scene<'_>, weight: i32) -
             }
             (attached.class_name.clone(), led_to(&attached.rules, &backend))
         }
-        (None, Some(main)) if refusal.is_some() => (main.class_name.clone(), led_to(&main.rules, &backend)),
+        (None, Some(main)) if refusal.is_some() => (main.class_name.clone(), repeated(main, intent.split)),
         (None, _) if router.attach.is_some() => return None,
-        (None, _) => (router.class_name.as_deref().map(Into::into), led_to(&rules(intent, Side::New), &backend)),
+        (None, _) => {
+            let mut rules = rules(intent, &backend);
+            if scene.kept().any(|side| side == Side::Legacy) {
+                keep(&mut rules, intent.split, Side::Legacy, backend);
+            }
+            (router.class_name.as_deref().map(Into::into), rules.into())
+        }
     };
     Some(IngressView { annotations, class_name, rules, ..IngressView::default() })
 }
@@ -247,7 +289,7 @@ fn repointed(main: &IngressView, split: SplitRef<'_>, side: Side) -> Option<Rout
 
 /// The same for a canary, and its weight.
 fn reweighted(canary: &IngressView, intent: &Intent<'_>, weight: i32) -> Option<RouteStep> {
-    let rules = led_to(&canary.rules, &canary_backend(intent.split));
+    let rules = repeated(canary, intent.split);
     let weights = weights(weight, intent.weight_total);
     let differs = rules != canary.rules
         || weights.iter().any(|(key, value)| canary.annotations.get(key) != Some(value)) && !canary.meta.deleting;

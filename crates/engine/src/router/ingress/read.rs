@@ -16,6 +16,7 @@ fn side(split: SplitRef<'_>, ingress: &IngressView) -> Option<Side> {
         .rules
         .iter()
         .flat_map(|rule| &rule.paths)
+        .filter(|path| !path.path.starts_with(names::KEPT))
         .map(|path| path.backend.as_ref().map_or("", |(service, _)| service));
     let first = backends.next()?;
     if !backends.all(|service| service == first) {

@@ -202,8 +202,9 @@ fn legacy_that_leaves_the_spec_takes_its_alias_along_when_nothing_leads_there() 
         [
             "apply Ingress/shop-cutover-canary",
             "apply Ingress/shop",
+            "delete Service/shop-cutover-legacy",
+            "apply Ingress/shop",
             "delete Ingress/shop-cutover-canary",
-            "delete Service/shop-cutover-legacy"
         ]
     );
 }

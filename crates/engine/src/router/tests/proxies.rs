@@ -149,13 +149,43 @@ fn canary_share(canary: &IngressView, request: &Request<'_>, total: i32) -> i32 
 
 /// What a proxy makes of the Ingresses for a request to this host.
 pub fn ingress(proxy: Proxy, split: &Split, world: &World, host: &str, request: &Request<'_>) -> Served {
-    let mut all: Vec<IngressView> = world.all(ObjectKind::Ingress);
-    // By creation, and of the same moment by name, falling. All writes of a plan may fall into the same second.
-    all.sort_by(|a, b| b.meta.name.cmp(&a.meta.name));
-    let (primary, canary) = match proxy {
-        Proxy::Nginx => nginx(&all, world, split, host, request),
-        Proxy::Traefik => traefik(&all, world, split, host, request),
+    match proxy {
+        Proxy::Nginx => nginx_halves(split, world, world, host, request),
+        Proxy::Traefik => {
+            let (primary, canary) = traefik(&ingresses(world), world, split, host, request);
+            served(proxy, split, world, primary, canary, request)
+        }
+    }
+}
+
+/// What ingress-nginx makes of them while it takes a change up: paths by one state of the objects, backends and canaries by another.
+pub fn nginx_halves(split: &Split, paths: &World, data: &World, host: &str, request: &Request<'_>) -> Served {
+    let Some(primary) = best(&nginx_locations(&ingresses(paths)), host, request.path).cloned() else {
+        return Served::Nothing;
     };
+    let all = ingresses(data);
+    if !rules(&all, |_| true).any(|(_, path)| key(path.backend.as_ref().unwrap()) == primary) {
+        return Served::Error(format!("{primary:?} is not in the data"));
+    }
+    let canary = nginx_alternatives(&all).remove(&primary);
+    served(Proxy::Nginx, split, data, Some(primary), canary, request)
+}
+
+/// By creation, and of the same moment by name, falling. All writes of a plan may fall into the same second.
+fn ingresses(world: &World) -> Vec<IngressView> {
+    let mut all: Vec<IngressView> = world.all(ObjectKind::Ingress);
+    all.sort_by(|a, b| b.meta.name.cmp(&a.meta.name));
+    all
+}
+
+fn served(
+    proxy: Proxy,
+    split: &Split,
+    world: &World,
+    primary: Option<Key>,
+    canary: Option<(IngressView, Key)>,
+    request: &Request<'_>,
+) -> Served {
     let Some(primary) = primary else { return Served::Nothing };
     let Some((primary_side, primary_ready)) = side(split, world, &primary) else {
         return Served::Error(format!("{primary:?} leads nowhere"));
@@ -178,8 +208,8 @@ pub fn ingress(proxy: Proxy, split: &Split, world: &World, host: &str, request: 
 
 type Found = (Option<Key>, Option<(IngressView, Key)>);
 
-fn nginx(all: &[IngressView], _: &World, _: &Split, host: &str, request: &Request<'_>) -> Found {
-    // A backend first seen in a canary is no server of its own, and no location is made for it.
+/// A backend first seen in a canary is no server of its own, and no location is made for it.
+fn nginx_locations(all: &[IngressView]) -> Vec<Location> {
     let mut no_server: HashMap<Key, bool> = HashMap::new();
     for it in all {
         for path in it.rules.iter().flat_map(|rule| &rule.paths) {
@@ -194,7 +224,12 @@ fn nginx(all: &[IngressView], _: &World, _: &Split, host: &str, request: &Reques
             locations.push((rule.host.clone(), path.clone(), backend));
         }
     }
-    // By backend, not by location: whatever names the same one gets the same canary.
+    locations
+}
+
+/// By backend, not by location: whatever names the same one gets the same canary.
+fn nginx_alternatives(all: &[IngressView]) -> HashMap<Key, (IngressView, Key)> {
+    let locations = nginx_locations(all);
     let mut alternatives: HashMap<Key, (IngressView, Key)> = HashMap::new();
     for it in all.iter().filter(|it| is_canary(it)) {
         for (rule, path) in rules(std::slice::from_ref(it), |_| true) {
@@ -207,8 +242,7 @@ fn nginx(all: &[IngressView], _: &World, _: &Split, host: &str, request: &Reques
             }
         }
     }
-    let Some(primary) = best(&locations, host, request.path) else { return (None, None) };
-    (Some(primary.clone()), alternatives.remove(primary))
+    alternatives
 }
 
 fn traefik(all: &[IngressView], world: &World, split: &Split, host: &str, request: &Request<'_>) -> Found {
