@@ -20,6 +20,8 @@ pub struct Past {
     pub dead: BTreeMap<(String, bool), i64>,
     /// A person's Rollback has been accepted in this attempt.
     pub rollback_by_person: bool,
+    /// The phase was reversible when its last way back began.
+    pub begun_reversible: bool,
     /// The clock was set in the present stage.
     pub clock_set: bool,
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Known,
     migration_phase::{
-        ActionView, EnvironmentView, Measured, Measurement, Observed, PhaseIdentity, Plan, PredecessorView, decide,
+        ActionView, ActiveCheck, EnvironmentView, Measured, Measurement, Observed, PhaseIdentity, Plan, PredecessorView, decide,
         validate,
     },
 };
@@ -78,6 +78,8 @@ pub struct World {
     pub metric: Metric,
     pub measured: BTreeMap<String, Measurement>,
     pub ran: BTreeMap<String, Timestamp>,
+    /// The checks of the plan that was last carried out.
+    pub checks: Vec<ActiveCheck>,
     pub actions: Vec<ActionView>,
     pub blind: BTreeSet<Input>,
     pub past: Past,
@@ -104,6 +106,7 @@ impl World {
             metric: Metric::Good,
             measured: BTreeMap::new(),
             ran: BTreeMap::new(),
+            checks: Vec::new(),
             actions: Vec::new(),
             blind: BTreeSet::new(),
             past: Past::default(),
@@ -189,6 +192,7 @@ impl World {
 
     fn store(&mut self, plan: &Plan) {
         self.check_transition(plan);
+        self.checks.clone_from(&plan.checks);
         if plan.status != self.stored {
             self.older = std::mem::replace(&mut self.stored, plan.status.clone());
         }
@@ -212,10 +216,9 @@ impl World {
         self.flags.values_mut().for_each(|flag| flag.sync(&asked));
     }
 
-    /// Runs the checks that are due, as the plan has them.
+    /// Runs the checks that are due.
     pub fn run_checks(&mut self) {
-        let observed = self.observe(&self.stored);
-        for check in self.plan(&observed).checks {
+        for check in self.checks.clone() {
             let due = self
                 .ran
                 .get(&check.name)
@@ -280,6 +283,7 @@ impl World {
         self.led_since = self.time;
         self.measured.clear();
         self.ran.clear();
+        self.checks.clear();
     }
 
     pub fn edit(&mut self, edit: impl FnOnce(&mut MigrationPhaseSpec)) {
