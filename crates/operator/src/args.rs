@@ -86,6 +86,11 @@ pub struct Args {
     #[arg(long, env = "CUTOVER_API_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub api_timeout: Duration,
 
+    /// How long proxies may take to act on a route that was written; a split's appliedWeight follows that much later, so
+    /// that it is true of the traffic. 0s to 1m; Traefik takes up to its providersThrottleDuration (2s).
+    #[arg(long, env = "CUTOVER_ROUTE_PROPAGATION", default_value = "2s", value_parser = parse_duration)]
+    pub route_propagation: Duration,
+
     /// Default: text on a terminal, json elsewhere.
     #[arg(long, env = "CUTOVER_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
@@ -136,6 +141,7 @@ impl Args {
             })?;
         }
         within("--api-timeout", self.api_timeout, Duration::from_millis(100), Duration::from_secs(300))?;
+        within("--route-propagation", self.route_propagation, Duration::ZERO, Duration::from_secs(60))?;
         within("--prometheus-timeout", self.prometheus_timeout, Duration::from_millis(100), Duration::from_secs(60))?;
         within("--shutdown-grace", self.shutdown_grace, Duration::ZERO, Duration::from_secs(600))?;
         let mut names = BTreeSet::new();

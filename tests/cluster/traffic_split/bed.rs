@@ -250,11 +250,11 @@ spec:
             .and_then(|canary| canary.metadata.annotations?.get("nginx.ingress.kubernetes.io/canary-weight").cloned()))
     }
 
-    /// Load on both entry points, each 200 requests a second.
+    /// Load on both entry points, each 400 requests a second.
     pub(super) fn load(&self) -> Result<LoadGenerator> {
         let EntryPoints { nginx, gateway, .. } = self.bed.entry;
         let stream =
-            |router: &str, entry: SocketAddr| Stream::new(router, entry, self.host.clone()).router(router).rate(200);
+            |router: &str, entry: SocketAddr| Stream::new(router, entry, self.host.clone()).router(router).rate(400);
         LoadGenerator::start(LoadOptions::default(), [stream("nginx", nginx), stream("gateway", gateway)])
     }
 

@@ -66,7 +66,6 @@ async fn a_change_of_weight_costs_one_request_per_route_and_two() -> Result<()> 
     let shop = Shop::open().await?;
     shop.managed("storefront", 10).await?;
     shop.carries("storefront", 10).await?;
-    // What the proxy and the garbage of the start still cause has settled when a second has passed in silence.
     let audit = shop.bed.plane.audit();
     let own = |entry: &cutover_testkit::control_plane::AuditEntry| {
         entry.user == OPERATOR && entry.namespace == shop.namespace && entry.is_complete()

@@ -4,10 +4,12 @@ use cutover_engine::router::view::EndpointSliceView;
 use k8s_openapi::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
 
-use super::raw::{Identity, Raw, Wire, metadata::Metadata};
+use super::raw::{
+    Identity, Raw, Wire,
+    metadata::{Metadata, SERVICE_NAME},
+};
 use crate::cluster::stores::View;
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Makes slices from the pods that a Service selects.
 const FROM_PODS: &str = "endpointslice-controller.k8s.io";

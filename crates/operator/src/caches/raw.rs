@@ -97,6 +97,8 @@ pub(super) mod metadata {
 
     use super::Identity;
 
+    /// Whose endpoints a slice holds.
+    pub(in super::super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
     const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
     /// What is kept of an object's metadata.
@@ -153,7 +155,7 @@ pub(super) mod metadata {
         /// Keeps the labels that are ours and the annotations that `keep` wants.
         pub(in super::super) fn reduce(&mut self, keep: impl Fn(&str) -> bool) {
             if let Some(labels) = &mut self.labels {
-                labels.retain(|key, _| key.starts_with("cutover.dev/"));
+                labels.retain(|key, _| key.starts_with("cutover.dev/") || key == SERVICE_NAME);
             }
             if let Some(annotations) = &mut self.annotations {
                 annotations.retain(|key, _| key != LAST_APPLIED && keep(key));

@@ -126,6 +126,11 @@ fn a_slice_made_by_hand_keeps_its_addresses() {
     assert_eq!(view.endpoints.len(), 3);
     assert_eq!(view.endpoints.iter().filter(|endpoint| endpoint.ready).count(), 2);
     assert_eq!(&*view.ports, &[("http".into(), 8080)]);
+
+    let mut ours = slice("cutover.dev");
+    ours["metadata"]["labels"]["cutover.dev/owner-uid"] = "s1".into();
+    let whole: cutover_engine::router::view::EndpointSliceView = serde_json::from_value(ours.clone()).unwrap();
+    assert_eq!(of::<SliceRecord>(ours).unwrap().view(), Some(whole), "what is written is compared with all of it");
 }
 
 #[test]

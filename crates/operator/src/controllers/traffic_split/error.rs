@@ -88,10 +88,15 @@ impl Error {
         }
     }
 
-    /// The same for the router whose object it was.
+    /// The same for the router whose object it was, named by its path in the spec.
     #[must_use]
-    pub fn problem(&self) -> Problem {
+    pub fn problem(&self, router: &str) -> Problem {
         let message = match self.api() {
+            Some(kube::Error::Api(status)) if self.is_forbidden() => format!(
+                "{router}: {}: {}: grant it to the operator (its chart does), or take this router out; it is tried again seldom",
+                self.subject(),
+                status.message
+            ),
             _ if self.is_conflict() => format!("{self}; it was changed in the meantime and is looked at again"),
             Some(kube::Error::Api(status)) => format!("{}: {}", self.subject(), status.message),
             _ => format!("{self}; it is tried again"),

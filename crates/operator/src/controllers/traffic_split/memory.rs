@@ -51,6 +51,8 @@ struct Written {
     gone: HashMap<(ObjectKind, Box<str>), u64>,
     repairs: Vec<Instant>,
     resting_until: Option<Instant>,
+    /// When a route was last written.
+    moved_at: Option<Instant>,
 }
 
 impl Written {
@@ -60,6 +62,7 @@ impl Written {
             && self.gone.is_empty()
             && self.repairs.is_empty()
             && self.resting_until.is_none()
+            && self.moved_at.is_none()
     }
 }
 
@@ -141,6 +144,9 @@ impl Memory {
     pub(super) fn route_written(&self, key: &Key, kind: ObjectKind, name: &str, answer: Answer) {
         let mut splits = self.lock();
         let written = splits.entry(key.clone()).or_default();
+        if kind.is_route() {
+            written.moved_at = Some(Instant::now());
+        }
         let id = (kind, Box::from(name));
         let gone = written.gone.remove(&id).is_some_and(|version| number(&answer.meta().resource_version) <= version);
         if gone {
@@ -208,6 +214,18 @@ impl Memory {
         Some(left)
     }
 
+    /// How long proxies may still take to act on the last write of a route, if they take up to `propagation`.
+    pub(super) fn settling(&self, key: &Key, propagation: Duration, now: Instant) -> Option<Duration> {
+        let mut splits = self.lock();
+        let written = splits.get_mut(key)?;
+        let left = (written.moved_at? + propagation).saturating_duration_since(now);
+        if left.is_zero() {
+            written.moved_at = None;
+            return None;
+        }
+        Some(left)
+    }
+
     /// Forgets a split.
     pub(super) fn forget(&self, key: &Key) {
         self.lock().remove(key);
@@ -257,6 +275,8 @@ mod tests {
         assert!(news("12"), "forgotten once seen");
         memory.route_written(&key, ObjectKind::Ingress, "storefront", ingress("20"));
         assert!(news("21"), "somebody else's write on top of ours");
+        assert_eq!(memory.settling(&key, Duration::ZERO, Instant::now()), None);
+        memory.split_seen(&key, 0);
         assert!(memory.lock().is_empty());
     }
 
@@ -278,7 +298,18 @@ mod tests {
         assert!(successor.is_none(), "another object of that name");
         memory.route_written(&key, ObjectKind::Ingress, "storefront", Answer::Deleted(meta("u", "12")));
         assert!(memory.route_gone(&key, ObjectKind::Ingress, "storefront", "12"));
-        assert!(memory.lock().is_empty());
+    }
+
+    #[test]
+    fn a_proxy_has_its_time_after_each_write_of_a_route() {
+        let (memory, key) = (Memory::default(), Key::new("shop", "storefront"));
+        let (propagation, start) = (Duration::from_secs(2), Instant::now());
+        assert_eq!(memory.settling(&key, propagation, start), None);
+        memory.route_written(&key, ObjectKind::Service, "storefront-cutover-new", ingress("11"));
+        assert_eq!(memory.settling(&key, propagation, start), None, "not a route");
+        memory.route_written(&key, ObjectKind::Ingress, "storefront", ingress("12"));
+        assert!(memory.settling(&key, propagation, start).is_some_and(|left| left >= propagation));
+        assert_eq!(memory.settling(&key, propagation, start + Duration::from_secs(5)), None);
     }
 
     #[test]

@@ -75,6 +75,8 @@ struct Context {
     metrics: Metrics,
     weights: ObjectGauges,
     backoffs: Backoffs<Key>,
+    /// How long proxies may take to act on a written route.
+    propagation: Duration,
 }
 
 /// Makes the controller over shared caches.
@@ -95,9 +97,11 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
     let replica = runtime.replica.clone();
     let config = controller::Config::default().concurrency(runtime.args.concurrency);
     let stop = runtime.stop.clone();
+    let propagation = runtime.args.route_propagation;
     Ok(Controller::new(NAME, move || async move {
         let events = Events::start(sources.client.clone(), MANAGER_TRAFFIC_SPLIT, &replica);
-        let context = Arc::new(Context { sources, events, metrics, weights, backoffs: Backoffs::default() });
+        let context =
+            Arc::new(Context { sources, events, metrics, weights, backoffs: Backoffs::default(), propagation });
         let gone = {
             let context = Arc::clone(&context);
             move |key: &Key| {
@@ -164,7 +168,7 @@ impl Context {
         let mut failures: Vec<Option<Error>> = snapshot.split.spec.routers.iter().map(|_| None).collect();
         let mut repair = true;
         let mut rounds = 0;
-        let (validated, plan) = loop {
+        let (validated, mut plan) = loop {
             let (validated, mut plan) = judge(&key, &snapshot);
             if let Some(phase) = plan.ruling.doubt.clone() {
                 self.sources.confirm(&key, &phase, &mut snapshot).await?;
@@ -209,16 +213,43 @@ impl Context {
         {
             return Err(error);
         }
-        let problems: Vec<Option<Problem>> =
-            failures.iter().map(|failure| failure.as_ref().map(Error::problem)).collect();
-        self.write_status(&key, &mut snapshot, &validated, &plan, &problems).await?;
+        let problems: Vec<Option<Problem>> = failures
+            .iter()
+            .zip(snapshot.split.spec.routers.iter().enumerate())
+            .map(|(failure, (index, router))| failure.as_ref().map(|error| error.problem(&path(index, router))))
+            .collect();
+        let settling = self.settling(&key, &snapshot.split, &mut plan);
+        // What is merely on its way is told once it has arrived: until then the status is about the generation before.
+        if settling.is_none() || snapshot.split.status.is_none() || is_noteworthy(&validated, &plan, &problems) {
+            self.write_status(&key, &mut snapshot, &validated, &plan, &problems).await?;
+        }
         self.measure(&key, &snapshot.split);
         if let Some(error) = failures.into_iter().flatten().next() {
             return Err(error);
         }
         self.backoffs.forget(&key);
         let resting = self.sources.memory.resting(&key, Instant::now());
-        Ok(resting.map_or_else(Action::await_change, Action::requeue))
+        Ok(resting.into_iter().chain(settling).min().map_or_else(Action::await_change, Action::requeue))
+    }
+
+    /// How long proxies may still take to act on a weight that is written. Until then no router is settled.
+    fn settling(&self, key: &Key, split: &TrafficSplit, plan: &mut Plan) -> Option<Duration> {
+        let left = self.sources.memory.settling(key, self.propagation, Instant::now())?;
+        let status = split.status.as_ref();
+        let applied = status.and_then(|status| status.applied_weight);
+        let moved = plan.wanted.next.iter().any(|weight| Some(*weight) != applied)
+            || status.and_then(|status| status.exposure) != Some(plan.wanted.exposure);
+        if !moved {
+            return None;
+        }
+        for router in &mut plan.routers {
+            router.settled = false;
+            router
+                .read_back
+                .message
+                .get_or_insert_with(|| "is written; the proxy has a moment to act on it".to_owned());
+        }
+        Some(left)
     }
 
     /// Sends each router's steps, side by side, and takes the answers in.
@@ -319,6 +350,22 @@ impl Context {
         }
         Ok(Action::requeue(OUTDATED))
     }
+}
+
+/// Where the spec has a router.
+fn path(index: usize, router: &Router) -> String {
+    let kind = if router.gateway_api.is_some() { "gatewayApi" } else { "ingressNginx" };
+    format!("spec.routers[{index}].{kind}")
+}
+
+/// Whether there is more to tell than that a weight is on its way.
+fn is_noteworthy(validated: &Validated, plan: &Plan, problems: &[Option<Problem>]) -> bool {
+    validated.problem.is_some()
+        || plan.unknown
+        || plan.wanted.missing.is_some()
+        || plan.wanted.refused.is_some()
+        || plan.routers.iter().any(|router| router.problem.is_some())
+        || problems.iter().any(Option::is_some)
 }
 
 /// Judges the spec and decides.

@@ -99,7 +99,14 @@ impl Cluster {
         };
         // Events go to a server of their own, which does not answer.
         let events = Events::start(server().0, MANAGER_TRAFFIC_SPLIT, "test");
-        Context { sources: Arc::new(sources), events, metrics, weights, backoffs: Backoffs::default() }
+        Context {
+            sources: Arc::new(sources),
+            events,
+            metrics,
+            weights,
+            backoffs: Backoffs::default(),
+            propagation: Duration::ZERO,
+        }
     }
 
     fn split(&self) -> TrafficSplit {
