@@ -221,7 +221,11 @@ fn an_object_of_somebody_else_is_left_alone(
     assert_eq!(order(&plan), Vec::<String>::new());
     let [conflict] = plan.conflicts.as_slice() else { panic!("{:?}", plan.conflicts) };
     assert_eq!((conflict.component.as_deref(), conflict.reason), (component, reasons::CONFLICTED));
-    assert!(conflict.message.starts_with(&format!("{object} exists and was not made for this Environment")));
+    let (field, whose) = component.map_or(("metadata.name".to_owned(), "the Environment"), |component| {
+        (format!("spec.components[name={component}].name"), "the component")
+    });
+    assert!(conflict.message.starts_with(&format!("{field}: {object} exists and was not made for this Environment")));
+    assert!(conflict.message.ends_with(&format!("or give {whose} another name")));
 }
 
 #[test]

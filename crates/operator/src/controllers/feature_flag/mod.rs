@@ -4,6 +4,8 @@
 mod apply;
 mod error;
 mod observe;
+#[cfg(test)]
+mod tests;
 mod triggers;
 
 use std::{

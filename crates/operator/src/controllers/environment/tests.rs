@@ -1,0 +1,429 @@
+//! Requests of one reconcile, against a scripted API server: which, in which order, and that there are no others.
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cluster::{
+    scripted::{Exchange, Scripted, server},
+    stores::{listed_index, listed_objects},
+};
+
+const ENVIRONMENT: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/environments/production";
+const STATUS: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/environments/production/status";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/shop/configmaps";
+const SERVICES: &str = "/api/v1/namespaces/shop/services";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/shop/deployments";
+const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
+
+/// What the caches show.
+#[derive(Clone, Default)]
+struct Cluster {
+    environment: Value,
+    deployments: Vec<Value>,
+    services: Vec<Value>,
+    slices: Vec<Value>,
+    config_maps: Vec<Value>,
+    splits: Vec<Value>,
+}
+
+fn workload(name: &str) -> Value {
+    json!({
+        "name": name, "system": "New",
+        "source": {"workload": {"image": "app:1", "ports": [{"name": "http", "containerPort": 8080}]}},
+    })
+}
+
+impl Cluster {
+    fn new(components: &[Value]) -> Self {
+        let environment = json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "Environment",
+            "metadata": {
+                "name": "production", "namespace": "shop", "uid": "env-1", "resourceVersion": "100", "generation": 1,
+                "finalizers": ["cutover.dev/environment"],
+            },
+            "spec": {"tier": "Production", "components": components},
+        });
+        Self { environment, ..Self::default() }
+    }
+
+    fn context(&self, client: Client) -> Context {
+        let metrics = Metrics::new().unwrap();
+        let components = metrics.object_gauges("cutover_component_ready", "Ready.", &["component", "system"]).unwrap();
+        let splits = self.splits.iter().map(|split| serde_json::from_value(split.clone()).unwrap());
+        let sources = Arc::new(Sources {
+            kinds: Kinds {
+                environments: listed_objects(vec![self.environment()]),
+                splits: listed_objects(splits.collect()),
+                flags: listed_objects(Vec::new()),
+                phases: listed_objects(Vec::new()),
+                actions: listed_objects(Vec::new()),
+            },
+            caches: Caches {
+                services: listed_index(self.services.clone()),
+                slices: listed_index(self.slices.clone()),
+                deployments: listed_index(self.deployments.clone()),
+                config_maps: listed_index(self.config_maps.clone()),
+                ingresses: listed_index(Vec::new()),
+                http_routes: listed_index(Vec::new()),
+                gateways: listed_index(Vec::new()),
+                gateway_classes: listed_index(Vec::new()),
+            },
+            memory: Memory::default(),
+            forbidden: vec!["198.51.100.0/24".parse().unwrap()],
+        });
+        // Events go to a server of their own, which does not answer.
+        let events = Events::start(server().0, MANAGER_ENVIRONMENT, "test");
+        let (newest, backoffs) = (Newest::default(), Backoffs::default());
+        Context { client, sources, newest, events, metrics, components, backoffs }
+    }
+
+    fn environment(&self) -> Environment {
+        serde_json::from_value(self.environment.clone()).unwrap()
+    }
+
+    /// So many reconciles in a row, and the server's part in them.
+    async fn reconcile<T>(
+        &self,
+        times: usize,
+        serve: impl AsyncFnOnce(&mut Scripted) -> T,
+    ) -> (Vec<Result<Action, Error>>, T) {
+        let (client, mut api) = server();
+        let context = self.context(client);
+        tokio::join!(
+            async move {
+                let mut results = Vec::new();
+                for _ in 0..times {
+                    results.push(context.carry_on(Arc::new(self.environment())).await);
+                }
+                drop(context);
+                results
+            },
+            async {
+                let served = serve(&mut api).await;
+                api.no_more().await;
+                served
+            }
+        )
+    }
+}
+
+/// Somebody asks whether the name is free.
+async fn look(api: &mut Scripted, path: &str, name: &str, found: &[Value]) {
+    let asked = api.expect(Method::GET, path).await;
+    assert_eq!(asked.parameter("fieldSelector").as_deref(), Some(format!("metadata.name={name}").as_str()));
+    asked.ok(
+        &json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {}, "items": found}),
+    );
+}
+
+/// The object is applied; the answer is what was sent, as a new object.
+async fn applied(api: &mut Scripted, path: &str, name: &str, force: bool) -> Value {
+    let sent = api.expect(Method::PATCH, &format!("{path}/{name}")).await;
+    assert_eq!(sent.parameter("fieldManager").as_deref(), Some("cutover.dev/environment"));
+    assert_eq!(sent.parameter("force").as_deref(), force.then_some("true"), "{name}");
+    assert_eq!(sent.body["metadata"]["labels"]["cutover.dev/owner-uid"], "env-1");
+    assert_eq!(sent.body["metadata"].get("uid").is_some(), force, "only what was seen is forced");
+    let answer = stored(&sent.body, 200);
+    sent.ok(&answer);
+    answer
+}
+
+fn stored(body: &Value, version: u64) -> Value {
+    let mut object = body.clone();
+    let name = body["metadata"]["name"].as_str().unwrap().to_owned();
+    object["metadata"]["uid"] = format!("{name}-uid").into();
+    object["metadata"]["resourceVersion"] = version.to_string().into();
+    object["metadata"]["generation"] = 1.into();
+    object
+}
+
+async fn created(api: &mut Scripted, path: &str, name: &str) -> Value {
+    look(api, path, name, &[]).await;
+    applied(api, path, name, false).await
+}
+
+async fn status(api: &mut Scripted) -> (Value, Exchange) {
+    let sent = api.expect(Method::PATCH, STATUS).await;
+    assert_eq!(sent.parameter("fieldManager").as_deref(), Some("cutover.dev/environment"));
+    (sent.body["status"].clone(), sent)
+}
+
+fn answered(environment: &Value, sent: Exchange) {
+    let mut answer = environment.clone();
+    answer["status"] = sent.body["status"].clone();
+    answer["metadata"]["resourceVersion"] = "300".into();
+    sent.ok(&answer);
+}
+
+fn reason(status: &Value, type_: &str) -> Option<String> {
+    let conditions = status["conditions"].as_array()?;
+    let found = conditions.iter().find(|condition| condition["type"] == type_)?;
+    Some(found["reason"].as_str()?.to_owned())
+}
+
+#[tokio::test]
+async fn the_finalizer_is_on_before_anything_is_made_and_nothing_is_written_twice() {
+    let mut cluster = Cluster::new(&[workload("api")]);
+    cluster.environment["metadata"]["finalizers"] = json!([]);
+    let (results, told) = cluster
+        .reconcile(2, async |api| {
+            let put_on = api.expect(Method::PATCH, ENVIRONMENT).await;
+            assert_eq!(put_on.body["metadata"]["finalizers"], json!(["cutover.dev/environment"]));
+            assert_eq!(put_on.body["metadata"]["resourceVersion"], "100");
+            let mut guarded = cluster.environment.clone();
+            guarded["metadata"]["finalizers"] = json!(["cutover.dev/environment"]);
+            guarded["metadata"]["resourceVersion"] = "101".into();
+            put_on.ok(&guarded);
+            created(api, CONFIG_MAPS, "production-config").await;
+            created(api, SERVICES, "production-api").await;
+            created(api, DEPLOYMENTS, "production-api").await;
+            let (told, sent) = status(api).await;
+            assert_eq!(sent.body["metadata"]["resourceVersion"], "101");
+            answered(&guarded, sent);
+            told
+        })
+        .await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(reason(&told, "Ready").as_deref(), Some("ComponentsNotReady"));
+    assert_eq!(told["components"][0]["service"], json!({"name": "production-api", "port": 8080}));
+    assert_eq!(told["components"][0]["image"], "app:1");
+}
+
+/// The same cluster once everything was made, seen by caches of a process that has just started.
+async fn running(components: &[Value]) -> Cluster {
+    let cluster = Cluster::new(components);
+    let (_, (objects, told)) = cluster
+        .reconcile(1, async |api| {
+            let mut objects = vec![created(api, CONFIG_MAPS, "production-config").await];
+            for component in components {
+                let name = format!("production-{}", component["name"].as_str().unwrap());
+                objects.push(created(api, SERVICES, &name).await);
+                objects.push(created(api, DEPLOYMENTS, &name).await);
+            }
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            (objects, told)
+        })
+        .await;
+    let mut cluster = cluster;
+    for mut object in objects {
+        let kind = object["kind"].as_str().unwrap().to_owned();
+        if kind == "Deployment" {
+            object["status"] =
+                json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
+        }
+        match kind.as_str() {
+            "Deployment" => cluster.deployments.push(object),
+            "Service" => cluster.services.push(object),
+            _ => cluster.config_maps.push(object),
+        }
+    }
+    cluster.environment["status"] = told;
+    cluster
+}
+
+#[tokio::test]
+async fn a_new_process_applies_once_over_what_is_its_own_and_then_rests() {
+    let cluster = running(&[workload("api")]).await;
+    let (results, told) = cluster
+        .reconcile(3, async |api| {
+            for (path, name) in
+                [(CONFIG_MAPS, "production-config"), (SERVICES, "production-api"), (DEPLOYMENTS, "production-api")]
+            {
+                let sent = api.expect(Method::PATCH, &format!("{path}/{name}")).await;
+                assert_eq!(sent.parameter("force").as_deref(), Some("true"));
+                assert_eq!(sent.body["metadata"]["uid"], format!("{name}-uid"));
+                // Nothing changes, so the version stays.
+                let mut answer = stored(&sent.body, 200);
+                if path == DEPLOYMENTS {
+                    answer["status"] = cluster.deployments[0]["status"].clone();
+                }
+                sent.ok(&answer);
+            }
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            told
+        })
+        .await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(reason(&told, "Ready").as_deref(), Some("AsDeclared"));
+    assert_eq!(told["readyComponents"], "1/1");
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_else_has_is_left_to_them_and_others_go_on() {
+    let cluster = Cluster::new(&[workload("api"), workload("web")]);
+    let theirs = json!({"metadata": {"name": "production-api", "uid": "theirs", "labels": {"app": "api"}}});
+    let (results, told) = cluster
+        .reconcile(1, async |api| {
+            created(api, CONFIG_MAPS, "production-config").await;
+            created(api, SERVICES, "production-api").await;
+            look(api, DEPLOYMENTS, "production-api", &[theirs]).await;
+            created(api, SERVICES, "production-web").await;
+            created(api, DEPLOYMENTS, "production-web").await;
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            told
+        })
+        .await;
+    assert_eq!(results[0].as_ref().unwrap(), &Action::requeue(LOOK_AGAIN));
+    assert_eq!(reason(&told, "Stalled").as_deref(), Some("Conflicted"));
+    let message = told["components"][0]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with(
+            "spec.components[name=api].name: Deployment production-api exists and was not made for this Environment"
+        ),
+        "{message}"
+    );
+    assert!(told.get("manifest").is_none());
+}
+
+#[tokio::test]
+async fn what_we_made_a_moment_ago_is_ours_though_no_cache_shows_it() {
+    let cluster = Cluster::new(&[workload("api")]);
+    let ours =
+        json!({"metadata": {"name": "production-api", "uid": "u9", "labels": {"cutover.dev/owner-uid": "env-1"}}});
+    let (results, ()) = cluster
+        .reconcile(1, async |api| {
+            created(api, CONFIG_MAPS, "production-config").await;
+            look(api, SERVICES, "production-api", &[ours]).await;
+            applied(api, SERVICES, "production-api", true).await;
+            created(api, DEPLOYMENTS, "production-api").await;
+            let (_, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+        })
+        .await;
+    assert!(results[0].is_ok(), "{results:?}");
+}
+
+#[tokio::test]
+async fn what_is_invalid_ends_its_component_only_and_waits_for_a_change() {
+    let cluster = Cluster::new(&[workload("api"), workload("web")]);
+    let (results, told) = cluster
+        .reconcile(1, async |api| {
+            created(api, CONFIG_MAPS, "production-config").await;
+            look(api, SERVICES, "production-api", &[]).await;
+            let sent = api.expect(Method::PATCH, &format!("{SERVICES}/production-api")).await;
+            sent.refuse(StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
+            created(api, SERVICES, "production-web").await;
+            created(api, DEPLOYMENTS, "production-web").await;
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            told
+        })
+        .await;
+    assert_eq!(results[0].as_ref().unwrap(), &Action::await_change());
+    assert_eq!(reason(&told, "Stalled").as_deref(), Some("InvalidSpec"));
+    assert_eq!(told["components"][0].get("service"), None, "nobody is sent there");
+}
+
+#[tokio::test]
+async fn an_outage_is_told_and_tried_again() {
+    let cluster = Cluster::new(&[workload("api")]);
+    let (results, told) = cluster
+        .reconcile(1, async |api| {
+            look(api, CONFIG_MAPS, "production-config", &[]).await;
+            let sent = api.expect(Method::PATCH, &format!("{CONFIG_MAPS}/production-config")).await;
+            sent.refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            told
+        })
+        .await;
+    let error = results[0].as_ref().unwrap_err();
+    assert!(error.is_retryable() && !error.is_conflict());
+    assert_eq!((error.reason(), reason(&told, "Ready").as_deref()), ("ApplyFailed", Some("Retrying")));
+}
+
+#[tokio::test]
+async fn an_invalid_spec_writes_the_status_and_nothing_else() {
+    let mut cluster = running(&[workload("api")]).await;
+    let external = json!({"addresses": ["198.51.100.7"], "port": 80});
+    cluster.environment["spec"]["components"] =
+        json!([workload("api"), {"name": "db", "system": "Legacy", "source": {"external": external}}]);
+    let (results, told) = cluster
+        .reconcile(2, async |api| {
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            told
+        })
+        .await;
+    assert_eq!(results[0].as_ref().unwrap(), &Action::await_change());
+    let conditions = told["conditions"].as_array().unwrap();
+    let message = conditions[0]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("spec.components[1].source.external.addresses[0]: 198.51.100.7 is in 198.51.100.0/24"),
+        "{message}"
+    );
+    assert_eq!(told["components"][0]["ready"], true, "what runs is still told");
+}
+
+fn split(component: &str) -> Value {
+    json!({
+        "apiVersion": "cutover.dev/v1alpha1", "kind": "TrafficSplit",
+        "metadata": {"name": "shop", "namespace": "shop", "uid": "s1", "resourceVersion": "5"},
+        "spec": {
+            "environment": "production", "hosts": ["shop.example.com"], "new": {"component": component},
+            "routers": [{"ingressNginx": {"className": "nginx"}}],
+        },
+    })
+}
+
+async fn deleted(api: &mut Scripted, path: &str, name: &str) {
+    let sent = api.expect(Method::DELETE, &format!("{path}/{name}")).await;
+    assert_eq!(sent.body["preconditions"], json!({"uid": format!("{name}-uid")}));
+    sent.ok(&json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}));
+}
+
+#[tokio::test]
+async fn a_deletion_waits_for_those_who_use_it_then_sweeps_and_lets_go() {
+    let mut cluster = running(&[workload("api")]).await;
+    cluster.environment["metadata"]["deletionTimestamp"] = "2026-11-20T00:00:00Z".into();
+    cluster.splits = vec![split("api")];
+    let (_, told) = cluster
+        .reconcile(1, async |api| {
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            told
+        })
+        .await;
+    assert_eq!(reason(&told, "PruneBlocked").as_deref(), Some("StillInUse"));
+
+    cluster.splits.clear();
+    let (results, _) = cluster
+        .reconcile(1, async |api| {
+            deleted(api, DEPLOYMENTS, "production-api").await;
+            deleted(api, SERVICES, "production-api").await;
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            told
+        })
+        .await;
+    assert!(results[0].is_ok(), "{results:?}");
+
+    cluster.deployments.clear();
+    cluster.services.clear();
+    cluster.config_maps.clear();
+    let (results, ()) = cluster
+        .reconcile(1, async |api| {
+            for path in [DEPLOYMENTS, SERVICES, SLICES, CONFIG_MAPS] {
+                let asked = api.expect(Method::GET, path).await;
+                assert!(asked.parameter("labelSelector").unwrap().contains("cutover.dev/owner-uid=env-1"));
+                // The cluster's own slices copy the Service's labels: they go by themselves.
+                let slice = json!({"metadata": {
+                    "name": "production-api-x", "uid": "x", "resourceVersion": "1",
+                    "labels": {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"},
+                }});
+                let items = if path == SLICES { vec![slice] } else { Vec::new() };
+                asked.ok(&json!({
+                    "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {}, "items": items,
+                }));
+            }
+            let taken_off = api.expect(Method::PATCH, ENVIRONMENT).await;
+            assert_eq!(taken_off.body["metadata"]["finalizers"], json!([]));
+            taken_off.ok(&cluster.environment);
+        })
+        .await;
+    assert!(results[0].is_ok(), "{results:?}");
+}
