@@ -146,10 +146,16 @@ impl Machine<'_> {
 
     /// What of the present requests has not been done.
     pub fn unfollowed(&self) -> Vec<Blocker> {
-        let Some(requests) = &self.status.requests else { return Vec::new() };
-        let splits = requests.splits.iter().filter_map(|request| self.split_follows(request).err());
-        let flags = requests.flags.iter().filter_map(|request| self.flag_follows(request).err());
-        splits.chain(flags).collect()
+        let flags = self.status.requests.iter().flat_map(|requests| &requests.flags);
+        let mut unfollowed = self.traffic_unfollowed();
+        unfollowed.extend(flags.filter_map(|request| self.flag_follows(request).err()));
+        unfollowed
+    }
+
+    /// What of the traffic that is asked for now is not in force.
+    pub fn traffic_unfollowed(&self) -> Vec<Blocker> {
+        let splits = self.status.requests.iter().flat_map(|requests| &requests.splits);
+        splits.filter_map(|request| self.split_follows(request).err()).collect()
     }
 }
 

@@ -52,8 +52,11 @@ impl Machine<'_> {
         let frozen = self.state() == PhaseState::Frozen;
         self.status.paused_until = None;
         self.hold_stage(false);
+        // What was only shown meanwhile is no evidence: harm is armed again, and counts from now on.
+        self.status.dead_sides.clear();
         for check in &mut self.status.checks {
             check.consecutive_failures = 0;
+            check.no_data_since = None;
         }
         if self.status.step.is_none() {
             self.status.state = Some(PhaseState::Waiting);
@@ -77,11 +80,9 @@ impl Machine<'_> {
         let now = self.clock.stamp();
         self.status.failure = None;
         self.status.way_back = None;
-        self.status.dead_sides.clear();
         for check in &mut self.status.checks {
             check.state = CheckState::Pending;
             check.last_data = None;
-            check.no_data_since = None;
         }
         if let Some(step) = &mut self.status.step {
             step.shifted_at = step.shifted_at.as_ref().map(|_| now);

@@ -16,17 +16,19 @@ impl Machine<'_> {
     /// What has not followed, and what holds back the flags.
     pub fn shifting_for(&self) -> Vec<Blocker> {
         let mut holds: Vec<_> = self.step_removed().into_iter().collect();
-        holds.extend(self.unfollowed());
-        match self.step() {
-            // Everything asked for is done, and not everything has been asked for.
-            Some((_, step)) if holds.is_empty() && with_flags(self.requests(), step) != self.requests() => {
-                holds.extend(self.forward_holds());
-            }
-            _ if self.spec.is_err() || self.skewed() => holds.extend(self.forward_holds()),
-            _ => {}
+        if self.flags_are_next() || self.spec.is_err() || self.skewed() {
+            holds.extend(self.forward_holds());
         }
+        holds.extend(if self.flags_are_next() { Vec::new() } else { self.unfollowed() });
         holds.extend(self.dead_holds());
         holds
+    }
+
+    /// The traffic is in force, and the flags have not been asked for.
+    fn flags_are_next(&self) -> bool {
+        let requests = self.requests();
+        let asked = self.step().is_none_or(|(_, step)| with_flags(requests.clone(), step) == requests);
+        !asked && self.traffic_unfollowed().is_empty()
     }
 
     pub(super) fn shift(&mut self) -> bool {
@@ -38,18 +40,20 @@ impl Machine<'_> {
         if with_traffic(requests.clone(), step) != requests {
             return self.prepare_again("its weights");
         }
+        if self.flags_are_next() {
+            let held_back = !self.forward_holds().is_empty();
+            self.hold_stage(held_back);
+            if !held_back {
+                self.publish(with_flags(requests, step));
+            }
+            return !held_back;
+        }
         let pending = self.unfollowed();
-        let wanted = with_flags(requests.clone(), step);
-        let held_back = wanted != requests && !self.forward_holds().is_empty();
-        if pending.is_empty() && wanted == requests {
+        if pending.is_empty() {
             return self.shifted(step);
         }
-        if pending.is_empty() && !held_back {
-            self.publish(wanted);
-            return true;
-        }
         let blind = pending.iter().any(|pending| pending.reason == reasons::UNKNOWN_INPUT);
-        let still = blind || self.skewed() || self.observed.phase.deleting || (pending.is_empty() && held_back);
+        let still = blind || self.skewed() || self.observed.phase.deleting;
         self.hold_stage(still);
         !still && self.fail_when_overdue(&pending)
     }

@@ -1,4 +1,16 @@
 //! Tests of the phase engine: tables per transition, and a simulator for the invariants.
 
+mod actions;
+mod approving;
+mod checking;
+mod edits;
 mod fixture;
+mod harming;
+mod health;
+mod losing;
+mod preparing;
+mod shifting;
 mod simulator;
+mod soaking;
+mod validating;
+mod waiting;

@@ -16,6 +16,8 @@ pub struct Past {
     /// Milliseconds since the stored status entered its present stage or state: all of them, and those in which everything could be read.
     pub in_stage: i64,
     pub in_stage_seen: i64,
+    /// Milliseconds for which the present step has soaked, pauses left out.
+    pub soaked: i64,
     /// Milliseconds for which each dead side has been dead.
     pub dead: BTreeMap<(String, bool), i64>,
     /// A person's Rollback has been accepted in this attempt.

@@ -259,15 +259,16 @@ impl World {
         let running = before.state == Some(PhaseState::Running) && after.applied_actions == before.applied_actions;
         let onward = |step: &cutover_api::v1alpha1::migration_phase::StepStatus| {
             after.state == Some(PhaseState::Completed)
-                || after.step.as_ref().is_some_and(|next| {
-                    next.index > step.index || (next.name == step.name && next.stage == Stage::AwaitingApproval)
-                })
+                || after
+                    .step
+                    .as_ref()
+                    .is_some_and(|next| next.name != step.name || next.stage == Stage::AwaitingApproval)
         };
         if let Some(step) = before.step.as_ref().filter(|step| running && step.stage == Stage::Soaking && onward(step))
         {
             let soak = self.spec.steps.iter().find(|s| s.name == step.name).map_or(0, |s| s.soak.as_secs() * 1_000);
-            let long = self.past.in_stage >= soak || self.past.clock_set;
-            holds("a_soak_is_not_shortened", long, || format!("{} of {soak} ms:\n{}", self.past.in_stage, yaml(&before)));
+            let long = self.past.soaked >= soak || self.past.clock_set;
+            holds("a_soak_is_not_shortened", long, || format!("{} of {soak} ms:\n{}", self.past.soaked, yaml(&before)));
             let bad = self.past.results.values().any(|results| results.last() == Some(&Metric::Bad));
             holds("a_failing_check_ends_no_soak", !bad || self.spec.checks.is_empty(), || format!("{:?}", self.past));
         }
@@ -276,6 +277,10 @@ impl World {
         }
         if after.state == Some(PhaseState::RollingBack) && before.state != after.state {
             self.past.begun_reversible = after.last_valid.as_ref().is_some_and(|guards| guards.reversible);
+        }
+        let soaks = |s: &MigrationPhaseStatus| s.step.as_ref().is_some_and(|step| step.stage == Stage::Soaking);
+        if soaks(after) && (!soaks(&before) || before.state == Some(PhaseState::Frozen)) {
+            self.past.soaked = 0;
         }
         if place(&before) != place(after) {
             self.past.enter_stage();

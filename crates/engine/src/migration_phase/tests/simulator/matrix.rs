@@ -12,7 +12,7 @@ use super::{
     Coverage, Cut, Metric, Scene, Situation, World, yaml,
 };
 
-fn world(on_failure: OnFailure) -> World {
+pub fn world(on_failure: OnFailure) -> World {
     let steps = vec![
         step("few", &[("api", 10), ("web", 5)], &[("basket", 5)], 4),
         approved(step("half", &[("api", 50), ("web", 50)], &[("basket", 50)], 4), 2, &[]),
@@ -33,7 +33,7 @@ fn is(situation: Situation) -> impl Fn(&World) -> bool {
 }
 
 /// A world in this situation, reached as a user would.
-fn reach(situation: Situation) -> World {
+pub fn reach(situation: Situation) -> World {
     let on_failure = if situation == Situation::Frozen { OnFailure::Freeze } else { OnFailure::Rollback };
     let mut world = world(on_failure);
     let to = |world: &mut World, situation| {

@@ -14,4 +14,5 @@ pub use split::SimSplit;
 pub use world::{Cut, Input, Metric, UID, World, later};
 
 mod matrix;
+pub use matrix::{reach, world};
 mod random;

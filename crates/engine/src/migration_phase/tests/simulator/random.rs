@@ -9,8 +9,9 @@ use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 use super::{
     super::fixture::{check, secs, spec, step},
-    World, holds, yaml,
+    World, holds,
     ops::{Op, op},
+    yaml,
 };
 
 const SPLITS: [&str; 3] = ["api", "shop", "web"];

@@ -19,8 +19,8 @@ use super::{
 use crate::{
     Known,
     migration_phase::{
-        ActionView, ActiveCheck, EnvironmentView, Measured, Measurement, Observed, PhaseIdentity, Plan, PredecessorView, decide,
-        validate,
+        ActionView, ActiveCheck, EnvironmentView, Measured, Measurement, Observed, PhaseIdentity, Plan,
+        PredecessorView, decide, validate,
     },
 };
 
@@ -240,6 +240,9 @@ impl World {
 
     pub fn pass(&mut self, millis: i64) {
         self.time += SignedDuration::from_millis(millis);
+        if self.state() == PhaseState::Running && self.stage() == Some(Stage::Soaking) {
+            self.past.soaked += millis;
+        }
         self.past.pass(millis, self.blind_or_skewed());
     }
 

@@ -1,0 +1,107 @@
+//! Approvals: who counts, and how often.
+
+use cutover_api::v1alpha1::{
+    migration_phase::{PhaseState, Stage},
+    phase_action::{ActionKind, ActionState},
+};
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use rstest::rstest;
+
+use super::{
+    fixture::{approved, spec, step},
+    simulator::World,
+};
+
+fn awaiting(required: i32, groups: &[&str]) -> World {
+    let spec = spec(vec![approved(step("some", &[("api", 10)], &[], 0), required, groups)]);
+    let mut world = World::new(spec, &[("api", 0, 0)], &[]);
+    assert!(world.run_until(5, |world| world.stage() == Some(Stage::AwaitingApproval)));
+    world
+}
+
+fn approve(world: &mut World, by: &str, groups: &[&str]) -> Option<ActionState> {
+    let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+    let uid = world.ask_with(ActionKind::Approve, by, |action| action.spec.groups = groups);
+    world.run(1);
+    world.outcome(&uid)
+}
+
+#[test]
+fn one_person_counts_once() {
+    let mut world = awaiting(2, &[]);
+    assert_eq!(approve(&mut world, "alice", &[]), Some(ActionState::Accepted));
+    assert_eq!(approve(&mut world, "alice", &[]), Some(ActionState::Rejected));
+    assert_eq!(world.stage(), Some(Stage::AwaitingApproval));
+    assert_eq!(approve(&mut world, "bob", &[]), Some(ActionState::Accepted));
+    assert_eq!(world.state(), PhaseState::Completed);
+}
+
+#[rstest]
+#[case::of_the_group(&["owners"], true)]
+#[case::of_two_groups(&["others", "owners"], true)]
+#[case::of_another_group(&["others"], false)]
+#[case::of_no_group(&[], false)]
+fn only_the_groups_of_the_step_count(#[case] groups: &[&str], #[case] counts: bool) {
+    let mut world = awaiting(1, &["owners", "leads"]);
+    let outcome = approve(&mut world, "alice", groups);
+    assert_eq!(outcome, Some(if counts { ActionState::Accepted } else { ActionState::Rejected }));
+    assert_eq!(world.state() == PhaseState::Completed, counts);
+}
+
+#[test]
+fn an_approval_of_another_step_is_refused() {
+    let mut world = awaiting(1, &[]);
+    let uid = world.ask_with(ActionKind::Approve, "alice", |action| action.spec.step = Some("other".into()));
+    world.run(1);
+    assert_eq!(world.outcome(&uid), Some(ActionState::Rejected));
+}
+
+#[test]
+fn an_approval_before_the_soak_is_over_is_refused() {
+    let mut world = awaiting(1, &[]);
+    world.spec.steps[0].soak = super::fixture::secs(30);
+    world.stored = Default::default();
+    world.run(6);
+    assert_eq!(world.stage(), Some(Stage::Soaking));
+    assert_eq!(approve(&mut world, "alice", &[]), Some(ActionState::Rejected));
+}
+
+#[test]
+fn an_approval_that_has_expired_does_not_count_any_more() {
+    let mut world = awaiting(2, &[]);
+    let until = Time(world.time + SignedDuration::from_secs(5));
+    world.ask_with(ActionKind::Approve, "alice", |action| action.spec.expires_at = Some(until));
+    world.run(8);
+    assert_eq!(world.stored.approvals.len(), 1);
+    assert_eq!(approve(&mut world, "bob", &[]), Some(ActionState::Accepted));
+    assert_eq!(world.stage(), Some(Stage::AwaitingApproval));
+    assert_eq!(approve(&mut world, "alice", &[]), Some(ActionState::Accepted));
+    assert_eq!(world.state(), PhaseState::Completed);
+}
+
+#[test]
+fn without_proof_of_who_asked_no_approval_is_accepted() {
+    let mut world = awaiting(1, &[]);
+    world.ask(ActionKind::Approve, "alice");
+    let mut observed = world.observe(&world.stored);
+    observed.policies_enforced = false;
+    let plan = world.plan(&observed);
+    let settled = &plan.settle[0].status;
+    assert_eq!(settled.state, Some(ActionState::Rejected));
+    assert_eq!(settled.reason.as_deref(), Some(cutover_api::conditions::reasons::POLICIES_NOT_ENFORCED));
+    assert!(plan.status.approvals.is_empty());
+}
+
+#[test]
+fn approvals_of_an_attempt_do_not_count_for_the_next() {
+    let mut world = awaiting(1, &[]);
+    world.spec.steps.push(step("more", &[("api", 20)], &[], 600));
+    approve(&mut world, "alice", &[]);
+    world.ask(ActionKind::Rollback, "bob");
+    assert!(world.run_until(5, |world| world.state() == PhaseState::RolledBack));
+    world.ask(ActionKind::Retry, "bob");
+    world.run(8);
+    assert_eq!(world.stored.attempt, Some(2));
+    assert_eq!(world.stage(), Some(Stage::AwaitingApproval));
+}

@@ -1,0 +1,101 @@
+//! Which checks run, and what their status shows.
+
+use cutover_api::v1alpha1::{
+    migration_phase::{CheckState, PhaseState, Stage},
+    phase_action::ActionKind,
+};
+use rstest::rstest;
+
+use super::{
+    fixture::{check, spec, step},
+    simulator::{Cut, Metric, Situation, World, reach},
+};
+use crate::migration_phase::{Measured, Measurement};
+
+fn soaking() -> World {
+    let mut spec = spec(vec![step("some", &[("api", 10)], &[], 600)]);
+    spec.checks = vec![check("errors")];
+    let mut world = World::new(spec, &[("api", 0, 0)], &[]);
+    assert!(world.run_until(5, |world| world.stage() == Some(Stage::Soaking)));
+    world
+}
+
+#[rstest]
+#[case(Situation::Waiting, false)]
+#[case(Situation::Preparing, false)]
+#[case(Situation::Shifting, true)]
+#[case(Situation::Soaking, true)]
+#[case(Situation::AwaitingApproval, true)]
+#[case(Situation::Paused, true)]
+#[case(Situation::Frozen, true)]
+#[case(Situation::RolledBack, false)]
+#[case(Situation::Completed, false)]
+#[case(Situation::Aborted, false)]
+fn checks_run_while_the_new_side_has_traffic_that_the_phase_answers_for(#[case] at: Situation, #[case] runs: bool) {
+    let world = reach(at);
+    let plan = world.plan(&world.observe(&world.stored));
+    assert_eq!(!plan.checks.is_empty(), runs);
+}
+
+#[test]
+fn queries_are_asked_with_their_variables_replaced() {
+    let world = soaking();
+    let plan = world.plan(&world.observe(&world.stored));
+    assert_eq!(plan.checks[0].query, "errors{system=\"new\"}");
+    assert_eq!(plan.checks[0].environment, "production");
+}
+
+#[rstest]
+#[case::inside(Measured::Value(0.1), CheckState::Passing)]
+#[case::above(Measured::Value(0.100_001), CheckState::Failing)]
+#[case::infinite(Measured::Value(f64::INFINITY), CheckState::Failing)]
+#[case::below(Measured::Value(-1.0), CheckState::Failing)]
+#[case::nan(Measured::Value(f64::NAN), CheckState::NoData)]
+#[case::nothing(Measured::NoData, CheckState::NoData)]
+#[case::down(Measured::Erroring("refused".into()), CheckState::Erroring)]
+fn a_result_is_judged_by_its_bounds(#[case] result: Measured, #[case] state: CheckState) {
+    let mut world = soaking();
+    world.edit(|spec| spec.checks[0].min = Some("0".parse().unwrap()));
+    world.pass(5_000);
+    let round = world.plan(&world.observe(&world.stored)).checks[0].round.clone();
+    world.measured.insert("errors".into(), Measurement { result, at: world.clock(), round });
+    world.past.measured("errors", Metric::Bad);
+    world.reconcile(Cut::Never);
+    assert_eq!(world.stored.checks[0].state, state);
+}
+
+#[test]
+fn a_result_of_another_round_is_not_taken() {
+    let mut world = soaking();
+    world.stored.checks.clear();
+    world.pass(5_000);
+    let at = world.clock();
+    world.measured.insert("errors".into(), Measurement { result: Measured::Value(0.5), at, round: "1/1".into() });
+    world.reconcile(Cut::Never);
+    assert!(world.stored.checks.is_empty());
+}
+
+#[test]
+fn counters_begin_anew_with_each_attempt() {
+    let mut world = soaking();
+    world.metric = Metric::Bad;
+    world.run(3);
+    assert!(world.stored.checks[0].consecutive_failures > 0);
+    world.ask(ActionKind::Rollback, "alice");
+    assert!(world.run_until(5, |world| world.state() == PhaseState::RolledBack));
+    world.ask(ActionKind::Retry, "alice");
+    world.reconcile(Cut::Never);
+    assert!(world.stored.checks.is_empty());
+}
+
+#[test]
+fn after_a_freeze_that_a_person_ended_everything_is_watched_anew() {
+    let mut world = reach(Situation::Frozen);
+    world.metric = Metric::Good;
+    world.ask(ActionKind::Resume, "alice");
+    world.run(1);
+    assert_eq!(world.state(), PhaseState::Running);
+    assert!(world.stored.failure.is_none());
+    world.run(10);
+    assert_eq!(world.stage(), Some(Stage::AwaitingApproval));
+}

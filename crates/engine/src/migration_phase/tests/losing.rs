@@ -1,0 +1,84 @@
+//! A status that was lost, as a whole or in part: nothing moves by itself, and nothing that was asked before counts again.
+
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::{
+        MigrationPhaseStatus,
+        migration_phase::PhaseState,
+        phase_action::{ActionKind, ActionState, RollbackTo},
+    },
+};
+
+use super::simulator::{Cut, Situation, reach};
+use crate::Known;
+
+#[test]
+fn a_lost_status_moves_nothing_and_begins_the_next_attempt() {
+    let mut world = reach(Situation::AwaitingApproval);
+    let weights: Vec<_> = world.splits.values().map(|split| split.routed).collect();
+    world.stored = MigrationPhaseStatus::default();
+    world.run(30);
+    assert_eq!(world.stored.attempt, Some(2));
+    assert_eq!(world.splits.values().map(|split| split.routed).collect::<Vec<_>>(), weights);
+    assert!(world.stored.blocked_by.iter().any(|blocker| blocker.reason == reasons::STEP_WOULD_LOWER));
+    assert!(world.stored.baseline.is_none(), "what is in force now is not what it was before");
+}
+
+#[test]
+fn requests_after_a_lost_status_are_numbered_past_the_old_ones() {
+    let mut world = reach(Situation::Soaking);
+    let seen = world.splits["api"].holder.as_ref().unwrap().request_revision;
+    world.stored = MigrationPhaseStatus::default();
+    world.reconcile(Cut::Never);
+    assert!(world.stored.request_revision.unwrap() > seen);
+}
+
+#[test]
+fn an_action_from_before_a_lost_status_does_nothing() {
+    let mut world = reach(Situation::Soaking);
+    let uid = world.ask(ActionKind::Abort, "alice");
+    world.stored = MigrationPhaseStatus::default();
+    world.run(3);
+    assert_eq!(world.outcome(&uid), Some(ActionState::Rejected));
+    assert_eq!(world.state(), PhaseState::Running);
+}
+
+#[test]
+fn without_a_baseline_a_rollback_has_to_name_its_target() {
+    let mut world = reach(Situation::Soaking);
+    world.stored.baseline = None;
+    world.stored.previous = None;
+    let uid = world.ask(ActionKind::Rollback, "alice");
+    world.run(1);
+    assert_eq!(world.outcome(&uid), Some(ActionState::Rejected));
+    world.roll_back(RollbackTo::Legacy);
+    assert!(world.run_until(10, |world| world.state() == PhaseState::RolledBack));
+}
+
+#[test]
+fn harm_without_a_baseline_freezes_and_says_what_to_do() {
+    let mut world = reach(Situation::Soaking);
+    world.stored.baseline = None;
+    world.stored.previous = None;
+    world.splits.get_mut("api").unwrap().new_ready = 0;
+    world.note_dead();
+    assert!(world.run_until(10, |world| world.state() == PhaseState::Frozen));
+    let lost = world.stored.blocked_by.iter().find(|blocker| blocker.reason == reasons::BASELINE_LOST).unwrap();
+    assert!(lost.message.contains("to: Legacy"), "{lost:?}");
+}
+
+#[test]
+fn the_routes_keep_a_second_copy_of_the_baseline() {
+    let mut world = reach(Situation::Soaking);
+    world.stored.baseline = None;
+    world.stored.requests.as_mut().unwrap().flags.clear();
+    let mut observed = world.observe(&world.stored);
+    for (name, weight) in [("api", 3), ("web", 4)] {
+        if let Some(Known::Known(Some(view))) = observed.splits.get_mut(name) {
+            view.route_baseline = Some(weight);
+        }
+    }
+    let plan = world.plan(&observed);
+    let baseline = plan.status.baseline.unwrap();
+    assert_eq!(baseline.splits.iter().map(|r| r.new_weight).collect::<Vec<_>>(), [Some(3), Some(4)]);
+}

@@ -1,0 +1,63 @@
+//! What is wrong with a spec, by field.
+
+use cutover_api::v1alpha1::{MigrationPhaseSpec, migration_phase::Gates, traffic_split::Exposure};
+use rstest::rstest;
+
+use super::fixture::{check, secs, spec, step};
+use crate::migration_phase::{PhaseIdentity, validate};
+
+fn sound() -> MigrationPhaseSpec {
+    let mut spec = spec(vec![
+        step("some", &[("api", 5), ("web", 5)], &[("basket", 5)], 0),
+        step("all", &[("api", 100)], &[("basket", 100)], 0),
+    ]);
+    spec.checks = vec![check("errors")];
+    spec
+}
+
+#[test]
+fn a_sound_spec_is_valid() {
+    let valid = validate(&PhaseIdentity { namespace: "shop".into(), name: "p".into(), ..Default::default() }, &sound());
+    assert_eq!(valid.unwrap().splits().into_iter().collect::<Vec<_>>(), ["api", "web"]);
+}
+
+#[rstest]
+#[case(|s: &mut MigrationPhaseSpec| s.steps.clear(), "spec.steps")]
+#[case(|s: &mut MigrationPhaseSpec| s.steps[1].name = "some".into(), "spec.steps")]
+#[case(|s: &mut MigrationPhaseSpec| (s.steps[1].traffic, s.steps[1].flags) = (vec![], vec![]), "spec.steps[1]")]
+#[case(|s: &mut MigrationPhaseSpec| s.steps[1].traffic[0].new_weight = 4, "spec.steps[1].traffic[0].newWeight")]
+#[case(|s: &mut MigrationPhaseSpec| s.steps[0].traffic[1].new_weight = -1, "spec.steps[0].traffic[1].newWeight")]
+#[case(|s: &mut MigrationPhaseSpec| s.steps[1].flags[0].percent = 4, "spec.steps[1].flags[0].percent")]
+#[case(|s: &mut MigrationPhaseSpec| s.steps[1].flags[0].percent = 101, "spec.steps[1].flags[0].percent")]
+#[case(|s: &mut MigrationPhaseSpec| s.steps[0].traffic[1].split = "api".into(), "spec.steps[0].traffic")]
+#[case(|s: &mut MigrationPhaseSpec| s.steps[0].traffic[0].exposure = Some(Exposure::Hidden), "spec.steps[0].traffic[0].exposure")]
+#[case(|s: &mut MigrationPhaseSpec| s.checks.push(check("errors")), "spec.checks")]
+#[case(|s: &mut MigrationPhaseSpec| s.checks[0].max = None, "spec.checks[0]")]
+#[case(|s: &mut MigrationPhaseSpec| s.checks[0].min = Some("0.2".parse().unwrap()), "spec.checks[0].min")]
+#[case(|s: &mut MigrationPhaseSpec| s.checks[0].interval = secs(0), "spec.checks[0].interval")]
+#[case(|s: &mut MigrationPhaseSpec| s.checks[0].prometheus.query = "up{a=\"$job\"}".into(), "spec.checks[0].prometheus.query")]
+#[case(|s: &mut MigrationPhaseSpec| s.environment = None, "spec.environment")]
+#[case(|s: &mut MigrationPhaseSpec| s.shift_timeout = secs(0), "spec.shiftTimeout")]
+#[case(|s: &mut MigrationPhaseSpec| s.rollback.timeout = secs(0), "spec.rollback.timeout")]
+#[case(
+    |s: &mut MigrationPhaseSpec| {
+        s.checks.clear();
+        s.environment = None;
+        s.gates = Some(Gates { components_ready: true });
+    },
+    "spec.gates.componentsReady"
+)]
+#[case(
+    |s: &mut MigrationPhaseSpec| for i in 0..65 {
+        let name = format!("split-{i:02}");
+        s.steps.push(step(&format!("step-{i:02}"), &[(&name, 1)], &[], 0));
+    },
+    "spec.steps"
+)]
+fn what_is_wrong_is_named_by_its_field(#[case] change: fn(&mut MigrationPhaseSpec), #[case] field: &str) {
+    let mut spec = sound();
+    change(&mut spec);
+    let identity = PhaseIdentity { namespace: "shop".into(), name: "p".into(), ..Default::default() };
+    let problems = validate(&identity, &spec).unwrap_err().problems;
+    assert_eq!(problems.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>(), [field], "{problems:?}");
+}
