@@ -28,7 +28,7 @@ pub mod names;
 pub mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use cutover_api::{
     conditions::reasons,

@@ -6,6 +6,7 @@ use cutover_api::v1alpha1::{
 };
 
 use super::{
+    as_is,
     backend::{Resolved, ServiceFacts, Target, assemble},
     capacity::{Capacities, SideCapacity},
     conflict::{Claimant, conflict},
@@ -155,11 +156,13 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
     let plans: Vec<RouterPlan> = sides.map_or_else(Vec::new, |sides| {
         let each = spec.routers.iter().zip(routers).zip(&wanted.next).enumerate();
         each.map(|(router_index, ((router, seen), weight))| {
+            let kept = if validated.conflicted { as_is::hosts_and_paths(seen) } else { None };
+            let (hosts, paths) = kept.as_ref().map_or((&spec.hosts, &spec.paths), |(hosts, paths)| (hosts, paths));
             let intent = Intent {
                 split,
                 router_index,
-                hosts: &spec.hosts,
-                paths: &spec.paths,
+                hosts,
+                paths,
                 pins: &spec.pins,
                 sides,
                 new_weight: *weight,

@@ -8,6 +8,7 @@
 //!                       router::plan what is written for it
 //! ```
 
+mod as_is;
 pub mod backend;
 pub mod capacity;
 pub mod conflict;

@@ -1,6 +1,6 @@
 //! Tests of the routers: what is built, what is refused, and what proxies would serve at every moment of a walk.
 
-mod bed;
+pub(crate) mod bed;
 mod gateway;
 mod ingress;
 mod ownership;

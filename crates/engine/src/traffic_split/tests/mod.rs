@@ -2,6 +2,7 @@
 
 mod backend;
 mod conflict;
+mod decide;
 mod holder;
 mod weight;
 

@@ -79,11 +79,8 @@ impl World {
 
     pub(super) fn decide(&self) -> (Ruling, Wanted) {
         let ruling = self.rule();
-        let carried: Vec<Carried> = OBJECTS
-            .iter()
-            .zip(self.routes)
-            .map(|((kind, _), weight)| Carried { kind: *kind, weight })
-            .collect();
+        let carried: Vec<Carried> =
+            OBJECTS.iter().zip(self.routes).map(|((kind, _), weight)| Carried { kind: *kind, weight }).collect();
         let capacities = self.capacities();
         let wanted = weigh(&Scales {
             spec: &self.spec,

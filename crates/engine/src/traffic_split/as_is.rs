@@ -1,0 +1,49 @@
+//! The hosts and paths that a route has. A split whose spec claims what another has keeps those: its weights go on being moved,
+//! the claim waits.
+
+use cutover_api::v1alpha1::traffic_split::{PathMatch, PathType};
+use serde_json::Value;
+
+use crate::router::{HttpRouteView, IngressView, Observed};
+
+/// Hosts and paths of the split's own route; `None` without one, or when they cannot be read from it.
+#[must_use]
+pub fn hosts_and_paths(seen: &Observed) -> Option<(Vec<String>, Vec<PathMatch>)> {
+    let (hosts, paths) = match seen {
+        Observed::IngressNginx(seen) => of_ingress(seen.main.or(seen.canary)?),
+        Observed::GatewayApi(seen) => of_http_route(seen.route?),
+    };
+    (!hosts.is_empty() && !paths.is_empty()).then_some((hosts, paths))
+}
+
+fn add<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}
+
+fn of_ingress(ingress: &IngressView) -> (Vec<String>, Vec<PathMatch>) {
+    let (mut hosts, mut paths) = (Vec::new(), Vec::new());
+    for rule in &ingress.rules {
+        add(&mut hosts, rule.host.to_string());
+        for path in &rule.paths {
+            let type_ = if &*path.path_type == "Exact" { PathType::Exact } else { PathType::Prefix };
+            add(&mut paths, PathMatch { type_, value: path.path.to_string() });
+        }
+    }
+    (hosts, paths)
+}
+
+fn of_http_route(route: &HttpRouteView) -> (Vec<String>, Vec<PathMatch>) {
+    let spec = route.spec.value();
+    let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let hosts = list(&spec, "hostnames").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let mut paths = Vec::new();
+    for found in list(&spec, "rules").iter().flat_map(|rule| list(rule, "matches")) {
+        let path = found.get("path");
+        let text = |key: &str| path.and_then(|path| path.get(key)).and_then(Value::as_str);
+        let type_ = if text("type") == Some("Exact") { PathType::Exact } else { PathType::Prefix };
+        add(&mut paths, PathMatch { type_, value: text("value").unwrap_or("/").to_owned() });
+    }
+    (hosts, paths)
+}
