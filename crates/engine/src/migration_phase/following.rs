@@ -111,8 +111,8 @@ impl Machine<'_> {
     }
 
     fn field(&self, find: impl Fn(&Step) -> Option<usize>, list: &str, key: &str) -> String {
-        let steps = self.spec.ok().into_iter().flat_map(|valid| valid.spec().steps.iter().enumerate());
-        let found = steps.filter_map(|(i, step)| Some((i, find(step)?))).next();
+        let mut steps = self.spec.ok().into_iter().flat_map(|valid| valid.spec().steps.iter().enumerate());
+        let found = steps.find_map(|(i, step)| Some((i, find(step)?)));
         found.map_or_else(|| "spec.steps".to_owned(), |(i, j)| format!("spec.steps[{i}].{list}[{j}].{key}"))
     }
 

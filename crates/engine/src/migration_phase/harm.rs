@@ -106,17 +106,17 @@ impl Machine<'_> {
         let (policy, reversible) = (guards.on_failure, guards.reversible);
         let message = harm.message.clone();
         match self.target(to) {
-            _ if policy == OnFailure::Freeze => self.freeze(harm.reason, message),
-            _ if !reversible => self.freeze(harm.reason, format!("{message}; the phase is not reversible")),
+            _ if policy == OnFailure::Freeze => self.freeze(harm.reason, &message),
+            _ if !reversible => self.freeze(harm.reason, &format!("{message}; the phase is not reversible")),
             _ if harm.legacy_only => {
-                self.freeze(reasons::WAY_BACK_CLOSED, format!("{message}: going back would lead there"));
+                self.freeze(reasons::WAY_BACK_CLOSED, &format!("{message}: going back would lead there"));
             }
             Target::To(target) => {
                 self.set_failure(harm.reason, &message);
                 self.start_way_back(to, false, target);
             }
             Target::Lost => {
-                self.freeze(harm.reason, format!("{message}; where to go back to is not known"));
+                self.freeze(harm.reason, &format!("{message}; where to go back to is not known"));
             }
         }
         true

@@ -165,7 +165,7 @@ impl FlagView {
 /// What keeps an object from going on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// PascalCase reason.
+    /// Reason, one word such as `Contended`.
     pub reason: String,
     /// For people.
     pub message: String,

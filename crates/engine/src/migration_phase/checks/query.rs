@@ -1,4 +1,4 @@
-//! Queries: variables replaced, and how far back a query looks. Pure text work; assumes nothing of the query but that it is PromQL.
+//! Queries: variables replaced, and how far back a query looks. Pure text work; assumes nothing of the query but that it is `PromQL`.
 
 use std::time::Duration;
 
@@ -97,17 +97,16 @@ fn brackets(query: &str) -> Vec<&str> {
             // Back quotes know no escapes.
             (Some('"' | '\''), '\\') => escaped = true,
             (Some(q), _) if q == c => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'' | '`') => quote = Some(c),
             (None, '[') => open = Some(at + 1),
             (None, ']') => found.extend(open.take().and_then(|from| query.get(from..at))),
-            (None, _) => {}
+            _ => {}
         }
     }
     found
 }
 
-/// A PromQL duration such as `1h30m` or `500ms`; zero if it is none.
+/// A `PromQL` duration such as `1h30m` or `500ms`; zero if it is none.
 fn range_of(text: &str) -> Duration {
     let mut total = 0_u64;
     let mut rest = text.trim();

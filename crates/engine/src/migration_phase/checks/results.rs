@@ -49,7 +49,8 @@ impl Machine<'_> {
     fn take(&self, check: &Check, before: Option<CheckStatus>, measured: &Measurement) -> CheckStatus {
         let before = before.unwrap_or_else(|| pending(&check.name));
         let at = Time(whole_seconds(measured.at));
-        let warm = check.warmup.map_or_else(|| query::look_back(&check.prometheus.query), |warmup| warmup.get());
+        let warm =
+            check.warmup.map_or_else(|| query::look_back(&check.prometheus.query), cutover_api::HumanDuration::get);
         let warm = jiff::SignedDuration::try_from(warm).unwrap_or(jiff::SignedDuration::MAX);
         let warm = self.watched_since().is_some_and(|since| measured.at >= after(since.0, warm));
         // A pause only shows, and so does the way back: nothing is made of it.

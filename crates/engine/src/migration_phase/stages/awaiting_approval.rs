@@ -1,4 +1,4 @@
-//! AwaitingApproval: people are asked. The checks go on.
+//! `AwaitingApproval`: people are asked. The checks go on.
 
 use std::collections::BTreeSet;
 

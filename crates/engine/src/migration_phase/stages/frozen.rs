@@ -90,12 +90,12 @@ impl Machine<'_> {
     }
 
     /// Holds everything where it is until a person decides.
-    pub fn freeze(&mut self, reason: &'static str, message: String) {
+    pub fn freeze(&mut self, reason: &'static str, message: &str) {
         if self.state() == PhaseState::RollingBack || self.stage() == Some(Stage::Shifting) {
             self.stop_moving();
         }
         self.status.state = Some(PhaseState::Frozen);
-        self.set_failure(reason, &message);
+        self.set_failure(reason, message);
         self.tell(Severity::Warning, reasons::FROZEN, "Freeze", format!("{reason}: {message}. The weights are held"));
     }
 }

@@ -65,9 +65,8 @@ impl Machine<'_> {
                 self.publish(requests);
                 true
             }
-            Claims::Await(_) => false,
             Claims::Granted if holds.is_empty() => self.move_traffic(),
-            Claims::Granted => false,
+            Claims::Granted | Claims::Await(_) => false,
         }
     }
 
@@ -78,7 +77,7 @@ impl Machine<'_> {
             valid.splits().into_iter().chain(requests.splits.iter().map(|r| r.split.as_str())).collect();
         for name in splits {
             let Some(request) = split(&requests, name) else {
-                if let Some(barred) = absent(&self.field_of_split(name), "TrafficSplit", name, self.split(name)) {
+                if let Some(barred) = absent(&self.field_of_split(name), "TrafficSplit", name, &self.split(name)) {
                     return Claims::Await(barred);
                 }
                 let mut wider = requests.clone();
@@ -96,7 +95,7 @@ impl Machine<'_> {
             valid.flags().into_iter().chain(requests.flags.iter().map(|r| r.flag.as_str())).collect();
         for name in flags {
             let Some(request) = flag(&requests, name) else {
-                if let Some(barred) = absent(&self.field_of_flag(name), "FeatureFlag", name, self.flag(name)) {
+                if let Some(barred) = absent(&self.field_of_flag(name), "FeatureFlag", name, &self.flag(name)) {
                     return Claims::Await(barred);
                 }
                 let mut wider = requests.clone();
@@ -244,7 +243,7 @@ fn in_force(requests: &Requests, baseline: &Requests) -> Requests {
     Requests { splits: splits.collect(), flags: flags.collect() }
 }
 
-fn absent<T>(field: &str, kind: &str, name: &str, known: Known<Option<T>>) -> Option<Blocker> {
+fn absent<T>(field: &str, kind: &str, name: &str, known: &Known<Option<T>>) -> Option<Blocker> {
     match known {
         Known::Unknown => Some(unknown(&format!("{kind} {name}"))),
         Known::Known(None) => Some(missing(field, &format!("{kind} {name}"))),

@@ -1,4 +1,4 @@
-//! RollingBack: flags first, for ten seconds at most, then the traffic, as far as the legacy side can take it and on as it can take more.
+//! `RollingBack`: flags first, for ten seconds at most, then the traffic, as far as the legacy side can take it and on as it can take more.
 //! Nothing that guards the way forward is looked at.
 
 use cutover_api::{
@@ -132,10 +132,7 @@ impl Machine<'_> {
 
     pub(super) fn go_back(&mut self) -> bool {
         let Some(way) = self.status.way_back.clone() else {
-            self.freeze(
-                reasons::BASELINE_LOST,
-                "where the way back leads was lost with a part of the status".to_owned(),
-            );
+            self.freeze(reasons::BASELINE_LOST, "where the way back leads was lost with a part of the status");
             return true;
         };
         if way.flags_done_at.is_none() {
@@ -184,7 +181,7 @@ impl Machine<'_> {
         let overdue = self.way_back_timer().is_some_and(|timer| timer.watched(self.clock) >= limit.signed());
         if overdue {
             let why: Vec<_> = pending.iter().map(|pending| pending.message.as_str()).collect();
-            self.freeze(reasons::WAY_BACK_CLOSED, format!("not back after {limit}: {}", why.join("; ")));
+            self.freeze(reasons::WAY_BACK_CLOSED, &format!("not back after {limit}: {}", why.join("; ")));
         }
         overdue
     }

@@ -45,7 +45,7 @@ pub fn check(name: &str) -> Check {
         max: Some("0.1".parse().unwrap()),
         interval: secs(2),
         fail_after: 3,
-        no_data: Default::default(),
+        no_data: cutover_api::v1alpha1::migration_phase::NoDataPolicy::default(),
         no_data_timeout: secs(8),
         warmup: None,
     }

@@ -41,8 +41,8 @@ impl Situation {
         Self::Aborted,
     ];
 
-    pub fn of(state: PhaseState, stage: Option<Stage>) -> Self {
-        match (state, stage) {
+    pub fn of(state: PhaseState, in_stage: Option<Stage>) -> Self {
+        match (state, in_stage) {
             (PhaseState::Waiting, _) => Self::Waiting,
             (PhaseState::Running, None | Some(Stage::Preparing)) => Self::Preparing,
             (PhaseState::Running, Some(Stage::Shifting)) => Self::Shifting,
@@ -108,8 +108,8 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    pub fn at(&mut self, state: PhaseState, stage: Option<Stage>) {
-        *self.visited.entry(Situation::of(state, stage)).or_default() += 1;
+    pub fn at(&mut self, state: PhaseState, in_stage: Option<Stage>) {
+        *self.visited.entry(Situation::of(state, in_stage)).or_default() += 1;
     }
 
     /// The engine has this action before it, in this status.

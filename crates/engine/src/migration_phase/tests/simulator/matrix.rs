@@ -12,7 +12,7 @@ use super::{
     Coverage, Cut, Metric, Scene, Situation, World, yaml,
 };
 
-pub fn world(on_failure: OnFailure) -> World {
+fn world(on_failure: OnFailure) -> World {
     let steps = vec![
         step("few", &[("api", 10), ("web", 5)], &[("basket", 5)], 4),
         approved(step("half", &[("api", 50), ("web", 50)], &[("basket", 50)], 4), 2, &[]),

@@ -10,9 +10,8 @@ mod world;
 
 pub use coverage::{Coverage, Scene, Situation};
 pub use invariants::{holds, yaml};
-pub use split::SimSplit;
-pub use world::{Cut, Input, Metric, UID, World, later};
+pub use world::{Cut, Input, Metric, World, later};
 
 mod matrix;
-pub use matrix::{reach, world};
+pub use matrix::reach;
 mod random;

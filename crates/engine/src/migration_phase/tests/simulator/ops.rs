@@ -152,9 +152,9 @@ impl World {
             match kind {
                 ActionKind::Rollback => {
                     action.spec.to = to[usize::from(how / 3) % 4];
-                    action.spec.force = (how % 5 == 0).then_some(true);
+                    action.spec.force = (how.is_multiple_of(5)).then_some(true);
                 }
-                ActionKind::Pause => action.spec.until = (how % 2 == 0).then_some(until.clone()),
+                ActionKind::Pause => action.spec.until = (how.is_multiple_of(2)).then_some(until.clone()),
                 _ => {}
             }
             match how % 16 {
