@@ -87,8 +87,8 @@ async fn objects_of_kinds_without_a_type_are_applied_too() {
     let work = tokio::spawn(async move {
         apply_value(&api, "HTTPRoute", MANAGER, body, Ownership::Force, &Precondition::Any).await.unwrap()
     });
-    let path = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/storefront";
-    let patch = api_server.expect(Method::PATCH, path).await;
+    let url = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/storefront";
+    let patch = api_server.expect(Method::PATCH, url).await;
     assert_eq!((&patch.body["kind"], &patch.body["spec"]["hostnames"][0]), (&json!("HTTPRoute"), &json!("a")));
     let answer = patch.body.clone();
     patch.ok(&answer);

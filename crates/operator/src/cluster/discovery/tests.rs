@@ -121,7 +121,7 @@ async fn a_crd_without_our_version_is_asked_for_a_few_times_and_then_left_until_
                 asked += 1;
             }
         } => {}
-        served = routes.wait_for(|served| *served == Some(false)) => drop(served.unwrap()),
+        missing = routes.wait_for(|served| *served == Some(false)) => drop(missing.unwrap()),
     }
     assert_eq!(asked, 6);
     let quiet = tokio::time::timeout(Duration::from_secs(3600), next(&mut server, &mut watches));

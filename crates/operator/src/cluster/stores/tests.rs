@@ -1,124 +1,16 @@
-//! Stores against a server whose watches the test writes line by line.
+//! Stores over watches that are written, cut and resumed by the test.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod watches;
 
-use bytes::Bytes;
-use futures::{FutureExt, StreamExt, channel::mpsc};
-use http::{Request, Response, StatusCode};
-use http_body::Frame;
-use http_body_util::{Either, Full, StreamBody};
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::{core::v1::ConfigMap, discovery::v1::EndpointSlice, networking::v1::IngressClass};
-use kube::client::Body;
 use prometheus::{IntCounterVec, Opts};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
-use tower::BoxError;
 
+use self::watches::{Watches, added, deleted, gone, listed};
 use super::*;
-
-type Line = Result<Frame<Bytes>, std::io::Error>;
-
-/// A server of watches. Each path's latest watch is written to by the test.
-#[derive(Clone, Default)]
-struct Watches {
-    state: Arc<Mutex<State>>,
-    opened: Arc<Notify>,
-}
-
-#[derive(Default)]
-struct State {
-    open: HashMap<String, mpsc::UnboundedSender<Line>>,
-    requests: Vec<String>,
-    streaming_refused: bool,
-    pages: Vec<Value>,
-}
-
-impl Watches {
-    fn client(&self) -> Client {
-        let this = self.clone();
-        Client::new(
-            tower::service_fn(move |request: Request<Body>| {
-                let answer = this.answer(&request);
-                async move { Ok::<_, BoxError>(answer) }
-            }),
-            "default",
-        )
-    }
-
-    fn answer(
-        &self,
-        request: &Request<Body>,
-    ) -> Response<Either<Full<Bytes>, impl http_body::Body<Data = Bytes, Error = std::io::Error> + Send + use<>>> {
-        let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
-        let mut state = self.state.lock().unwrap();
-        state.requests.push(format!("{path}?{query}"));
-        let plain = |status: StatusCode, body: Value| {
-            let body = Full::new(Bytes::from(serde_json::to_vec(&body).unwrap()));
-            Response::builder().status(status).body(Either::Left(body)).unwrap()
-        };
-        if !query.contains("watch=true") {
-            let page = state.pages.remove(0);
-            return plain(StatusCode::OK, page);
-        }
-        if state.streaming_refused && query.contains("sendInitialEvents=true") {
-            return plain(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                json!({"kind": "Status", "code": 422, "reason": "Invalid", "status": "Failure", "message": "sendInitialEvents is forbidden"}),
-            );
-        }
-        let (sender, receiver) = mpsc::unbounded();
-        state.open.insert(path, sender);
-        self.opened.notify_waiters();
-        Response::new(Either::Right(StreamBody::new(receiver)))
-    }
-
-    /// Writes events to the path's watch, which is waited for.
-    async fn write(&self, path: &str, events: &[Value]) {
-        loop {
-            let opened = self.opened.notified();
-            let sender = self.state.lock().unwrap().open.get(path).cloned().filter(|sender| !sender.is_closed());
-            if let Some(sender) = sender {
-                for event in events {
-                    sender.unbounded_send(Ok(Frame::data(Bytes::from(format!("{event}\n"))))).unwrap();
-                }
-                return;
-            }
-            opened.await;
-        }
-    }
-
-    /// The connection ends; the next watch is another one.
-    fn cut(&self, path: &str) {
-        self.state.lock().unwrap().open.remove(path);
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.state.lock().unwrap().requests.clone()
-    }
-}
-
-fn added(object: &Value) -> Value {
-    json!({"type": "ADDED", "object": object})
-}
-
-fn deleted(object: &Value) -> Value {
-    json!({"type": "DELETED", "object": object})
-}
-
-fn listed(version: &str) -> Value {
-    json!({"type": "BOOKMARK", "object": {
-        "kind": "Any", "apiVersion": "v1",
-        "metadata": {"resourceVersion": version, "annotations": {"k8s.io/initial-events-end": "true"}},
-    }})
-}
-
-fn gone() -> Value {
-    json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "status": "Failure", "message": "too old"}})
-}
 
 fn config(namespace: &str, name: &str, version: &str, value: &str) -> Value {
     json!({
