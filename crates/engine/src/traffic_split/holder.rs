@@ -110,9 +110,8 @@ pub fn arbitrate(status: &TrafficSplitStatus, claims: &[Claim], absent: &[String
             released: None,
             doubt: None,
         },
-        (None, false, _) | (None, true, true) => grant(status, claims, Some(Release::LetGo)),
-        // The phase's status was lost and it began anew: what it asks now is a new claim.
-        (Some(_), true, true) => grant(status, claims, Some(Release::LetGo)),
+        // That includes a phase whose status was lost and which began anew: what it asks now is a new claim.
+        (None, false, _) | (_, true, true) => grant(status, claims, Some(Release::LetGo)),
         (_, true, false) => stays(Some(&claim.phase)),
     }
 }

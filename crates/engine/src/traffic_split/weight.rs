@@ -174,11 +174,10 @@ fn from(scales: &Scales, router: usize, base: i32, target: i32) -> i32 {
     let (low, high) = way.iter().fold((base, base), |(low, high), end| (low.min(*end), high.max(*end)));
     match recorded.map(|known| known.observed_weight) {
         Some(Some(weight)) if (low..=high).contains(&weight) => weight,
-        Some(Some(_)) => base,
         // It had no route: whatever it gets is more than nothing.
         Some(None) => 0,
         None if status.desired_weight.is_none() => carried.weight.unwrap_or(base),
-        None => base,
+        Some(Some(_)) | None => base,
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     *,
 };
 
-fn with(change: Value) -> TrafficSplitSpec {
+fn with(change: &Value) -> TrafficSplitSpec {
     let mut spec = serde_json::to_value(spec()).unwrap();
     for (key, value) in change.as_object().unwrap() {
         spec[key] = value.clone();
@@ -50,12 +50,12 @@ fn the_older_split_keeps_what_both_claim(#[case] name: &'static str, #[case] sec
 #[case::canary_beside_any_class(json!({"routers": [{"ingressNginx": {"attach": {"ingress": "shop"}}}]}), true)]
 #[case::rule_of_a_route(json!({"routers": [{"gatewayApi": {"attach": {"route": "shop", "rule": "all"}}}]}), false)]
 fn what_is_claimed_is_a_host_and_a_path_of_an_edge(#[case] change: Value, #[case] contested: bool) {
-    assert_eq!(at("z", 101, &with(change)).is_some(), contested);
+    assert_eq!(at("z", 101, &with(&change)).is_some(), contested);
 }
 
 #[test]
 fn a_rule_belongs_to_one_split() {
-    let attached = with(json!({
+    let attached = with(&json!({
         "hosts": ["a.example.com"], "routers": [{"gatewayApi": {"attach": {"route": "shop", "rule": "all"}}}],
     }));
     let mut other = attached.clone();

@@ -74,20 +74,20 @@ impl Cluster {
         .unwrap();
         let named = |name: &str| ingresses.iter().find(|view| &*view.meta.name == name);
         let ready = |side| named_service(&aliases, &alias_name(NAME, side)).then_some(true);
-        let (all, aliases_of, slices_of) = (
+        let (all, service_refs, slice_refs) = (
             ingresses.iter().collect::<Vec<_>>(),
             aliases.iter().collect::<Vec<_>>(),
             slices.iter().collect::<Vec<_>>(),
         );
         let gateways = [&gateway];
-        let routers = [
+        let observations = [
             router::Observed::IngressNginx(IngressObserved {
                 main: named(NAME),
                 canary: named(&router::canary_name(NAME)),
                 attached: None,
                 others: &all,
-                aliases: &aliases_of,
-                alias_slices: &slices_of,
+                aliases: &service_refs,
+                alias_slices: &slice_refs,
                 alias_ready: AliasReady { legacy: ready(Side::Legacy), new: ready(Side::New) },
                 backed_off: false,
             }),
@@ -101,7 +101,8 @@ impl Cluster {
             }),
         ];
         let split = SplitRef { namespace: "shop", name: NAME, uid: "s1" };
-        let observed = Observed { split, status: &self.status, claims: &self.claims, absent: &[], routers: &routers };
+        let observed =
+            Observed { split, status: &self.status, claims: &self.claims, absent: &[], routers: &observations };
         decide(&self.spec, &self.validated(), &observed)
     }
 
@@ -160,8 +161,8 @@ fn named_service(services: &[ServiceView], name: &str) -> bool {
     services.iter().any(|service| &*service.meta.name == name)
 }
 
-fn problem() -> Option<Problem> {
-    Some(Problem { reason: "ReferenceNotFound", message: "spec.new: nowhere".into(), health: Health::Stalled })
+fn problem() -> Problem {
+    Problem { reason: "ReferenceNotFound", message: "spec.new: nowhere".into(), health: Health::Stalled }
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn a_doubt_stops_everything() {
 fn with_something_missing_the_weights_in_force_go_on_being_moved_by_a_phase() {
     let mut cluster = Cluster::new();
     cluster.reconcile();
-    (cluster.problem, cluster.spec.new_weight) = (problem(), 70);
+    (cluster.problem, cluster.spec.new_weight) = (Some(problem()), 70);
     cluster.reconcile();
     assert_eq!(
         (cluster.carried(), cluster.condition("Stalled")),
@@ -245,13 +246,13 @@ fn with_something_missing_the_weights_in_force_go_on_being_moved_by_a_phase() {
 
 #[test]
 fn a_claim_on_what_another_has_makes_no_route_and_changes_no_host() {
-    let mut fresh = Cluster { problem: problem(), conflicted: true, ..Cluster::new() };
+    let mut fresh = Cluster { problem: Some(problem()), conflicted: true, ..Cluster::new() };
     fresh.reconcile();
     assert_eq!((fresh.world.writes.len(), fresh.status.desired_weight), (0, None));
 
     let mut cluster = Cluster::new();
     cluster.reconcile();
-    (cluster.problem, cluster.conflicted) = (problem(), true);
+    (cluster.problem, cluster.conflicted) = (Some(problem()), true);
     cluster.spec.hosts = vec!["taken.example.com".into()];
     cluster.claims = vec![claim("30-shift", 1, Some(25))];
     cluster.reconcile();
@@ -364,7 +365,7 @@ proptest! {
                     cluster.claims = vec![Claim { request: None, ..claim("a", revision, None) }];
                 }
                 Event::Ready(legacy, new) => cluster.ready = [legacy, new],
-                Event::Broken(broken) => (cluster.problem, quiet) = (broken.then(problem).flatten(), broken),
+                Event::Broken(broken) => (cluster.problem, quiet) = (broken.then(problem), broken),
                 Event::Unknown(unknown) => (cluster.known, quiet) = (!unknown, unknown),
                 Event::LoseStatus => (cluster.status, quiet) = (TrafficSplitStatus::default(), false),
                 Event::DropRoute => cluster.world.drop(ObjectKind::HttpRoute, NAME),

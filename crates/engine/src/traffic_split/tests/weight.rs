@@ -307,9 +307,9 @@ fn a_way_forward_whose_phase_is_gone_stops_where_it_is() {
         world.settle();
         assert_eq!((world.routes, world.status.desired_weight), ([Some(0); 2], Some(50)));
         if let_go {
-            world.let_go("a")
+            world.let_go("a");
         } else {
-            world.delete("a")
+            world.delete("a");
         }
         world.settle();
         world.new_ready = FULL;
@@ -350,6 +350,20 @@ fn a_hidden_split_has_no_route_until_a_phase_exposes_it_and_then_stays() {
     world.let_go("a");
     world.settle();
     assert_eq!((world.routes, world.status.exposure), ([Some(100); 2], Some(Exposure::Exposed)));
+}
+
+#[test]
+fn what_was_hidden_begins_at_nothing() {
+    let mut world = World::new();
+    (world.spec.exposure, world.spec.new_weight) = (Exposure::Hidden, 50);
+    world.settle();
+    assert_eq!((world.routes, world.status.desired_weight), ([None; 2], Some(50)));
+    (world.spec.exposure, world.new_ready) = (Exposure::Exposed, 0);
+    world.settle();
+    assert_eq!(world.routes, [Some(0); 2], "nobody is there to take half of it");
+    world.new_ready = FULL;
+    world.settle();
+    assert_eq!(world.routes, [Some(50); 2]);
 }
 
 #[test]
