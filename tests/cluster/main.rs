@@ -3,11 +3,21 @@
 //! Run by `cargo xtask test [filter]`. The parts of the bed start when the first test asks for them, and are shared;
 //! whoever stops a part starts one of its own.
 
+mod bad_input;
+mod chart;
 mod control_plane;
+mod crds;
+mod environment;
 mod installed;
+mod operator_process;
 mod policies;
 mod prometheus;
+mod readme;
+mod rights;
+mod static_binary;
 mod testkit_load;
 mod testkit_node;
+mod testkit_process;
 mod testkit_traffic;
 mod traefik;
+mod traffic_split;
