@@ -375,7 +375,7 @@ pub struct ExternalSource {
 }
 
 /// Where an environment is measured.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Monitoring {
     /// Name of a Prometheus in the operator's configuration (`--prometheus NAME=URL`). Default `default`.
@@ -386,6 +386,12 @@ pub struct Monitoring {
 
 fn default_prometheus() -> String {
     "default".into()
+}
+
+impl Default for Monitoring {
+    fn default() -> Self {
+        Self { prometheus: default_prometheus() }
+    }
 }
 
 /// What runs.

@@ -55,9 +55,10 @@ pub(super) async fn tell(
     let narrator = narrate(observer.changes(), tell);
     let mut story = Story { cluster, options, tell, observer, traffic, steps: Vec::new() };
     let told = tokio::select! {
-        told = story.phases(&client) => told?,
+        told = story.phases(&client) => told,
         never = narrator => match never {},
     };
+    let told = told.with_context(|| format!("the load so far, {}", story.traffic.report()))?;
 
     let Story { traffic, steps, .. } = story;
     let report = traffic.stop().await?;

@@ -122,6 +122,11 @@ impl Traffic {
         self.0.exclude(label)
     }
 
+    /// Sums so far, and the first failures.
+    pub(super) fn report(&self) -> Report {
+        self.0.report()
+    }
+
     /// Ends the load.
     pub(super) async fn stop(self) -> Result<Report> {
         self.0.stop().await

@@ -90,9 +90,10 @@ impl<'a> Changes<'a> {
             splits.iter().cycle().take(count).map(|split| (split.clone(), self.next(split))).collect();
         let (client, routes) = (&self.client, self.routes);
         let mut run = Run::default();
+        let numbered: Vec<_> = planned.iter().enumerate().collect();
         // A round has each split once at most.
-        for round in planned.chunks(splits.len().max(1)) {
-            let changes = stream::iter(round.iter().enumerate()).map(|(i, (split, weight))| async move {
+        for round in numbered.chunks(splits.len().max(1)) {
+            let changes = stream::iter(round).map(|(i, (split, weight))| async move {
                 if i % BETWEEN_CUTS == BETWEEN_CUTS / 2
                     && let Some(forwarder) = cut
                 {

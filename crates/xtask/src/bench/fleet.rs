@@ -56,7 +56,8 @@ impl Fleet {
         self.create_all(objects).await
     }
 
-    pub(super) async fn grow_to(&mut self, count: usize) -> Result<()> {
+    /// Makes splits until there are `count`; returns the names of the new ones.
+    pub(super) async fn grow_to(&mut self, count: usize) -> Result<&[String]> {
         let new: Vec<_> = (self.names.len()..count).collect();
         let objects = new.iter().flat_map(|i| {
             let name = format!("split-{i}");
@@ -68,8 +69,9 @@ impl Fleet {
             objects
         });
         self.create_all(objects).await?;
+        let before = self.names.len();
         self.names.extend(new.iter().map(|i| format!("split-{i}")));
-        Ok(())
+        Ok(self.names.get(before..).unwrap_or_default())
     }
 
     async fn create_all(&self, objects: impl Iterator<Item = Value>) -> Result<()> {

@@ -77,20 +77,17 @@ async fn measure(args: &Args) -> Result<ExitCode> {
 
     let routes = Routes::watch(&plane.admin().await?);
     doing("one split");
-    fleet.grow_to(1).await?;
-    routes.carried(fleet.names(), 0).await?;
+    routes.carried(fleet.grow_to(1).await?, 0).await?;
     let mut changes = Changes::new(&plane, &routes).await?;
     report.floor = changes.floor(300).await?;
     report.latency.push((1, changes.one_by_one(fleet.names(), 300).await?));
 
     doing("100 splits");
-    fleet.grow_to(100.min(args.splits)).await?;
-    routes.carried(fleet.names(), 0).await?;
+    routes.carried(fleet.grow_to(100.min(args.splits)).await?, 0).await?;
     rest(args, &plane, &replica, 100, &mut report).await?;
 
     doing(format_args!("{} splits", args.splits));
-    fleet.grow_to(args.splits).await?;
-    routes.carried(fleet.names(), 0).await?;
+    routes.carried(fleet.grow_to(args.splits).await?, 0).await?;
     rest(args, &plane, &replica, args.splits, &mut report).await?;
     report.latency.push((args.splits, changes.one_by_one(fleet.names(), 500).await?));
 

@@ -57,10 +57,11 @@ pub(super) struct Run {
 }
 
 /// What a series of changes cost the API server and the machine.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Cost {
     pub(super) changes: usize,
-    pub(super) requests: usize,
+    /// By verb, kind and status of the answer.
+    pub(super) requests: BTreeMap<String, usize>,
     pub(super) cpu: Duration,
 }
 
@@ -70,9 +71,15 @@ fn operator() -> String {
 }
 
 /// The operator's requests, the Lease aside, each counted once; watches count when they end, since they last.
-pub(super) fn requests(entries: &[AuditEntry]) -> usize {
+pub(super) fn requests(entries: &[AuditEntry]) -> BTreeMap<String, usize> {
     let user = operator();
-    entries.iter().filter(|e| e.user == user && e.is_complete() && e.verb != "watch" && e.resource != "leases").count()
+    let mut counts = BTreeMap::new();
+    for entry in entries.iter().filter(|e| e.user == user && e.is_complete() && e.verb != "watch" && e.resource != "leases") {
+        let AuditEntry { verb, resource, subresource, code, .. } = entry;
+        let of = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
+        *counts.entry(format!("{verb} {of} {code}")).or_default() += 1;
+    }
+    counts
 }
 
 /// Requests per minute by user and kind, of the operator in detail and of all others in sum.
@@ -103,7 +110,7 @@ impl Report {
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     fn per_change(&self) -> (f64, f64) {
         let changes = self.cost.changes.max(1) as f64;
-        (self.cost.requests as f64 / changes, millis(self.cost.cpu) / changes)
+        (self.cost.requests.values().sum::<usize>() as f64 / changes, millis(self.cost.cpu) / changes)
     }
 
     /// One line per figure, with what the design must allow.
@@ -137,6 +144,9 @@ impl Report {
         }
         let (requests, cpu) = self.per_change();
         rows.push(("API requests per change (2 routes)".to_owned(), format!("{requests:.2}"), "<= 4"));
+        for (what, count) in &self.cost.requests {
+            rows.push((format!("  of these {what}"), count.to_string(), ""));
+        }
         rows.push(("CPU per change".to_owned(), format!("{cpu:.2} ms"), "<= 2 ms"));
         let Run { seen, missed, took } = self.long_run;
         rows.push((
@@ -181,7 +191,7 @@ impl Report {
             "residentBytesAfterChanges": self.memory_after,
             "floor": latency(&self.floor),
             "latency": by_splits,
-            "requestsPerChange": requests,
+            "requestsPerChange": requests, "requests": self.cost.requests,
             "cpuMsPerChange": cpu,
             "longRun": {"seen": self.long_run.seen, "missed": self.long_run.missed, "seconds": self.long_run.took.as_secs_f64(), "cuts": self.cuts},
             "burst500Seconds": self.burst.as_secs_f64(),
