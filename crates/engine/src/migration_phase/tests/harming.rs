@@ -220,6 +220,26 @@ fn harm_while_the_next_step_is_prepared_takes_back_what_is_in_force() {
 }
 
 #[test]
+fn a_check_that_begins_to_fail_while_the_next_step_is_prepared_holds_it() {
+    let mut world = soaking();
+    world.edit(|spec| {
+        spec.steps[0].soak = secs(5);
+        spec.checks[0].fail_after = 100;
+    });
+    world.splits.get_mut("api").unwrap().full = 8;
+    world.splits.get_mut("api").unwrap().new_ready = 2;
+    let preparing = |world: &World| world.stored.step.as_ref().is_some_and(|step| step.index == 1);
+    assert!(world.run_until(10, preparing));
+    world.metric = Metric::Bad;
+    world.run(4);
+    world.splits.get_mut("api").unwrap().new_ready = 8;
+    world.run(20);
+    assert_eq!((world.stage(), world.splits["api"].routed), (Some(Stage::Preparing), 10));
+    world.metric = Metric::Good;
+    assert!(world.run_until(5, |world| world.splits["api"].routed == 100));
+}
+
+#[test]
 fn harm_before_anything_has_moved_only_holds() {
     let mut spec = spec(vec![step("some", &[("api", 10)], &[], 0)]);
     spec.dead_after = secs(2);

@@ -8,6 +8,7 @@ mod fixture;
 mod harming;
 mod health;
 mod losing;
+mod planted_bugs;
 mod preparing;
 mod shifting;
 mod simulator;

@@ -63,6 +63,7 @@ impl Situation {
 pub enum Scene {
     Calm,
     Unread,
+    EnvironmentUnread,
     ClockAhead,
     ClockBehind,
     GateClosed,
@@ -80,9 +81,10 @@ pub enum Scene {
 }
 
 impl Scene {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Calm,
         Self::Unread,
+        Self::EnvironmentUnread,
         Self::ClockAhead,
         Self::ClockBehind,
         Self::GateClosed,

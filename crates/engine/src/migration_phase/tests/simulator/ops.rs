@@ -237,6 +237,7 @@ impl World {
         match scene {
             Scene::Calm => {}
             Scene::Unread => self.blind.extend([Input::Splits, Input::Flags, Input::Environment]),
+            Scene::EnvironmentUnread => _ = self.blind.insert(Input::Environment),
             Scene::ClockAhead => self.set_clock(3_600),
             Scene::ClockBehind => self.set_clock(-3_600),
             Scene::GateClosed => self.environment_ready = false,
