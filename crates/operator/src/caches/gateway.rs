@@ -1,4 +1,4 @@
-//! Gateway API objects. Few, except HTTPRoutes, whose views keep their spec as text.
+//! Gateway API objects. Few, except routes, whose views keep their spec as text.
 
 use std::ops::Deref;
 

@@ -54,10 +54,10 @@ struct Http {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Path {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    path_type: Option<String>,
+    #[serde(rename = "path", default, skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(rename = "pathType", default, skip_serializing_if = "Option::is_none")]
+    type_: Option<String>,
     #[serde(default)]
     backend: Backend,
 }

@@ -41,11 +41,11 @@ pub struct Caches {
     pub config_maps: Index<ConfigMapRecord>,
     /// Ingresses.
     pub ingresses: Index<IngressRecord>,
-    /// HTTPRoutes, where the cluster has them.
+    /// `HTTPRoutes`, where the cluster has them.
     pub http_routes: Index<HttpRouteRecord>,
     /// Gateways, where the cluster has them.
     pub gateways: Index<GatewayRecord>,
-    /// GatewayClasses, where the cluster has them.
+    /// `GatewayClasses`, where the cluster has them.
     pub gateway_classes: Index<GatewayClassRecord>,
 }
 

@@ -29,15 +29,16 @@ struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     selector: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    ports: Vec<Port>,
+    ports: Vec<Entry>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Port {
+struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    port: i32,
+    #[serde(rename = "port")]
+    number: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target_port: Option<IntOrString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

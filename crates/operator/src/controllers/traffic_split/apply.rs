@@ -49,7 +49,9 @@ async fn send(client: &Client, namespace: &str, step: RouteStep) -> kube::Result
             let mut params = PatchParams::apply(MANAGER_TRAFFIC_SPLIT);
             if let Some(version) = resource_version {
                 params = params.force();
-                object["metadata"]["resourceVersion"] = version.into();
+                if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                    metadata.insert("resourceVersion".to_owned(), version.into());
+                }
             }
             patch(client, namespace, kind, &name, &params, &Patch::Apply(object)).await
         }

@@ -140,6 +140,7 @@ async fn reconcile(split: Arc<TrafficSplit>, context: Arc<Context>) -> Result<Ac
     result
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "kube hands it over")]
 fn error_policy(split: Arc<TrafficSplit>, error: &Error, context: Arc<Context>) -> Action {
     if error.is_not_leader() {
         return Action::await_change();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cutover_api::v1alpha1::{
     MigrationPhase, TrafficSplit,
-    migration_phase::{MigrationPhaseStatus, SplitRequest},
+    migration_phase::{MigrationPhaseStatus, PhaseState, SplitRequest},
     traffic_split::{Router, Side},
 };
 use cutover_engine::{
@@ -306,7 +306,7 @@ impl Sources {
 
 /// What a phase asks of a split, if its state holds anything and it lists the split.
 pub(super) fn request_of<'a>(phase: &'a MigrationPhase, split: &str) -> Option<&'a SplitRequest> {
-    let status = phase.status.as_ref().filter(|status| status.state.is_some_and(|state| state.holds()))?;
+    let status = phase.status.as_ref().filter(|status| status.state.is_some_and(PhaseState::holds))?;
     status.requests.as_ref()?.splits.iter().find(|request| request.split == split)
 }
 
