@@ -4,7 +4,7 @@
 use std::{
     env,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::Duration,
 };
@@ -140,8 +140,22 @@ fn program() -> Result<PathBuf> {
     if let Some(named) = env::var_os("CUTOVER_OPERATOR") {
         return Ok(named.into());
     }
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::repository().join("target"), PathBuf::from);
-    let built = target.join("debug/cutover-operator");
-    anyhow::ensure!(Path::new(&built).exists(), "{} is not built: `cargo build -p cutover-operator`", built.display());
+    let built = built("cutover-operator");
+    anyhow::ensure!(built.exists(), "{} is not built: `cargo build -p cutover-operator`", built.display());
     Ok(built)
+}
+
+/// The operator as one static file, which `cargo xtask test` links.
+///
+/// # Errors
+/// When it is not there.
+pub fn static_program() -> Result<PathBuf> {
+    let built = built("cutover-operator-static");
+    anyhow::ensure!(built.exists(), "{} is not linked: `cargo xtask test` does it", built.display());
+    Ok(built)
+}
+
+fn built(name: &str) -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::repository().join("target"), PathBuf::from);
+    target.join("debug").join(name)
 }

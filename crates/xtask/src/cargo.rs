@@ -1,10 +1,11 @@
 //! Calls of cargo.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -47,25 +48,65 @@ pub(crate) struct Executable {
     pub(crate) package: PathBuf,
 }
 
-/// Builds without running: `cargo <args>`; gives the executables of the build.
-pub(crate) fn build<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Result<Vec<Executable>> {
+/// What a build made.
+#[derive(Default)]
+pub(crate) struct Built {
+    executables: Vec<Executable>,
+    /// By name; several where one crate was built with several sets of features.
+    libraries: BTreeMap<String, Vec<PathBuf>>,
+}
+
+impl Built {
+    /// The test runner of that name.
+    pub(crate) fn tests(&self, name: &str) -> Option<&Executable> {
+        self.executables.iter().find(|executable| executable.test && executable.name == name)
+    }
+
+    /// The library crates that there is one of, by the names that programs know them by.
+    pub(crate) fn libraries(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.libraries.iter().filter_map(|(name, paths)| match paths.as_slice() {
+            [one] => Some((name.as_str(), one.as_path())),
+            _ => None,
+        })
+    }
+
+    /// One of those.
+    pub(crate) fn library(&self, name: &str) -> Option<&Path> {
+        self.libraries().find(|(other, _)| *other == name).map(|(_, path)| path)
+    }
+
+    fn add(&mut self, artifact: Artifact) -> Result<()> {
+        let Artifact { executable, filenames, target, profile, manifest_path } = artifact;
+        let name = target.name.replace('-', "_");
+        if let Some(path) = executable {
+            let package = manifest_path.parent().context("a manifest without a folder")?.to_path_buf();
+            self.executables.push(Executable { name: target.name, test: profile.test, path, package });
+        } else {
+            let library = filenames.into_iter().find(|path| path.extension().is_some_and(|it| it == "rlib"));
+            self.libraries.entry(name).or_default().extend(library);
+        }
+        Ok(())
+    }
+}
+
+/// Builds without running: `cargo <args>`.
+pub(crate) fn build<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Result<Built> {
     let mut command = cargo();
     command.args(args).arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let name = describe(&command);
     let mut child = command.spawn().with_context(|| format!("cannot run {name}"))?;
-    let mut executables = Vec::new();
+    let mut built = Built::default();
     for line in BufReader::new(child.stdout.take().context("no output stream")?).lines() {
         // Other reasons have other fields: they are of no interest here.
-        if let Ok(Artifact { executable: Some(path), target, profile, manifest_path }) = serde_json::from_str(&line?) {
-            let package = manifest_path.parent().context("a manifest without a folder")?.to_path_buf();
-            executables.push(Executable { name: target.name, test: profile.test, path, package });
+        if let Ok(artifact) = serde_json::from_str(&line?) {
+            built.add(artifact)?;
         }
     }
     let status = child.wait()?;
     if !status.success() {
         bail!("{name}: {status}");
     }
-    Ok(executables)
+    Ok(built)
 }
 
 fn describe(command: &Command) -> String {
@@ -79,6 +120,7 @@ struct Artifact {
     profile: Profile,
     manifest_path: PathBuf,
     executable: Option<PathBuf>,
+    filenames: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]

@@ -14,6 +14,7 @@ mod crds;
 mod demo;
 mod sandbox;
 mod say;
+mod static_binary;
 mod test;
 mod tools;
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     cargo::{self, Executable},
-    sandbox, say, tools,
+    sandbox, say, static_binary, tools,
 };
 
 #[derive(clap::Args)]
@@ -39,10 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         say::timed("tools", tools::ensure)?;
     }
     let built = say::timed("build", || cargo::build(BUILD))?;
-    let find = |name: &str| {
-        let found = built.iter().find(|executable| executable.test && executable.name == name);
-        found.with_context(|| format!("there are no tests named {name}"))
-    };
+    let find = |name: &str| built.tests(name).with_context(|| format!("there are no tests named {name}"));
     let mut passed = true;
     if !args.cluster {
         for name in UNIT_TESTS {
@@ -50,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     if !args.unit {
+        say::timed("static operator", || static_binary::link(&built))?;
         let runner = find(CLUSTER_TESTS)?;
         passed &= sandbox::enter(&as_cargo_would(runner, args))? == ExitCode::SUCCESS;
     }

@@ -1,0 +1,210 @@
+//! What is missing in the cluster itself: the definitions of a router, and a right of the operator's own.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cutover_api::v1alpha1::{TrafficSplit, TrafficSplitStatus};
+use cutover_testkit::{
+    eventually,
+    operator::{NAMESPACE, SERVICE_ACCOUNT},
+    tools,
+};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams},
+    core::{ApiResource, GroupVersionKind},
+};
+use serde_json::json;
+
+use super::{Bed, may};
+
+/// How long status may take.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
+/// How long a weight may take until it counts as carried: proxies have a moment to act on it.
+const CARRIED_WITHIN: Duration = Duration::from_secs(10);
+
+struct Shop<'a> {
+    bed: &'a Bed,
+    client: Client,
+    namespace: String,
+}
+
+impl<'a> Shop<'a> {
+    async fn open(bed: &'a Bed) -> Result<Self> {
+        let namespace = bed.plane.unique_namespace().await?;
+        let world = include_str!("world.yaml");
+        // Services and their endpoints; the rest needs definitions that are missing here.
+        let sides: Vec<&str> = world.split("---").take(4).collect();
+        bed.plane.apply_yaml(&namespace, &sides.join("---")).await?;
+        Ok(Self { client: bed.plane.admin().await?, bed, namespace })
+    }
+
+    /// Applies a split and waits for what its status says within two seconds.
+    async fn split(
+        &self,
+        name: &str,
+        weight: i32,
+        routers: &str,
+        within: Duration,
+        expected: &Expected<'_>,
+    ) -> Result<()> {
+        let yaml = format!(
+            "
+apiVersion: cutover.dev/v1alpha1
+kind: TrafficSplit
+metadata: {{name: {name}}}
+spec:
+  hosts: [{name}.example.com]
+  legacy: {{service: {{name: old, port: 80}}}}
+  new: {{service: {{name: new, port: 80}}}}
+  newWeight: {weight}
+  routers: {routers}
+"
+        );
+        self.bed.plane.apply_yaml(&self.namespace, &yaml).await?;
+        let stored = Instant::now();
+        self.until(name, expected).await?;
+        let took = stored.elapsed();
+        ensure!(took <= within, "{name}: told after {took:?}");
+        Ok(())
+    }
+
+    async fn until(&self, name: &str, expected: &Expected<'_>) -> Result<()> {
+        let splits: Api<TrafficSplit> = Api::namespaced(self.client.clone(), &self.namespace);
+        eventually(name, Duration::from_secs(30), || async {
+            let split = splits.get(name).await?;
+            let status = split.status.context("no status yet")?;
+            ensure!(status.observed_generation == split.metadata.generation, "of an older generation");
+            let (reason, message) = reason(&status).context("no reason")?;
+            let says = expected.says.iter().all(|part| message.contains(part));
+            ensure!(reason == expected.reason && says, "{reason}: {message}");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn canary_carries(&self, split: &str, weight: i32) -> Result<()> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("networking.k8s.io", "v1", "Ingress"));
+        let ingresses: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        eventually("the Ingress carries the weight", Duration::from_secs(10), || async {
+            let canary = ingresses.get(&format!("{split}-cutover-canary")).await?;
+            let carried = canary.metadata.annotations.context("no annotations")?;
+            let carried = carried.get("nginx.ingress.kubernetes.io/canary-weight").cloned();
+            ensure!(carried == Some(weight.to_string()), "{carried:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn route(&self, split: &str) -> Result<Option<DynamicObject>> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));
+        let routes: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        Ok(routes.get_opt(split).await?)
+    }
+}
+
+struct Expected<'a> {
+    reason: &'a str,
+    says: &'a [&'a str],
+}
+
+/// Reason and message of what keeps a split from being ready; of `Ready` when nothing does.
+fn reason(status: &TrafficSplitStatus) -> Option<(&str, &str)> {
+    let open =
+        status.conditions.iter().find(|it| matches!(&*it.type_, "Stalled" | "Reconciling") && it.status == "True");
+    let told = open.or_else(|| status.conditions.iter().find(|it| it.type_ == "Ready"))?;
+    Some((&told.reason, &told.message))
+}
+
+const BOTH: &str = "[{ingressNginx: {className: nginx}}, {gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}]";
+const INGRESS: &str = "[{ingressNginx: {className: nginx}}]";
+const AS_DECLARED: Expected = Expected { reason: "AsDeclared", says: &[] };
+
+/// The split waits for its Gateway, which nobody runs here: its route is written.
+const NO_GATEWAY: Expected = Expected {
+    reason: "ReferenceNotFound",
+    says: &["spec.routers[1].gatewayApi.parentRefs[0]: there is no Gateway infra/edge: create it, or name another"],
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cluster_or_the_operator_lacks_is_told_and_clears_without_a_restart() -> Result<()> {
+    let bed = Bed::start("missing", false).await?;
+    let shop = Shop::open(&bed).await?;
+    without_definitions(&shop).await?;
+    without_a_right(&shop).await?;
+    ensure!(bed.operator.process().exited().is_none(), "the operator has ended");
+    Ok(())
+}
+
+async fn without_definitions(shop: &Shop<'_>) -> Result<()> {
+    let told = Expected { reason: "RouterNotInstalled", says: &["spec.routers[1].gatewayApi", "install"] };
+    shop.split("both", 20, BOTH, TOLD_WITHIN, &told).await?;
+    shop.canary_carries("both", 20).await?;
+    shop.split("both", 40, BOTH, TOLD_WITHIN, &told).await?;
+    shop.canary_carries("both", 40).await?;
+
+    shop.bed.plane.install_definitions(tools::definitions("gateway-api")?).await?;
+    shop.until("both", &NO_GATEWAY).await?;
+    let route = shop.route("both").await?.context("no HTTPRoute was made")?;
+    let weights: Vec<_> = route.data["spec"]["rules"][0]["backendRefs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|backend| backend["weight"].as_i64())
+        .collect();
+    ensure!(weights == [Some(60), Some(40)], "{weights:?}");
+    Ok(())
+}
+
+async fn without_a_right(shop: &Shop<'_>) -> Result<()> {
+    let roles: Api<ClusterRole> = Api::all(shop.client.clone());
+    let whole = roles.get("cutover").await?;
+    let rules = whole.rules.clone().unwrap_or_default();
+    let is_routes =
+        |rule: &&PolicyRule| rule.resources.as_ref().is_some_and(|it| it.iter().any(|name| name == "httproutes"));
+    let left: Vec<_> = rules.iter().filter(|rule| !is_routes(rule)).cloned().collect();
+    ensure!(left.len() + 1 == rules.len(), "one rule is about HTTPRoutes: {rules:?}");
+    let patch = Patch::Merge(json!({"rules": left}));
+    roles.patch("cutover", &PatchParams::default(), &patch).await?;
+    in_force(shop, false).await?;
+
+    let told = Expected {
+        reason: "Forbidden",
+        says: &[
+            "spec.routers[1].gatewayApi",
+            "HTTPRoute late",
+            "httproutes.gateway.networking.k8s.io",
+            "cutover",
+            "grant",
+        ],
+    };
+    shop.split("late", 30, BOTH, TOLD_WITHIN, &told).await?;
+    shop.canary_carries("late", 30).await?;
+    ensure!(shop.route("late").await?.is_none(), "an HTTPRoute was made without the right");
+    // Others do not suffer from it.
+    shop.split("plain", 25, INGRESS, CARRIED_WITHIN, &AS_DECLARED).await?;
+    shop.split("plain", 35, INGRESS, CARRIED_WITHIN, &AS_DECLARED).await?;
+    shop.canary_carries("plain", 35).await?;
+
+    // No watch tells of a right that is given: it is tried again, a few seconds later at first.
+    let patch = Patch::Merge(json!({"rules": rules}));
+    roles.patch("cutover", &PatchParams::default(), &patch).await?;
+    in_force(shop, true).await?;
+    shop.until("late", &NO_GATEWAY).await?;
+    ensure!(shop.route("late").await?.is_some(), "the HTTPRoute is still not there");
+    Ok(())
+}
+
+/// Waits until the API server goes by the changed role.
+async fn in_force(shop: &Shop<'_>, allowed: bool) -> Result<()> {
+    let user = format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}");
+    eventually("the role in force", Duration::from_secs(10), || async {
+        ensure!(
+            may(&shop.client, &user, "patch", "gateway.networking.k8s.io", "httproutes").await? == allowed,
+            "not yet"
+        );
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,152 @@
+//! The operator as its image has it: one static file in an otherwise empty root, run by a user without a name, with
+//! nothing but what Kubernetes mounts into every pod.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use cutover_testkit::{
+    control_plane::ControlPlane,
+    eventually, http,
+    operator::{LEASE, NAMESPACE, static_program},
+    ports,
+    process::Process,
+};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use serde_json::Value;
+
+use crate::installed;
+
+/// The image's user, as the Dockerfile and the chart have it.
+const USER: &str = "65532";
+/// Where a pod finds its service account.
+const ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
+const PROGRAM: &str = "cutover-operator";
+/// A name as in a cluster: somebody has to look it up, and without shared libraries.
+const HOST: &str = "kubernetes.default.svc";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_file_in_an_empty_root_is_ready_and_leads_as_nobody() -> Result<()> {
+    let plane = installed::plane().await?;
+    // Other tests of this control plane go on undisturbed: nothing is in this namespace.
+    let namespace = plane.unique_namespace().await?;
+    let root = root(plane).await?;
+    let before = files(&root)?;
+
+    let address = (std::net::Ipv4Addr::LOCALHOST, ports::free()?).into();
+    let port = plane.url().rsplit(':').next().context("a URL without a port")?;
+    let mut command = as_nobody(&root)?;
+    command
+        .env_clear()
+        .env("KUBERNETES_SERVICE_HOST", HOST)
+        .env("KUBERNETES_SERVICE_PORT", port)
+        .env("POD_NAME", "in-an-empty-root")
+        .arg(format!("--metrics-bind-address={address}"))
+        .arg(format!("--watch-namespaces={namespace}"));
+    let operator = Process::spawn("static-operator", command, plane.logs())?.with_grace(Duration::from_secs(15));
+    operator.wait_ready(Duration::from_secs(30), || http::text(address, "/readyz")).await?;
+
+    let leases: Api<Lease> = Api::namespaced(plane.admin().await?, NAMESPACE);
+    eventually("the operator leads", Duration::from_secs(30), || async {
+        let holder = leases.get(LEASE).await?.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+        ensure!(holder.starts_with("in-an-empty-root"), "the holder is {holder:?}");
+        Ok(())
+    })
+    .await?;
+    let metrics = http::text(address, "/metrics").await?;
+    ensure!(metrics.contains("cutover_"), "{metrics}");
+
+    let process = Path::new("/proc").join(operator.id().to_string());
+    ensure!(fs::read_link(process.join("root"))? == root, "it sees another root");
+    let status = fs::read_to_string(process.join("status"))?;
+    let capabilities = status.lines().find(|line| line.starts_with("CapEff:")).context("no capabilities")?;
+    ensure!(capabilities.ends_with(":\t0000000000000000"), "{capabilities}");
+    if !in_user_namespace()? {
+        let users = status.lines().find(|line| line.starts_with("Uid:")).context("no user")?;
+        ensure!(users.split_whitespace().skip(1).all(|user| user == USER), "{users}");
+    }
+    // Nor libraries: none is mapped into it.
+    let maps = fs::read_to_string(process.join("maps"))?;
+    let mapped: BTreeSet<&str> =
+        maps.lines().filter_map(|line| line.split_whitespace().nth(5)).filter(|path| path.starts_with('/')).collect();
+    ensure!(mapped.iter().all(|path| path.ends_with(PROGRAM)), "{mapped:?}");
+
+    operator.stop()?;
+    ensure!(files(&root)? == before, "it has written into its root: {:?}", files(&root)?);
+    fs::remove_dir_all(&root)?;
+    Ok(())
+}
+
+/// A folder with the program and what the kubelet puts into every container: the service account, and `/etc/hosts`.
+async fn root(plane: &ControlPlane) -> Result<PathBuf> {
+    let root = plane.data().join("empty-root");
+    let account = root.join(ACCOUNT);
+    fs::create_dir_all(&account)?;
+    fs::create_dir_all(root.join("etc"))?;
+    fs::copy(static_program()?, root.join(PROGRAM))?;
+    let kubeconfig = plane.kubeconfig_for(&installed::operator()).await?;
+    let kubeconfig: Value = serde_yaml_ng::from_str(&fs::read_to_string(kubeconfig)?)?;
+    let text = |pointer: &str| {
+        kubeconfig.pointer(pointer).and_then(Value::as_str).with_context(|| format!("a kubeconfig without {pointer}"))
+    };
+    fs::write(account.join("token"), text("/users/0/user/token")?)?;
+    fs::copy(text("/clusters/0/cluster/certificate-authority")?, account.join("ca.crt"))?;
+    fs::write(account.join("namespace"), NAMESPACE)?;
+    fs::write(root.join("etc/hosts"), format!("127.0.0.1 {HOST}\n"))?;
+    for file in files(&root)? {
+        let mode = if file.ends_with(PROGRAM) { 0o755 } else { 0o644 };
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
+    }
+    // The folders above it belong to the test alone.
+    let mut above = Some(root.as_path());
+    while let Some(folder) = above.filter(|folder| *folder != Path::new("/dev/shm")) {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+        above = if folder == plane.data() { None } else { folder.parent() };
+    }
+    Ok(root)
+}
+
+/// The program as the image's user in that root: by the real root at once, by others in a user namespace of its own.
+fn as_nobody(root: &Path) -> Result<Command> {
+    let mut command;
+    if in_user_namespace()? {
+        command = Command::new("unshare");
+        command.args(["--user", &format!("--map-user={USER}"), &format!("--map-group={USER}")]);
+        command.arg(format!("--root={}", root.display())).args(["--wd=/", "--"]);
+    } else {
+        command = Command::new("chroot");
+        command.args([&format!("--userspec={USER}:{USER}"), "--groups="]).arg(root);
+    }
+    command.arg(format!("/{PROGRAM}"));
+    Ok(command)
+}
+
+/// Whether there are no users here but one.
+fn in_user_namespace() -> Result<bool> {
+    let map = fs::read_to_string("/proc/self/uid_map")?;
+    Ok(map.split_whitespace().nth(2) == Some("1"))
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            } else {
+                found.insert(entry.path());
+            }
+        }
+    }
+    Ok(found)
+}
