@@ -205,9 +205,11 @@ impl Run {
         self.patch("Environment", "production", &json!({"spec": {"components": [web()]}})).await?;
         self.gone("endpointslices", "kubernetes.io/service-name=production-old").await?;
         self.delete("Environment", "production").await?;
-        for what in ["deployments", "services", "configmaps"] {
+        for what in ["deployments", "services"] {
             self.gone(what, OURS).await?;
         }
+        // The flags' own ConfigMap stays, empty: a missing file would leave the last flags in force.
+        self.gone("configmaps", &format!("{OURS},cutover.dev/owner-kind=Environment")).await?;
         Ok(())
     }
 }
