@@ -6,7 +6,7 @@ use cutover_testkit::eventually;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -197,11 +197,9 @@ async fn with_the_status_lost_the_config_map_is_the_truth() -> Result<()> {
     percent(&space, "checkout", 35).await?;
     let client = space.bed.plane.client(&crate::installed::operator()).await?;
     let flags: Api<FeatureFlag> = Api::namespaced(client, &space.namespace);
-    // As a backup restored without status, over a spec that says something else by now.
-    let mut lost = flags.get("checkout").await?;
-    lost.status = None;
-    lost.metadata.managed_fields = None;
-    flags.replace_status("checkout", &PostParams::default(), &lost).await?;
+    // As a backup restored without status: only the operator's account may write it.
+    let nothing = Patch::Merge(json!({"status": null}));
+    flags.patch_status("checkout", &PatchParams::default(), &nothing).await?;
     space.edit::<FeatureFlag>("checkout", json!({"metadata": {"annotations": {"touched": "1"}}})).await?;
     percent(&space, "checkout", 35).await.map(drop)
 }
@@ -232,12 +230,12 @@ async fn what_is_wrong_with_a_flag_is_told_and_drops_no_other() -> Result<()> {
     ensure!(message.contains("good is the key of the older FeatureFlag good"), "{message}");
 
     // A flag that becomes invalid keeps the form in which it was published.
-    space.edit::<FeatureFlag>("good", json!({"spec": {"defaultVariant": "none"}})).await?;
+    space.edit::<FeatureFlag>("good", json!({"spec": {"variants": {"off": "no"}}})).await?;
     stalled("good").await?;
     let flags = space.published().await?;
     ensure!(flags.as_object().context("no flags")?.keys().eq(["good"]), "{flags:#}");
     assert_eq!(weights(&flags, "good"), json!([["on", 10], ["off", 90]]));
-    assert_eq!(flags["good"]["defaultVariant"], "off");
+    assert_eq!(flags["good"]["variants"], json!({"on": true, "off": false}));
 
     // The key is free when its owner goes.
     space.flags().delete("good", &DeleteParams::default()).await?;
