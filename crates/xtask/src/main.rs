@@ -12,6 +12,7 @@ mod chart;
 mod check;
 mod crds;
 mod demo;
+mod planted_bugs;
 mod sandbox;
 mod say;
 mod static_binary;
@@ -48,6 +49,11 @@ enum Command {
     Bench(bench::Args),
     /// Migrate a sample shop through a real proxy under load, and judge what came out.
     Demo(demo::Args),
+    /// Show that each bug of `tests/planted-bugs` is seen by the property that it names. Takes minutes.
+    PlantedBugs {
+        /// Only those whose name contains one of these.
+        names: Vec<String>,
+    },
     /// Formatting, lints, documentation, generated files, dependencies.
     Check,
     /// Run a program in a namespace as tests are run in: `cargo xtask sandbox ip route show table local`.
@@ -73,6 +79,7 @@ fn main() -> ExitCode {
         Command::Chart { check } => chart::run(check).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::PlantedBugs { names } => planted_bugs::run(&names),
         Command::Check => check::run(),
         Command::Sandbox { program, args } => sandbox::enter(std::process::Command::new(program).args(args)),
         Command::Inside { program, args } => sandbox::inside(&program, &args),

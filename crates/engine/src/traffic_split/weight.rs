@@ -107,6 +107,8 @@ pub fn weigh(scales: &Scales) -> Wanted {
         match order.new_weight.map(|asked| acceptable(spec, asked, ruling)) {
             Some(Ok(asked)) => desired = asked,
             Some(Err(problem)) => refused = Some(problem),
+            // Asked to go somewhere and now only to hold: what is not done is not begun any more.
+            None if was_moving(scales) => desired = stop(scales, base, desired, Release::LetGo),
             None => {}
         }
         exposure = order.exposure.unwrap_or(exposure);
@@ -144,6 +146,16 @@ fn stop(scales: &Scales, base: i32, desired: i32, release: Release) -> i32 {
         (std::cmp::Ordering::Less, Release::LetGo) => reached().min().unwrap_or(base),
         (std::cmp::Ordering::Less, Release::Deleted) | (std::cmp::Ordering::Equal, _) => desired,
     }
+}
+
+/// Whether the holder's last order, which this one replaces, named a weight.
+fn was_moving(scales: &Scales) -> bool {
+    let Scales { status, ruling, .. } = scales;
+    status
+        .holder
+        .as_ref()
+        .zip(ruling.holder.as_ref())
+        .is_some_and(|(last, now)| (last.epoch, &last.uid) == (now.epoch, &now.uid) && last.new_weight.is_some())
 }
 
 fn acceptable(spec: &TrafficSplitSpec, asked: i32, ruling: &Ruling) -> Result<i32, Problem> {

@@ -319,6 +319,28 @@ fn a_way_forward_whose_phase_is_gone_stops_where_it_is() {
 }
 
 #[test]
+fn a_phase_that_only_holds_stops_what_is_under_way() {
+    let mut world = World::new();
+    world.settle();
+    world.new_ready = 2;
+    world.ask("a", Some(50));
+    world.settle();
+    world.ask("a", None);
+    world.new_ready = FULL;
+    world.settle();
+    assert_eq!((world.routes, world.status.desired_weight), ([Some(0); 2], Some(0)));
+    world.ask("a", Some(100));
+    world.settle();
+    world.legacy_ready = 3;
+    world.ask("a", Some(0));
+    world.settle();
+    world.ask("a", None);
+    world.legacy_ready = FULL;
+    world.settle();
+    assert_eq!((world.routes, world.status.desired_weight), ([Some(70); 2], Some(70)));
+}
+
+#[test]
 fn a_router_that_fails_does_not_stop_the_other() {
     let mut world = World::new();
     world.settle();
