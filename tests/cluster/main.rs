@@ -15,6 +15,7 @@ mod prometheus;
 mod readme;
 mod rights;
 mod static_binary;
+mod story;
 mod testkit_load;
 mod testkit_node;
 mod testkit_process;

@@ -118,7 +118,7 @@ impl Screen {
             Event::Phase { phase, state } => print(format_args!("{at:6.1} s    {phase}: {state}")),
             Event::Step(step) => {
                 self.head();
-                let Measured { phase, step: name, router, wanted, seen, requests, lost, misrouted } = &step;
+                let Measured { phase, step: name, router, sample: _, wanted, seen, requests, lost, misrouted } = &step;
                 let row = format!(
                     "{at:6.1} s  {phase:<13} {name:<13} {router:<13} {wanted:>5} % {seen:>7.2} % {requests:>9} {lost:>5} {misrouted:>9}"
                 );

@@ -33,6 +33,8 @@ const BUILD: [&str; 6] = ["build", "--workspace", "--exclude", "xtask", "--bins"
 /// The test runners: at most three in the workspace.
 const UNIT_TESTS: [&str; 2] = ["cutover_engine", "cutover_operator"];
 const CLUSTER_TESTS: &str = "cluster";
+/// In the names of tests that measure, and for which the others would be noise.
+const ALONE: &str = "alone_";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !args.unit {
@@ -49,7 +51,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !args.unit {
         say::timed("static operator", || static_binary::link(&built))?;
         let runner = find(CLUSTER_TESTS)?;
-        passed &= sandbox::enter(&as_cargo_would(runner, args))? == ExitCode::SUCCESS;
+        let mut together = as_cargo_would(runner, args);
+        if args.filters.is_empty() {
+            together.args(["--skip", ALONE]);
+        }
+        passed &= sandbox::enter(&together)? == ExitCode::SUCCESS;
+        if args.filters.is_empty() {
+            let mut alone = as_cargo_would(runner, args);
+            alone.args([ALONE, "--test-threads=1"]);
+            passed &= sandbox::enter(&alone)? == ExitCode::SUCCESS;
+        }
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -37,13 +37,23 @@ pub enum Event {
 pub struct Options {
     /// Requests per second and router on the main way in.
     pub rate: u32,
-    /// Requests that a step is judged by, per router; at least 2,000 for the verdict.
+    /// Requests that a step is judged by, per router.
     pub sample: u64,
+    /// Requests outside the fault that the whole is judged by.
+    pub total: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rate: 300, sample: 2_000 }
+        Self { rate: 300, sample: 2_000, total: 20_000 }
+    }
+}
+
+impl Options {
+    /// The same story at a third of the rate: for machines that do something else as well.
+    #[must_use]
+    pub fn quiet() -> Self {
+        Self { rate: 104, sample: 700, total: 7_000 }
     }
 }
 

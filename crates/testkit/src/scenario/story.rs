@@ -63,7 +63,7 @@ pub(super) async fn tell(
     let Story { traffic, steps, .. } = story;
     let report = traffic.stop().await?;
     let Told { returned_after, leaders, flag_percent } = told;
-    Ok(Outcome { steps, returned_after, leaders, flag_percent, report, took: started.elapsed() })
+    Ok(Outcome { steps, returned_after, leaders, flag_percent, report, total: options.total, took: started.elapsed() })
 }
 
 /// Tells of every change of a phase's state, step or stage.
@@ -199,6 +199,7 @@ impl Story<'_> {
                 phase: phase.to_owned(),
                 step: step.to_owned(),
                 router: router.to_owned(),
+                sample: self.options.sample,
                 wanted,
                 seen: counts.share_new().unwrap_or_default() * 100.0,
                 requests: counts.total,
@@ -237,18 +238,15 @@ impl Story<'_> {
     async fn decide(&self, phase: &str, action: &str, step: Option<&str>, reason: &str) -> Result<()> {
         let state = self.observer.now();
         let (uid, attempt) = (state.uid(phase).context("no such phase")?, state.attempt(phase).unwrap_or(1));
-        let mut object = json!({
+        let object = json!({
             "apiVersion": "cutover.dev/v1alpha1",
             "kind": "PhaseAction",
             "metadata": {"generateName": format!("{}-", action.to_lowercase()), "namespace": NAMESPACE},
             "spec": {
                 "phase": phase, "phaseUID": uid, "attempt": attempt, "action": action,
-                "requestedBy": OWNER, "reason": reason,
+                "step": step, "requestedBy": OWNER, "reason": reason,
             },
         });
-        if let Some(step) = step {
-            object["spec"]["step"] = json!(step);
-        }
         let owner = Identity::User { name: OWNER.to_owned(), groups: vec!["product-owners".to_owned()] };
         let kubeconfig = self.cluster.plane.kubeconfig_for(&owner).await?;
         let output = self.cluster.plane.run("kubectl", ["create", "-f", "-"], &kubeconfig, &object.to_string()).await?;

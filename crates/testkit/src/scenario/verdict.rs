@@ -6,10 +6,6 @@ use crate::load::Report;
 
 /// Points by which a step's share may differ from the wanted one.
 const TOLERANCE: f64 = 2.0;
-/// Requests that a step must be judged by, per router.
-const SAMPLE: u64 = 2_000;
-/// Requests that the whole must be judged by.
-const TOTAL: u64 = 20_000;
 /// `failAfter` check intervals of the sample's check, and five seconds: from the fault's start until legacy has all traffic again.
 pub const RETURN_LIMIT: Duration = Duration::from_secs(3 * 3 + 5);
 
@@ -22,6 +18,8 @@ pub struct Measured {
     pub step: String,
     /// The router.
     pub router: String,
+    /// Requests that the step is to be judged by.
+    pub sample: u64,
     /// Percentage of the new side that was wanted.
     pub wanted: i32,
     /// Percentage of the requests that the new side answered.
@@ -38,10 +36,10 @@ impl Measured {
     /// What is wrong with the step, if anything is.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        let Self { phase, step, router, wanted, seen, requests, lost, misrouted } = self;
+        let Self { phase, step, router, sample, wanted, seen, requests, lost, misrouted } = self;
         let at = format!("{phase}/{step} on {router}");
-        if *requests < SAMPLE {
-            return Some(format!("{at}: judged by {requests} requests only, {SAMPLE} are needed"));
+        if requests < sample {
+            return Some(format!("{at}: judged by {requests} requests only, {sample} are needed"));
         }
         if (seen - f64::from(*wanted)).abs() > TOLERANCE {
             return Some(format!("{at}: the new side had {seen:.1} % of the requests, {wanted} % were wanted"));
@@ -63,6 +61,8 @@ pub struct Outcome {
     pub flag_percent: i64,
     /// All requests.
     pub report: Report,
+    /// Requests that the whole is to be judged by.
+    pub total: u64,
     /// How long the story took, without bringing the parts up.
     pub took: Duration,
 }
@@ -71,7 +71,7 @@ impl Outcome {
     /// Everything that is wrong; empty when the migration lost nothing.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let Self { steps, returned_after, leaders, flag_percent, report, took: _ } = self;
+        let Self { steps, returned_after, leaders, flag_percent, report, total, took: _ } = self;
         let mut problems: Vec<String> = steps.iter().filter_map(Measured::problem).collect();
         let counts = &report.counts;
         if counts.lost > 0 {
@@ -80,8 +80,8 @@ impl Outcome {
         if counts.misrouted > 0 {
             problems.push(format!("{} requests misrouted", counts.misrouted));
         }
-        if counts.total < TOTAL {
-            problems.push(format!("only {} requests outside the fault, {TOTAL} are needed", counts.total));
+        if counts.total < *total {
+            problems.push(format!("only {} requests outside the fault, {total} are needed", counts.total));
         }
         if *returned_after > RETURN_LIMIT {
             problems.push(format!(
