@@ -95,7 +95,7 @@ fn of_component(
             plan.waiting.insert(component.name.clone(), why);
             continue;
         }
-        match apply(identity, observed, Some(component), body) {
+        match apply(identity, observed, Some(component), &body) {
             Ok(step) => steps.extend(step),
             Err(refusal) => {
                 plan.conflicts.push(refusal);
@@ -141,10 +141,10 @@ fn apply(
     identity: &Identity,
     observed: &Observed,
     component: Option<&Component>,
-    body: Body,
+    body: &Body,
 ) -> Result<Option<Step>, Refusal> {
     let object = body.object();
-    let hash = short_hash(&body);
+    let hash = short_hash(body);
     let step = |uid: Option<String>| Step::Apply {
         object: object.clone(),
         component: component.map(|component| component.name.clone()),
@@ -205,7 +205,7 @@ fn of_config_map(
             .collect(),
         _ => BTreeMap::new(),
     };
-    match apply(identity, observed, None, Body::ConfigMap(build::build_config_map(environment, &lingering))) {
+    match apply(identity, observed, None, &Body::ConfigMap(build::build_config_map(environment, &lingering))) {
         Ok(step) => step,
         Err(refusal) => {
             conflicts.push(refusal);

@@ -7,9 +7,9 @@ use super::names::Identity;
 /// Who might use components of the environment's namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// TrafficSplits.
+    /// Splits.
     pub splits: Vec<SplitUse>,
-    /// MigrationPhases that know a way back.
+    /// Phases that know a way back.
     pub phases: Vec<PhaseUse>,
     /// Routes, whoever made them.
     pub routes: Vec<RouteUse>,

@@ -55,6 +55,7 @@ pub enum Step {
 /// An object to be.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "a plan holds bodies in boxes")]
 pub enum Body {
     /// Runs a component.
     Deployment(Deployment),

@@ -1,5 +1,5 @@
 //! The escape hatch `podTemplate`: merged over the built pod template the way a strategic merge patch is, then read as a
-//! typed PodTemplateSpec, so that a misspelt field is told by its path and not dropped.
+//! typed object, so that a misspelt field is told by its path and not dropped.
 //!
 //! `null` removes what is there, as in any merge patch; `$patch` directives are refused.
 
@@ -86,13 +86,12 @@ fn merge_lists(base: &mut Vec<Value>, overlay: &[Value], field: &str, path: &str
         let Some(id) = item.get(key).filter(|id| !id.is_null() && id.as_str() != Some("")) else {
             return Err(invalid(&join(&path, key), "is missing: it tells which item is meant"));
         };
-        match base.iter_mut().find(|present| present.get(key) == Some(id)) {
-            Some(present) => merge(present, item, "", &path)?,
-            None => {
-                let mut new = Value::Null;
-                graft(&mut new, item, "", &path)?;
-                base.push(new);
-            }
+        if let Some(present) = base.iter_mut().find(|present| present.get(key) == Some(id)) {
+            merge(present, item, "", &path)?;
+        } else {
+            let mut new = Value::Null;
+            graft(&mut new, item, "", &path)?;
+            base.push(new);
         }
     }
     Ok(())

@@ -237,10 +237,8 @@ fn obstacle(observed: &Observed<'_>, valid: &Validated, ruling: &Ruling, publish
     match observed.environment {
         Known::Known(true) => None,
         Known::Known(false) if published => Some(Obstacle::EnvironmentGone),
-        Known::Known(false) => Some(Obstacle::NoEnvironment),
-        Known::Unknown if published => Some(Obstacle::Unknown),
         // Not known is not absent, but nothing new is published on it either.
-        Known::Unknown => Some(Obstacle::NoEnvironment),
+        Known::Known(false) | Known::Unknown => Some(Obstacle::NoEnvironment),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{
     hash::short_hash,
 };
 
-/// Former ReplicaSets that are kept to look at.
+/// Former forms that are kept to look at.
 const HISTORY: i32 = 3;
 
 /// The Deployment; `None` for a component that the operator does not run.
@@ -82,7 +82,7 @@ pub fn pod_template(environment: &Validated, component: &Component, workload: &W
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            containers: vec![container(workload, environment_of(&identity.config_map(), &read, &workload.env))],
+            containers: vec![container(workload, &environment_of(&identity.config_map(), &read, &workload.env))],
             // What a pod does not need it does not get: no token of the API, no variables for every Service around.
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
@@ -98,7 +98,7 @@ pub fn pod_template(environment: &Validated, component: &Component, workload: &W
     }
 }
 
-fn container(workload: &Workload, env: Vec<EnvVar>) -> Container {
+fn container(workload: &Workload, env: &[EnvVar]) -> Container {
     let ports = workload.ports.iter().map(|port| ContainerPort {
         name: Some(port.name.clone()),
         container_port: port.container_port,
@@ -110,7 +110,7 @@ fn container(workload: &Workload, env: Vec<EnvVar>) -> Container {
         image: Some(workload.image.clone()),
         command: filled(&workload.command),
         args: filled(&workload.args),
-        env: filled(&env),
+        env: filled(env),
         env_from: filled(&workload.env_from),
         ports: Some(ports.collect()),
         resources: workload.resources.clone(),

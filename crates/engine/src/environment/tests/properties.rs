@@ -109,7 +109,7 @@ fn guarded(world: &World, steps: &[Step], of_spec: Option<&Validated>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn plans_touch_only_what_is_ours_and_come_to_rest(moves in prop::collection::vec(a_move(), 1..14)) {

@@ -127,7 +127,7 @@ fn asked(world: &World) -> Option<i32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn only_a_holder_or_a_changed_value_moves_a_flag(moves in prop::collection::vec(a_move(), 1..30)) {

@@ -78,7 +78,7 @@ fn targeting(expression: &str) -> Vec<String> {
 
 /// What the published schema takes.
 #[rstest]
-#[case(r#"{}"#)]
+#[case("{}")]
 #[case(r#"{"if": [{"in": ["a", {"var": "x"}]}, "on", "off"]}"#)]
 #[case(r#"{"if": [{"var": "beta"}, "on"]}"#)]
 #[case(r#"{"if": [{"==": [1, 1]}, "on", {"!": {"var": "y"}}, "off", null]}"#)]

@@ -161,6 +161,12 @@ impl Context {
                 let plan = decide(&validated, &observed);
                 let environment = self.guard(environment, &plan).await?;
                 let (applied, outcome) = apply::apply(&self.client, &self.sources.memory, &identity, &plan).await;
+                if let Err(error) = &outcome
+                    && error.is_conflict()
+                {
+                    // Decided on an outdated copy: there is nothing to tell.
+                    return outcome.map(|()| Action::await_change());
+                }
                 let observed = self.sources.observe(&identity, &environment);
                 let verdict = Verdict::Carried { environment: &validated, plan: &plan, applied: &applied };
                 let failure = outcome.as_ref().err();

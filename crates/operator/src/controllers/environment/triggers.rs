@@ -165,16 +165,19 @@ fn phases(sources: &Arc<Sources>) -> Environments {
         .boxed()
 }
 
-/// Ingresses that no split keeps and that may name a component's Service.
+/// Ingresses that no split keeps and that may name a component's Service. Most changes are those of weights, by our own hand: they are
+/// passed over before anything is looked at.
 fn ingresses(sources: &Arc<Sources>) -> Environments {
     let sources = Arc::clone(sources);
     let changes = sources.caches.ingresses.changes();
     changes
         .flat_map(move |Change { key, before, after }| {
-            let states = [before, after];
-            let free = || states.iter().flatten().filter(|record| record.owner.is_none());
-            let mut found = sources.environments(&key.namespace);
-            found.retain(|environment| free().any(|record| record.mentions(&format!("{}-", environment.name_any()))));
+            let free: Vec<_> = [before, after].into_iter().flatten().filter(|record| record.owner.is_none()).collect();
+            let mut found = if free.is_empty() { Vec::new() } else { sources.environments(&key.namespace) };
+            found.retain(|environment| {
+                let prefix = format!("{}-", environment.name_any());
+                free.iter().any(|record| record.mentions(&prefix))
+            });
             stream::iter(found.iter().map(|environment| to(environment)).collect::<Vec<_>>())
         })
         .boxed()
@@ -187,8 +190,13 @@ fn http_routes(sources: &Arc<Sources>) -> Environments {
     changes
         .flat_map(move |Change { key, before, after }| {
             let free = [&before, &after].into_iter().flatten().any(|record| record.meta.owner_uid.is_none());
-            let spec = |record: &Option<Arc<crate::caches::HttpRouteRecord>>| record.as_ref().map(|it| it.spec.clone());
-            users_changed(&sources, &key, free && spec(&before) != spec(&after))
+            let same = || match (&before, &after) {
+                (Some(before), Some(after)) => {
+                    before.spec == after.spec && before.meta.owner_uid == after.meta.owner_uid
+                }
+                _ => false,
+            };
+            users_changed(&sources, &key, free && !same())
         })
         .boxed()
 }
