@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -28,6 +28,8 @@ use crate::installed;
 const USER: &str = "65532";
 /// Where a pod finds its service account.
 const ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
+/// A device that container runtimes put there, and that a static program reads where it cannot look up the system call.
+const RANDOM: &str = "dev/urandom";
 const PROGRAM: &str = "cutover-operator";
 /// A name as in a cluster: somebody has to look it up, and without shared libraries.
 const HOST: &str = "kubernetes.default.svc";
@@ -45,6 +47,8 @@ async fn a_static_file_in_an_empty_root_is_ready_and_leads_as_nobody() -> Result
     let mut command = as_nobody(&root)?;
     command
         .env_clear()
+        // For the command that changes the root; the operator runs nothing.
+        .envs(env::var_os("PATH").map(|path| ("PATH", path)))
         .env("KUBERNETES_SERVICE_HOST", HOST)
         .env("KUBERNETES_SERVICE_PORT", port)
         .env("POD_NAME", "in-an-empty-root")
@@ -79,17 +83,20 @@ async fn a_static_file_in_an_empty_root_is_ready_and_leads_as_nobody() -> Result
     ensure!(mapped.iter().all(|path| path.ends_with(PROGRAM)), "{mapped:?}");
 
     operator.stop()?;
+    mount("umount", &[&root.join(RANDOM)])?;
     ensure!(files(&root)? == before, "it has written into its root: {:?}", files(&root)?);
     fs::remove_dir_all(&root)?;
     Ok(())
 }
 
-/// A folder with the program and what the kubelet puts into every container: the service account, and `/etc/hosts`.
+/// A folder with the program and what every container is given: the service account, `/etc/hosts`, and random numbers.
 async fn root(plane: &ControlPlane) -> Result<PathBuf> {
     let root = plane.data().join("empty-root");
     let account = root.join(ACCOUNT);
     fs::create_dir_all(&account)?;
     fs::create_dir_all(root.join("etc"))?;
+    fs::create_dir_all(root.join("dev"))?;
+    fs::write(root.join(RANDOM), "")?;
     fs::copy(static_program()?, root.join(PROGRAM))?;
     let kubeconfig = plane.kubeconfig_for(&installed::operator()).await?;
     let kubeconfig: Value = serde_yaml_ng::from_str(&fs::read_to_string(kubeconfig)?)?;
@@ -104,6 +111,7 @@ async fn root(plane: &ControlPlane) -> Result<PathBuf> {
         let mode = if file.ends_with(PROGRAM) { 0o755 } else { 0o644 };
         fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
     }
+    mount("mount", &[Path::new("--bind"), Path::new("/dev/urandom"), &root.join(RANDOM)])?;
     // The folders above it belong to the test alone.
     let mut above = Some(root.as_path());
     while let Some(folder) = above.filter(|folder| *folder != Path::new("/dev/shm")) {
@@ -111,6 +119,13 @@ async fn root(plane: &ControlPlane) -> Result<PathBuf> {
         above = if folder == plane.data() { None } else { folder.parent() };
     }
     Ok(root)
+}
+
+/// Mounts or unmounts something; the test bed has mounts of its own.
+fn mount(program: &str, args: &[&Path]) -> Result<()> {
+    let status = Command::new(program).args(args).status().with_context(|| format!("cannot run {program}"))?;
+    ensure!(status.success(), "{program} {args:?}: {status}");
+    Ok(())
 }
 
 /// The program as the image's user in that root: by the real root at once, by others in a user namespace of its own.

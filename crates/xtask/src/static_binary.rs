@@ -27,7 +27,7 @@ pub(crate) fn link(built: &Built) -> Result<PathBuf> {
     }
     let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc")));
     rustc.current_dir(repository()).args(["--edition", "2024", "--crate-type", "bin", "--crate-name", OPERATOR]);
-    rustc.args(["-C", "target-feature=+crt-static", "-C", "strip=debuginfo"]);
+    rustc.args(["-C", "target-feature=+crt-static", "-C", "strip=symbols"]);
     for (name, path) in built.libraries() {
         rustc.arg("--extern").arg(format!("{name}={}", path.display()));
     }

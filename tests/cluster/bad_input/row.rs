@@ -43,7 +43,7 @@ pub(super) struct Row {
     /// What the status says.
     #[serde(default)]
     told: Option<Told>,
-    /// What it makes all the same, of its own, as kind and name.
+    /// What it makes of its own all the same, as kind and name; `*` stands for the rest of a name.
     #[serde(default)]
     makes: Vec<String>,
 }

@@ -53,7 +53,7 @@ impl Still {
     }
 
     /// Whether everything is as it was. A wrong object that is new (`own`, as kind and name) may be there with nothing in force, and
-    /// what it `makes` by itself.
+    /// what it `makes` of its own (`*` stands for the rest of a name).
     pub(super) fn same(&self, later: &Self, own: &str, makes: &[String]) -> Result<()> {
         let in_force = ["appliedWeight", "holder", "percent", "published"];
         let nothing = |value: &str| {
@@ -64,7 +64,8 @@ impl Still {
         for name in self.0.keys().chain(later.0.keys()) {
             let (before, after) = (self.0.get(name), later.0.get(name));
             let merely_stored = name == own && before.is_none() && after.is_none_or(|after| nothing(after));
-            let made = before.is_none() && makes.contains(name);
+            let is = |made: &String| made.strip_suffix('*').map_or(made == name, |start| name.starts_with(start));
+            let made = before.is_none() && makes.iter().any(is);
             if before != after && !merely_stored && !made {
                 changed.push(format!("{name}: {before:?} became {after:?}"));
             }

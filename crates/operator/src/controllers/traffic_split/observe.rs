@@ -286,9 +286,14 @@ impl Sources {
             .flat_map(|router| router.parent_refs.iter().flatten())
             .map(|parent| (parent.namespace.clone().unwrap_or_else(|| namespace.to_owned()), parent.name.clone()))
             .collect();
-        wanted.extend(snapshot.http_routes.iter().flat_map(|route| &route.parents).map(|parent| {
-            let parent = &parent.parent_ref;
-            (parent.namespace.as_deref().unwrap_or(namespace).to_owned(), parent.name.to_string())
+        // Those of a route that is attached to, by its spec: its status names none before one of them has spoken.
+        wanted.extend(snapshot.http_routes.iter().flat_map(|route| {
+            let spec = route.spec.value();
+            let parents = spec.get("parentRefs").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+            parents.into_iter().filter_map(|parent| {
+                let text = |field: &str| parent.get(field).and_then(serde_json::Value::as_str).map(str::to_owned);
+                Some((text("namespace").unwrap_or_else(|| namespace.to_owned()), text("name")?))
+            })
         }));
         wanted.sort_unstable();
         wanted.dedup();
