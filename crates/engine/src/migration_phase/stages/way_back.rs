@@ -29,8 +29,16 @@ pub(in super::super) enum Target {
 }
 
 impl Machine<'_> {
+    /// What of the way back has not been done. What is only held has no part in it, and what is gone cannot go back.
     pub fn going_back_for(&self) -> Vec<Blocker> {
-        self.unfollowed().into_iter().filter(|hold| hold.reason != reasons::REFERENCE_NOT_FOUND).collect()
+        let Some((way, requests)) = self.status.way_back.as_ref().zip(self.status.requests.as_ref()) else {
+            return Vec::new();
+        };
+        let splits = requests.splits.iter().filter(|request| split(&way.target, &request.split).is_some());
+        let flags = requests.flags.iter().filter(|request| flag(&way.target, &request.flag).is_some());
+        let splits = splits.filter_map(|request| self.split_follows(request).err());
+        let pending = splits.chain(flags.filter_map(|request| self.flag_follows(request).err()));
+        pending.filter(|hold| hold.reason != reasons::REFERENCE_NOT_FOUND).collect()
     }
 
     /// The weight of the new side that a split may have now: in force, wanted, or asked for.

@@ -2,7 +2,10 @@
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::migration_phase::{PhaseState, Stage},
+    v1alpha1::{
+        migration_phase::{PhaseState, Stage},
+        phase_action::RollbackTo,
+    },
 };
 
 use super::{
@@ -68,4 +71,18 @@ fn under_an_invalid_spec_nothing_goes_on() {
     world.run(60);
     assert_eq!(world.stage(), Some(Stage::Soaking));
     assert_eq!(listed(&world)[0], reasons::INVALID_SPEC);
+}
+
+#[test]
+fn what_was_only_claimed_has_no_part_in_the_way_back() {
+    let mut world = reach(Situation::Soaking);
+    let mut zoo = world.splits["web"].clone();
+    (zoo.name, zoo.holder, zoo.wanted_by_other) = ("zoo".into(), None, true);
+    (zoo.routed, zoo.applied, zoo.desired) = (0, 0, 0);
+    world.splits.insert("zoo".into(), zoo);
+    world.edit(|spec| spec.steps[0].traffic.extend(step("x", &[("zoo", 5)], &[], 0).traffic));
+    world.run(3);
+    assert_eq!(listed(&world), [reasons::SPLIT_BUSY]);
+    world.roll_back(RollbackTo::Baseline);
+    assert!(world.run_until(5, |world| world.state() == PhaseState::RolledBack));
 }
