@@ -8,10 +8,11 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use cutover_api::v1alpha1::{
     Environment, MigrationPhase, TrafficSplit,
-    migration_phase::{MigrationPhaseStatus, PhaseState, Stage},
+    migration_phase::{CheckState, MigrationPhaseStatus, PhaseState, Stage},
     traffic_split::TrafficSplitStatus,
 };
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{WatchStreamExt, watcher},
@@ -54,6 +55,18 @@ impl State {
     pub(super) fn is_at(&self, phase: &str, step: &str) -> bool {
         self.state(phase) == Some(PhaseState::Running)
             && self.phase(phase).and_then(|status| status.step.as_ref()).is_some_and(|at| at.name == step)
+    }
+
+    /// Whether all checks of the phase have passed this long after the present step's shift.
+    pub(super) fn watched_for(&self, phase: &str, warmup: Duration) -> bool {
+        let Some(status) = self.phase(phase) else { return false };
+        let Some(shifted) = status.step.as_ref().and_then(|step| step.shifted_at.as_ref()) else { return false };
+        let past = |run: &Time| run.0.duration_since(shifted.0).unsigned_abs() >= warmup && run.0 > shifted.0;
+        !status.checks.is_empty()
+            && status
+                .checks
+                .iter()
+                .all(|check| check.state == CheckState::Passing && check.last_run.as_ref().is_some_and(past))
     }
 
     /// Whether the phase is in this step and at this stage of it, or past that stage.

@@ -27,6 +27,9 @@ const PATH: &str = "20-path-v2";
 const SHIFT: &str = "30-shift";
 const CUTOVER: &str = "40-cutover";
 
+/// The longest range in the query of the shift's check.
+const CHECK_WARMUP: Duration = Duration::from_secs(10);
+
 /// The component that fails once.
 const FAILING: &str = "storefront";
 /// Who approves and decides in the story.
@@ -133,6 +136,8 @@ impl Story<'_> {
         self.step("five-percent", 5).await?;
         self.step("quarter", 25).await?;
 
+        // Errors inside the check's warm-up would rightly not count.
+        self.until("the check has watched past its warm-up", |state| state.watched_for(SHIFT, CHECK_WARMUP)).await?;
         self.doing("the new storefront starts to fail: half of its answers are errors");
         let exclusion = self.traffic.exclude("the new storefront fails");
         let storefront = self.cluster.node.component(NAMESPACE, FAILING);
