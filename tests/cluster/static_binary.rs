@@ -28,8 +28,8 @@ use crate::installed;
 const USER: &str = "65532";
 /// Where a pod finds its service account.
 const ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
-/// A device that container runtimes put there, and that a static program reads where it cannot look up the system call.
-const RANDOM: &str = "dev/urandom";
+/// Devices that container runtimes put there, and that a static program reads since it cannot look up the system call.
+const RANDOM: [&str; 2] = ["dev/random", "dev/urandom"];
 const PROGRAM: &str = "cutover-operator";
 /// A name as in a cluster: somebody has to look it up, and without shared libraries.
 const HOST: &str = "kubernetes.default.svc";
@@ -83,7 +83,9 @@ async fn a_static_file_in_an_empty_root_is_ready_and_leads_as_nobody() -> Result
     ensure!(mapped.iter().all(|path| path.ends_with(PROGRAM)), "{mapped:?}");
 
     operator.stop()?;
-    mount("umount", &[&root.join(RANDOM)])?;
+    for device in RANDOM {
+        mount("umount", &[&root.join(device)])?;
+    }
     ensure!(files(&root)? == before, "it has written into its root: {:?}", files(&root)?);
     fs::remove_dir_all(&root)?;
     Ok(())
@@ -96,7 +98,9 @@ async fn root(plane: &ControlPlane) -> Result<PathBuf> {
     fs::create_dir_all(&account)?;
     fs::create_dir_all(root.join("etc"))?;
     fs::create_dir_all(root.join("dev"))?;
-    fs::write(root.join(RANDOM), "")?;
+    for device in RANDOM {
+        fs::write(root.join(device), "")?;
+    }
     fs::copy(static_program()?, root.join(PROGRAM))?;
     let kubeconfig = plane.kubeconfig_for(&installed::operator()).await?;
     let kubeconfig: Value = serde_yaml_ng::from_str(&fs::read_to_string(kubeconfig)?)?;
@@ -111,7 +115,9 @@ async fn root(plane: &ControlPlane) -> Result<PathBuf> {
         let mode = if file.ends_with(PROGRAM) { 0o755 } else { 0o644 };
         fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
     }
-    mount("mount", &[Path::new("--bind"), Path::new("/dev/urandom"), &root.join(RANDOM)])?;
+    for device in RANDOM {
+        mount("mount", &[Path::new("--bind"), &Path::new("/").join(device), &root.join(device)])?;
+    }
     // The folders above it belong to the test alone.
     let mut above = Some(root.as_path());
     while let Some(folder) = above.filter(|folder| *folder != Path::new("/dev/shm")) {
