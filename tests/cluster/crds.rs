@@ -27,8 +27,8 @@ struct Case {
 
 /// A request as kubectl makes it: unknown fields are an error. Nothing is kept.
 async fn ask(client: &Client, method: http::Method, path: &str, body: &Value) -> kube::Result<DynamicObject> {
-    let patch = "application/merge-patch+json";
-    let content = if method == http::Method::PATCH { patch } else { "application/json" };
+    let merge_patch = method == http::Method::PATCH;
+    let content = if merge_patch { "application/merge-patch+json" } else { "application/json" };
     let request = http::Request::builder()
         .method(method)
         .uri(format!("{path}?dryRun=All&fieldValidation=Strict"))

@@ -105,7 +105,7 @@ impl People {
             create(client, &self.namespace, object, true).await.context("with the right")?;
         }
         for client in [&self.plain, &self.confined] {
-            expect_refusal(create(client, &self.namespace, object, true).await, why)?;
+            expect_refusal(&create(client, &self.namespace, object, true).await, why)?;
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl People {
             self.change(client, kind, name, patch).await.with_context(|| format!("with the right: {patch}"))?;
         }
         for client in [&self.plain, &self.confined] {
-            expect_refusal(self.change(client, kind, name, patch).await, why)?;
+            expect_refusal(&self.change(client, kind, name, patch).await, why)?;
         }
         Ok(())
     }
@@ -145,8 +145,8 @@ impl People {
     }
 }
 
-fn expect_refusal<T: std::fmt::Debug>(answer: kube::Result<T>, why: &str) -> Result<()> {
-    match refusal(&answer) {
+fn expect_refusal<T: std::fmt::Debug>(answer: &kube::Result<T>, why: &str) -> Result<()> {
+    match refusal(answer) {
         Some(message) if message.contains(why) => Ok(()),
         _ => bail!("expected a refusal with {why:?}, got {answer:?}"),
     }
@@ -280,7 +280,7 @@ async fn splits_take_the_rights_on_their_routes() -> Result<()> {
     people.creation_takes_a_right(&split(&[attach("shop")]), "changes HTTPRoute shop").await?;
     // The right on one route is not one on another.
     let other = create(&people.entitled, &people.namespace, &split(&[attach("payments")]), true).await;
-    expect_refusal(other, "changes HTTPRoute payments, which dana may not update")?;
+    expect_refusal(&other, "changes HTTPRoute payments, which dana may not update")?;
 
     create(&people.entitled, &people.namespace, &split(&[nginx()]), false).await?;
     let change = async |spec: Value, why: &str| {
@@ -308,7 +308,7 @@ async fn flags_and_phases_take_no_more_than_the_right_to_write_them() -> Result<
     strange["spec"]["rules"] = json!([{"name": "staff", "serve": "onn"}]);
     strange["spec"]["defaultVariant"] = "no".into();
     let answer = create(&people.entitled, &people.namespace, &strange, true).await;
-    expect_refusal(answer, "spec.variants has no no, onn, which defaultVariant or rules name")
+    expect_refusal(&answer, "spec.variants has no no, onn, which defaultVariant or rules name")
 }
 
 #[tokio::test]
@@ -319,27 +319,27 @@ async fn actions_are_signed_by_who_makes_them() -> Result<()> {
         tried(&people.entitled, action(kind, "dana", &json!({"groups": ["developers"]}))).await.context(kind)?;
         let verb = kind.to_lowercase();
         let refused = tried(&people.plain, action(kind, "ned", &json!({}))).await;
-        expect_refusal(refused, &format!("ned may not {verb} migrationphase 30-shift"))?;
+        expect_refusal(&refused, &format!("ned may not {verb} migrationphase 30-shift"))?;
         let elsewhere = tried(&people.entitled, action(kind, "dana", &json!({"phase": "40-cutover"}))).await;
-        expect_refusal(elsewhere, &format!("dana may not {verb} migrationphase 40-cutover"))?;
+        expect_refusal(&elsewhere, &format!("dana may not {verb} migrationphase 40-cutover"))?;
     }
     let account = format!("system:serviceaccount:{}:argocd", people.namespace);
     tried(&people.gitops, action("Approve", &account, &json!({})))
         .await
         .context("from Git, in the sync account's name")?;
     let forged = tried(&people.entitled, action("Approve", "otto", &json!({}))).await;
-    expect_refusal(forged, "spec.requestedBy must be the caller, dana")?;
+    expect_refusal(&forged, "spec.requestedBy must be the caller, dana")?;
     let forged = tried(&people.admin, action("Approve", "otto", &json!({}))).await;
-    expect_refusal(forged, "spec.requestedBy must be the caller, admin")?;
+    expect_refusal(&forged, "spec.requestedBy must be the caller, admin")?;
     let groups = json!({"groups": ["developers", "product-owners"]});
     let forged = tried(&people.entitled, action("Approve", "dana", &groups)).await;
-    expect_refusal(forged, "spec.groups names a group that dana is not in")?;
+    expect_refusal(&forged, "spec.groups names a group that dana is not in")?;
     // The operator's own test of the policies, and all that its right to create actions is good for.
     let forged = tried(&people.operator, action("Pause", "cutover:forged", &json!({}))).await;
-    expect_refusal(forged, "spec.requestedBy must be the caller")?;
+    expect_refusal(&forged, "spec.requestedBy must be the caller")?;
     let account = "system:serviceaccount:cutover-system:cutover";
     let own = tried(&people.operator, action("Pause", account, &json!({}))).await;
-    expect_refusal(own, "may not pause migrationphase 30-shift")
+    expect_refusal(&own, "may not pause migrationphase 30-shift")
 }
 
 #[tokio::test]
@@ -353,9 +353,9 @@ async fn actions_expire_within_a_day_but_for_approvals() -> Result<()> {
         create(&people.entitled, &people.namespace, &action(kind, "dana", &at(hours)), true).await
     };
     tried("Rollback", 23).await?;
-    expect_refusal(tried("Rollback", 25).await, "spec.expiresAt: Rollback is carried out now or not at all")?;
+    expect_refusal(&tried("Rollback", 25).await, "spec.expiresAt: Rollback is carried out now or not at all")?;
     tried("Approve", 500).await.context("an approval may wait for the weekend's end")?;
-    expect_refusal(tried("Approve", -1).await, "spec.expiresAt is in the past")
+    expect_refusal(&tried("Approve", -1).await, "spec.expiresAt is in the past")
 }
 
 #[tokio::test]
@@ -395,7 +395,7 @@ async fn status_is_written_by_the_operator_alone() -> Result<()> {
             let refused = people.set_status(client, kind, name, &status).await;
             // RBAC already keeps the garbage collector from it.
             let why = if who == "generic-garbage-collector" { who } else { "status is written by the operator alone" };
-            expect_refusal(refused, why).with_context(|| format!("{kind} by {who}"))?;
+            expect_refusal(&refused, why).with_context(|| format!("{kind} by {who}"))?;
         }
         people.set_status(&people.operator, kind, name, &status).await.with_context(|| format!("{kind}: our own"))?;
     }
@@ -411,7 +411,7 @@ async fn our_finalizers_are_the_operators_and_others_are_not() -> Result<()> {
         create(&people.entitled, &people.namespace, &object, false).await?;
         let finalizers = |list: &[&str]| json!({"metadata": {"finalizers": list}});
         let refused = people.change(&people.entitled, kind, name, &finalizers(&["cutover.dev/x"])).await;
-        expect_refusal(refused, "by the operator alone, not by dana")?;
+        expect_refusal(&refused, "by the operator alone, not by dana")?;
         // Those that the operator does not put finalizers on, it may not touch at all.
         if matches!(kind, "MigrationPhase" | "PhaseAction") {
             continue;
@@ -420,14 +420,14 @@ async fn our_finalizers_are_the_operators_and_others_are_not() -> Result<()> {
         people.patch(&people.entitled, kind, name, &finalizers(&["cutover.dev/x", "example.com/y"])).await?;
         for (client, who) in [(&people.plain, "ned"), (&people.admin, "admin")] {
             let refused = people.change(client, kind, name, &finalizers(&["example.com/y"])).await;
-            expect_refusal(refused, &format!("by the operator alone, not by {who}"))?;
+            expect_refusal(&refused, &format!("by the operator alone, not by {who}"))?;
         }
 
         // On its way out: each takes off its own, though nobody has the right to write the spec again.
         api(&people.admin, &people.namespace, kind).delete(name, &DeleteParams::default()).await?;
         let gc = &people.garbage_collector;
         let refused = people.patch(gc, kind, name, &finalizers(&["example.com/y"])).await;
-        expect_refusal(refused, "by the operator alone")?;
+        expect_refusal(&refused, "by the operator alone")?;
         people.patch(gc, kind, name, &finalizers(&["cutover.dev/x"])).await.context("the garbage collector's own")?;
         people.patch(&people.operator, kind, name, &finalizers(&[])).await?;
         let gone = api(&people.admin, &people.namespace, kind).get_opt(name).await?;
@@ -452,7 +452,7 @@ async fn the_garbage_collector_changes_what_is_not_spec() -> Result<()> {
     // With the spec it is a requester like any other, and has no right to create anything.
     let spec = json!({"spec": {"components": [component("api", &workload("evil:1"))]}});
     let refused = people.change(&people.garbage_collector, "Environment", "production", &spec).await;
-    expect_refusal(refused, "generic-garbage-collector may not create in namespace")
+    expect_refusal(&refused, "generic-garbage-collector may not create in namespace")
 }
 
 #[tokio::test]
@@ -467,7 +467,7 @@ async fn environments_in_use_are_not_deleted() -> Result<()> {
         api(client, &people.namespace, "Environment").delete("production", &DeleteParams::default()).await.map(drop)
     };
     for client in [&people.entitled, &people.gitops, &people.admin] {
-        expect_refusal(delete(client).await, "environment production is in use: api carries traffic")?;
+        expect_refusal(&delete(client).await, "environment production is in use: api carries traffic")?;
     }
     people.set_status(&people.operator, "Environment", "production", &status(false)).await?;
     delete(&people.plain).await.context("out of use it may go")

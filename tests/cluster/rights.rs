@@ -29,11 +29,11 @@ type Right = (String, String, String);
 async fn granted(client: &Client) -> Result<BTreeSet<Right>> {
     let everywhere = Api::<ClusterRole>::all(client.clone()).get(SERVICE_ACCOUNT).await?;
     let at_home = Api::<Role>::namespaced(client.clone(), NAMESPACE).get(&format!("{SERVICE_ACCOUNT}-lease")).await?;
-    let rules = everywhere.rules.into_iter().flatten().chain(at_home.rules.into_iter().flatten());
+    let rules = everywhere.rules.iter().flatten().chain(at_home.rules.iter().flatten());
     Ok(rules.flat_map(each).collect())
 }
 
-fn each(rule: PolicyRule) -> Vec<Right> {
+fn each(rule: &PolicyRule) -> Vec<Right> {
     let mut rights = Vec::new();
     for group in rule.api_groups.iter().flatten() {
         for resource in rule.resources.iter().flatten() {

@@ -4,6 +4,8 @@
 //! is also what `kubectl explain` shows. Everything that can be judged when an object is admitted
 //! is a schema bound or a CEL rule here; what needs other objects is judged by the engine.
 
+#![expect(clippy::duplicated_attributes, reason = "printer columns of one kind are of one type")]
+
 pub mod conditions;
 pub mod decimal;
 pub mod definitions;

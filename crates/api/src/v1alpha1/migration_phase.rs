@@ -30,7 +30,12 @@ use crate::{Decimal, HumanDuration};
     printcolumn(name = "Stage", type_ = "string", json_path = ".status.step.stage"),
     printcolumn(name = "Attempt", type_ = "integer", json_path = ".status.attempt"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "Blocked By", type_ = "string", json_path = ".status.blockedBy[0].message", description = "First of what it waits for"),
+    printcolumn(
+        name = "Blocked By",
+        type_ = "string",
+        json_path = ".status.blockedBy[0].message",
+        description = "First of what it waits for"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -12,11 +12,13 @@ pub const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 pub const HOST_PATTERN: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// Any JSON object, fields unknown to us kept.
+#[must_use]
 pub fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "maxProperties": 64, "x-kubernetes-preserve-unknown-fields": true })
 }
 
 /// A map of names to any JSON value.
+#[must_use]
 pub fn any_values(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -27,11 +29,13 @@ pub fn any_values(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A map of names to texts of at most 4096 characters.
+#[must_use]
 pub fn texts(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": { "type": "string", "maxLength": 4096 } })
 }
 
 /// `metav1.Condition`, bounded, as a list-map by type.
+#[must_use]
 pub fn conditions(_: &mut SchemaGenerator) -> Schema {
     let text = |description: &str, bounds: Value| {
         let mut schema = json_schema!({ "type": "string", "description": description });
