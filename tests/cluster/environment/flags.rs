@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::bed::{PATIENCE, Space, is};
 
-const ENVIRONMENT: &str = r#"
+const ENVIRONMENT: &str = r"
 apiVersion: cutover.dev/v1alpha1
 kind: Environment
 metadata: {name: production}
@@ -20,7 +20,7 @@ spec:
   tier: Production
   components:
   - {name: database, system: Shared, source: {external: {addresses: [203.0.113.5], port: 5432}}}
-"#;
+";
 
 fn flag(name: &str, more: &str) -> String {
     format!(

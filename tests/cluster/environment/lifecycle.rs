@@ -33,7 +33,7 @@ fn one() -> String {
     format!("{before}  - name: storefront{after}")
 }
 
-const SPLIT: &str = r#"
+const SPLIT: &str = r"
 apiVersion: cutover.dev/v1alpha1
 kind: TrafficSplit
 metadata: {name: shop}
@@ -45,7 +45,7 @@ spec:
   newWeight: 10
   onDelete: Delete
   routers: [{ingressNginx: {className: nginx}}]
-"#;
+";
 
 async fn split(space: &Space) -> Result<()> {
     space.apply(&SPLIT.replace("HOST", &format!("{}.example.com", space.namespace))).await?;

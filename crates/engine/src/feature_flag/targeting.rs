@@ -224,14 +224,13 @@ fn fractional(items: &[Value], variants: &Variants, field: &str, depth: usize, p
             result(name, variants, &format!("{field}[0]"), depth + 1, problems);
         }
         match parts.get(1) {
-            None => {}
             Some(weight @ Value::Object(_)) => {
                 expression(weight, variants, &format!("{field}[1]"), depth + 1, problems);
             }
             Some(weight) if !weight.as_i64().is_some_and(|weight| (0..=i64::from(i32::MAX)).contains(&weight)) => {
                 problems.push(Problem::new(format!("{field}[1]"), "a weight is a whole number, not negative"));
             }
-            Some(_) => {}
+            None | Some(_) => {}
         }
     }
 }

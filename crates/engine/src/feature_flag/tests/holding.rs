@@ -1,3 +1,5 @@
+#![expect(clippy::option_option, reason = "no request, one to hold, and one for a percentage are three cases")]
+
 use cutover_api::v1alpha1::{
     FeatureFlagStatus,
     feature_flag::FlagHolder,

@@ -1,5 +1,7 @@
 //! A flag under random phases, spec edits, crashes and outages: who moves it, and that nothing else does.
 
+#![expect(clippy::option_option, reason = "no request, one to hold, and one for a percentage are three cases")]
+
 use cutover_api::v1alpha1::{FeatureFlagSpec, FeatureFlagStatus};
 use jiff::Timestamp;
 use proptest::prelude::*;

@@ -133,6 +133,7 @@ async fn reconcile(environment: Arc<Environment>, context: Arc<Context>) -> Resu
     result
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the controller runtime asks for")]
 fn error_policy(environment: Arc<Environment>, error: &Error, context: Arc<Context>) -> Action {
     if error.is_conflict() {
         return Action::requeue(OUTDATED);

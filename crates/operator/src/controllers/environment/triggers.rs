@@ -21,7 +21,7 @@ type Environments = BoxStream<'static, Reference<Environment>>;
 
 /// Changes of environments themselves, status left out.
 pub(super) fn own(sources: &Sources) -> impl futures::Stream<Item = Arc<Environment>> + Send + use<> {
-    sources.kinds.environments.triggers(|before, after| beyond_status(before, after))
+    sources.kinds.environments.triggers(beyond_status)
 }
 
 /// The environments concerned by changes of everything else.
@@ -183,7 +183,7 @@ fn ingresses(sources: &Arc<Sources>) -> Environments {
         .boxed()
 }
 
-/// HTTPRoutes that no split keeps.
+/// Routes of the Gateway API that no split keeps.
 fn http_routes(sources: &Arc<Sources>) -> Environments {
     let sources = Arc::clone(sources);
     let changes = sources.caches.http_routes.changes();

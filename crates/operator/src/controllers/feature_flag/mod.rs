@@ -131,6 +131,7 @@ async fn reconcile(flag: Arc<FeatureFlag>, context: Arc<Context>) -> Result<Acti
     result
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the controller runtime asks for")]
 fn error_policy(flag: Arc<FeatureFlag>, error: &Error, context: Arc<Context>) -> Action {
     if error.is_conflict() {
         return Action::requeue(OUTDATED);

@@ -23,7 +23,7 @@ type Flags = BoxStream<'static, ObjectRef<FeatureFlag>>;
 
 /// Changes of flags themselves, status left out.
 pub(super) fn own(sources: &Sources) -> impl futures::Stream<Item = Arc<FeatureFlag>> + Send + use<> {
-    sources.kinds.flags.triggers(|before, after| beyond_status(before, after))
+    sources.kinds.flags.triggers(beyond_status)
 }
 
 /// The flags concerned by changes of everything else.
