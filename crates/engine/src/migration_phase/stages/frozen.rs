@@ -54,6 +54,7 @@ impl Machine<'_> {
         self.hold_stage(false);
         // What was only shown meanwhile is no evidence: harm is armed again, and counts from now on.
         self.status.dead_sides.clear();
+        self.observe_dead_sides();
         for check in &mut self.status.checks {
             check.consecutive_failures = 0;
             check.no_data_since = None;

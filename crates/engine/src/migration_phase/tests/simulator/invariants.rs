@@ -42,7 +42,10 @@ impl World {
     pub fn check_plan(&self, observed: &Observed, plan: &Plan) {
         let again = self.plan(observed);
         holds("same_input_same_plan", again == *plan, || format!("{plan:#?}\n{again:#?}"));
-        self.check_second(observed, plan);
+        // What was measured after an old status may fit the plan that is made of it; its write is refused.
+        if observed.status == self.stored {
+            self.check_second(observed, plan);
+        }
         self.check_numbers(&observed.status, &plan.status);
         self.check_shape(&plan.status);
         self.check_forward(&observed.status, plan);
