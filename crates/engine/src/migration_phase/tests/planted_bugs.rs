@@ -25,7 +25,7 @@ impl Bug {
         for line in self.text.lines().skip_while(|line| !line.starts_with("@@")) {
             match line.split_at_checked(1) {
                 Some(("@", _)) => hunks.push(String::new()),
-                Some((" " | "-", rest)) => *hunks.last_mut().unwrap() += &format!("{rest}\n"),
+                Some((" " | "-", rest)) => hunks.last_mut().unwrap().extend([rest, "\n"]),
                 Some(("+", _)) => {}
                 _ => panic!("{}: {line:?}", self.file),
             }
