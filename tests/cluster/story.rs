@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use cutover_testkit::scenario::{self, Event, Options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn alone_the_shop_migrates_under_load_and_loses_nothing() -> Result<()> {
+async fn undisturbed_the_shop_migrates_under_load_and_loses_nothing() -> Result<()> {
     let tell = |event: Event| println!("{event:?}");
     let (_cluster, outcome) = scenario::run(&Options::quiet(), &tell).await?;
     println!("{outcome}");

@@ -63,7 +63,10 @@ impl Metrics {
                 &registry,
                 counters("cutover_invalid_objects_total", "Objects of our kinds that could not be read.", &["kind"])?,
             )?,
-            leader: register(&registry, IntGauge::new("cutover_leader", "Whether this replica leads and may write: yes is 1, no is 0.")?)?,
+            leader: register(
+                &registry,
+                IntGauge::new("cutover_leader", "Whether this replica leads and may write: yes is 1, no is 0.")?,
+            )?,
             skew: register(
                 &registry,
                 Gauge::new(

@@ -14,8 +14,8 @@ pub mod ports;
 pub mod process;
 pub mod prometheus;
 pub mod scenario;
-pub mod traefik;
 pub mod tools;
+pub mod traefik;
 pub mod wait;
 
 pub use bed::Bed;

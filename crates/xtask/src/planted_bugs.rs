@@ -67,7 +67,7 @@ fn bugs() -> Result<Vec<Bug>> {
         };
         let (what, property, tests) = (header("Bug")?, header("Property")?, header("Run")?);
         let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        bugs.push(Bug { name, what, property, tests, patch });
+        bugs.push(Bug { name, patch, what, property, tests });
     }
     bugs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(bugs)

@@ -34,7 +34,7 @@ const BUILD: [&str; 6] = ["build", "--workspace", "--exclude", "xtask", "--bins"
 const UNIT_TESTS: [&str; 2] = ["cutover_engine", "cutover_operator"];
 const CLUSTER_TESTS: &str = "cluster";
 /// In the names of tests that measure, and for which the others would be noise.
-const ALONE: &str = "alone_";
+const ALONE: &str = "undisturbed_";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !args.unit {

@@ -8,7 +8,7 @@ use kube::api::DeleteParams;
 use super::bed::{Shop, condition};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attached_split_moves_traffic_and_leaves_the_rest_byte_for_byte() -> Result<()> {
+async fn undisturbed_an_attached_split_moves_traffic_and_leaves_the_rest_byte_for_byte() -> Result<()> {
     let shop = Shop::open().await?;
     let host = &shop.host;
     shop.apply(&format!(

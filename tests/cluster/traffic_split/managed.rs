@@ -10,7 +10,7 @@ use serde_json::json;
 use super::bed::{OPERATOR, Shop, condition};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_weight_is_served_from_the_instant_status_says_so_and_nothing_is_lost() -> Result<()> {
+async fn undisturbed_a_weight_is_served_from_the_instant_status_says_so_and_nothing_is_lost() -> Result<()> {
     let shop = Shop::open().await?;
     shop.managed("storefront", 0).await?;
     shop.carries("storefront", 0).await?;
@@ -25,7 +25,7 @@ async fn a_weight_is_served_from_the_instant_status_says_so_and_nothing_is_lost(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_change_is_put_right_at_once() -> Result<()> {
+async fn undisturbed_what_others_change_is_put_right_at_once() -> Result<()> {
     let shop = Shop::open().await?;
     shop.managed("storefront", 20).await?;
     shop.carries("storefront", 20).await?;
@@ -111,7 +111,7 @@ async fn nothing_but_a_changed_value_moves_a_weight() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_released_route_stays_and_is_adopted_at_its_weight() -> Result<()> {
+async fn undisturbed_a_released_route_stays_and_is_adopted_at_its_weight() -> Result<()> {
     let shop = Shop::open().await?;
     shop.managed("storefront", 30).await?;
     shop.carries("storefront", 30).await?;
@@ -176,7 +176,7 @@ spec:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_weight_waits_for_capacity_and_goes_on_when_it_is_there() -> Result<()> {
+async fn undisturbed_a_weight_waits_for_capacity_and_goes_on_when_it_is_there() -> Result<()> {
     let shop = Shop::open().await?;
     shop.managed("storefront", 0).await?;
     shop.carries("storefront", 0).await?;
@@ -240,5 +240,53 @@ async fn what_is_missing_or_claimed_is_said_with_its_field_and_remedy() -> Resul
     shop.carries("usurper", 50).await?;
     ensure!(shop.ingresses().get_opt("storefront").await?.is_none(), "its route is still there");
     ensure!(shop.http_routes().get_opt("storefront").await?.is_none(), "its route is still there");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_keeps_writing_the_same_route_is_named_and_no_war_is_waged() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.managed("storefront", 20).await?;
+    shop.carries("storefront", 20).await?;
+    let canary = "storefront-cutover-canary";
+    let mark = shop.bed.plane.audit().mark()?;
+    eventually("the operator says that it is not alone", Duration::from_secs(15), || async {
+        let by_hand = json!({"metadata": {"annotations": {"nginx.ingress.kubernetes.io/canary-weight": "90"}}});
+        shop.ingresses().patch(canary, &PatchParams::default(), &Patch::Merge(by_hand)).await?;
+        let status = shop.status("storefront").await?;
+        let said = ["Stalled", "Reconciling"].iter().filter_map(|type_| condition(&status, type_));
+        ensure!(said.into_iter().any(|(_, reason, _)| reason == "Contended"), "{status:#?}");
+        Ok(())
+    })
+    .await?;
+    let entries = shop.bed.plane.audit().since(mark)?;
+    let writes = entries.iter().filter(|entry| entry.user == OPERATOR && entry.name == canary && entry.is_complete());
+    let writes = writes.count();
+    ensure!(writes <= 6, "{writes} writes of the canary");
+
+    // A weight that is asked for is written all the same.
+    shop.set_weight("storefront", 40).await?;
+    eventually("the new weight is written", Duration::from_secs(5), || async {
+        let weight = shop.canary_weight("storefront").await?;
+        ensure!(weight.as_deref() == Some("40"), "{weight:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_leaves_the_spec_takes_its_route_with_it() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.managed("storefront", 20).await?;
+    shop.carries("storefront", 20).await?;
+    shop.edit("storefront", json!({"spec": {"routers": [{"ingressNginx": {"className": "nginx"}}]}})).await?;
+    eventually("the HTTPRoute is gone", Duration::from_secs(5), || async {
+        ensure!(shop.http_routes().get_opt("storefront").await?.is_none(), "it is there");
+        Ok(())
+    })
+    .await?;
+    let status = shop.carries("storefront", 20).await?;
+    ensure!(status.routers.len() == 1, "{status:#?}");
+    ensure!(shop.canary_weight("storefront").await?.as_deref() == Some("20"), "the canary moved");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! TrafficSplits on both routers, carried out by the real operator and served by the real proxy.
+//! Splits on both routers, carried out by the real operator and served by the real proxy.
 
 mod attached;
 mod bed;

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::schema::{Instant, LABEL_PATTERN, any_object, conditions, texts};
@@ -211,7 +211,7 @@ pub struct Workload {
     #[serde(default)]
     pub health: Health,
     /// CPU and memory, as in a container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read_resources")]
     #[schemars(schema_with = "resources")]
     pub resources: Option<ResourceRequirements>,
     /// Command instead of the image's. At most 64 words.
@@ -258,6 +258,20 @@ fn resources(_: &mut SchemaGenerator) -> Schema {
             "limits": quantities("What may be used at most, by resource, such as `memory: 256Mi`."),
         },
     })
+}
+
+/// Quantities may be written as numbers (`cpu: 1`), which the API server stores as they are.
+fn read_resources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ResourceRequirements>, D::Error> {
+    let Some(mut value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
+    for list in ["requests", "limits"] {
+        for quantity in value.get_mut(list).and_then(Value::as_object_mut).into_iter().flat_map(|map| map.values_mut())
+        {
+            if let Value::Number(number) = quantity {
+                *quantity = Value::String(number.to_string());
+            }
+        }
+    }
+    serde_json::from_value(value).map(Some).map_err(serde::de::Error::custom)
 }
 
 fn env_vars(_: &mut SchemaGenerator) -> Schema {

@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn only_a_policys_refusal_proves_that_policies_are_enforced() {
-        let by_policy = "phaseactions.cutover.dev is forbidden: ValidatingAdmissionPolicy 'x' denied request: spec.requestedBy";
+        let by_policy =
+            "phaseactions.cutover.dev is forbidden: ValidatingAdmissionPolicy 'x' denied request: spec.requestedBy";
         assert_eq!(judge(refused(by_policy)).unwrap(), Enforcement::Enforced);
         assert_eq!(judge(Ok(forged())).unwrap(), Enforcement::Absent);
         assert!(judge(refused("User \"x\" cannot create resource \"phaseactions\"")).is_err());

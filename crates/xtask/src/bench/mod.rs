@@ -71,7 +71,7 @@ async fn measure(args: &Args) -> Result<ExitCode> {
     doing(format_args!("making {} foreign Services, EndpointSlices and Ingresses", args.foreign));
     fleet.foreign(args.foreign).await?;
 
-    let mut replica = Replica::start(&plane, &kubeconfig).await?;
+    let mut replica = Replica::start(&plane, &kubeconfig)?;
     replica.leads().await?;
     rest(args, &plane, &replica, 0, &mut report).await?;
 
@@ -113,7 +113,7 @@ async fn measure(args: &Args) -> Result<ExitCode> {
         replica.end(signal).await?;
         let awaited = changes.set_next(fleet.names()).await?;
         let started = Instant::now();
-        replica = Replica::start(&plane, &kubeconfig).await?;
+        replica = Replica::start(&plane, &kubeconfig)?;
         routes.carries(&awaited.0, awaited.1, Duration::from_secs(120)).await?;
         report.restarts.push((how, started.elapsed()));
     }

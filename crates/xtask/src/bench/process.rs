@@ -27,7 +27,7 @@ pub(super) enum End {
 }
 
 impl Replica {
-    pub(super) async fn start(plane: &ControlPlane, kubeconfig: &Path) -> Result<Self> {
+    pub(super) fn start(plane: &ControlPlane, kubeconfig: &Path) -> Result<Self> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), Into::into);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let mut command = Command::new(target.join("release/cutover-operator"));

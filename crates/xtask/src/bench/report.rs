@@ -74,7 +74,9 @@ fn operator() -> String {
 pub(super) fn requests(entries: &[AuditEntry]) -> BTreeMap<String, usize> {
     let user = operator();
     let mut counts = BTreeMap::new();
-    for entry in entries.iter().filter(|e| e.user == user && e.is_complete() && e.verb != "watch" && e.resource != "leases") {
+    for entry in
+        entries.iter().filter(|e| e.user == user && e.is_complete() && e.verb != "watch" && e.resource != "leases")
+    {
         let AuditEntry { verb, resource, subresource, code, .. } = entry;
         let of = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
         *counts.entry(format!("{verb} {of} {code}")).or_default() += 1;

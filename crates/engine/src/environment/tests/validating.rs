@@ -149,3 +149,14 @@ fn every_problem_is_told_at_once() {
         .replace("203.0.113.7", "127.1.2.3");
     assert_eq!(told(&yaml).len(), 3);
 }
+
+#[test]
+fn quantities_may_be_written_as_numbers() {
+    let workload = serde_json::json!({
+        "image": "registry.example.com/api:1", "ports": [{"name": "http", "containerPort": 8080}],
+        "resources": {"requests": {"cpu": 1, "memory": "64Mi"}, "limits": {"cpu": 1.5}},
+    });
+    let read: cutover_api::v1alpha1::environment::Workload = serde_json::from_value(workload).unwrap();
+    let resources = serde_json::to_value(read.resources).unwrap();
+    assert_eq!(resources, serde_json::json!({"requests": {"cpu": "1", "memory": "64Mi"}, "limits": {"cpu": "1.5"}}));
+}

@@ -189,7 +189,9 @@ pub(crate) fn listed_objects<K: Kept>(objects: Vec<K>) -> Objects<K> {
     let (presence, known) = watch::channel(Presence::Listed);
     let invalid = IntCounterVec::new(prometheus::Opts::new("invalid", "invalid"), &["kind"]).unwrap();
     let (cache, mut sink) = Objects::new(known, invalid);
-    objects.into_iter().for_each(|object| sink.apply(DeserializeGuard(Ok(object))));
+    for object in objects {
+        sink.apply(DeserializeGuard(Ok(object)));
+    }
     sink.listed();
     // It stays as it is for the rest of the test.
     std::mem::forget((presence, sink));
@@ -202,7 +204,9 @@ pub(crate) fn listed_index<V: View>(objects: Vec<serde_json::Value>) -> Index<V>
     use feed::Sink as _;
     let (presence, known) = watch::channel(Presence::Listed);
     let (index, mut sink) = Index::new(known);
-    objects.into_iter().for_each(|object| sink.apply(serde_json::from_value(object).unwrap()));
+    for object in objects {
+        sink.apply(serde_json::from_value(object).unwrap());
+    }
     std::mem::forget((presence, sink));
     index
 }

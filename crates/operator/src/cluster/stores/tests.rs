@@ -217,7 +217,7 @@ async fn triggers_start_with_what_is_there_and_skip_what_does_not_matter() {
     watches.write(CONFIGS, &[added(&config("shop", "a", "7", "two"))]).await;
     soon(async {
         while value(&configs.get("shop", "a").unwrap()) != "two" {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;

@@ -96,7 +96,9 @@ impl Checks {
                 Ok(prometheus) => outcome(prometheus.query(&query).await),
                 Err(why) => Measured::Erroring(why),
             };
-            if checks.finish(&phase, &name, &query, Measurement { result, at, round }) && checks.done.send(phase).is_err() {
+            if checks.finish(&phase, &name, &query, Measurement { result, at, round })
+                && checks.done.send(phase).is_err()
+            {
                 tracing::debug!("the controller of phases has ended");
             }
         });

@@ -90,9 +90,8 @@ pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
                 std::future::ready(())
             })
         };
-        let policies_known = stream::unfold(proven, |mut proven| async move {
-            proven.changed().await.is_ok().then_some(((), proven))
-        });
+        let policies_known =
+            stream::unfold(proven, |mut proven| async move { proven.changed().await.is_ok().then_some(((), proven)) });
         let reconciles = kube::runtime::Controller::for_shared_stream(phases.triggers(|_, _| true), phases.store())
             .with_config(config)
             .reconcile_on(triggers)
@@ -131,6 +130,7 @@ async fn reconcile(phase: Arc<MigrationPhase>, context: Arc<Context>) -> Result<
     result
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn error_policy(phase: Arc<MigrationPhase>, error: &Error, context: Arc<Context>) -> Action {
     if error.is_conflict() {
         return Action::requeue(Duration::from_millis(100));

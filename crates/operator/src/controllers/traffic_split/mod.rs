@@ -27,6 +27,7 @@ use cutover_api::{
 };
 use cutover_engine::{
     Severity,
+    conditions::Health,
     router::{self, ObjectKind, Problem, RouteStep, SplitRef},
     traffic_split::{Observed, Outcome, Plan, Validated, decide, notes, status, validate},
 };
@@ -93,6 +94,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
         caches: caches.clone(),
         relations: Relations::default(),
         memory: Memory::default(),
+        namespaces: runtime.args.watch_namespaces.clone(),
     });
     let replica = runtime.replica.clone();
     let config = controller::Config::default().concurrency(runtime.args.concurrency);
@@ -165,7 +167,7 @@ impl Context {
             return self.retire(&key, split).await;
         }
         let resting = self.sources.memory.resting(&key, Instant::now());
-        let mut snapshot = self.sources.observe(&key, split, resting.is_some());
+        let mut snapshot = self.sources.observe(&key, split);
         let mut failures: Vec<Option<Error>> = snapshot.split.spec.routers.iter().map(|_| None).collect();
         let mut repair = true;
         let mut rounds = 0;
@@ -181,6 +183,11 @@ impl Context {
                 if failure.is_some() {
                     steps.clear();
                 }
+            }
+            // A new weight is never held up by somebody else's writes; putting right what they wrote is, for a while.
+            if resting.is_some() && !snapshot.backed_off && is_repair(&snapshot.split, &plan, &steps) {
+                snapshot.backed_off = true;
+                continue;
             }
             let leftovers =
                 if failures.iter().any(Option::is_some) { Vec::new() } else { leftovers(&snapshot, &validated) };
@@ -338,7 +345,7 @@ impl Context {
         if !split.finalizers().iter().any(|name| name == FINALIZER_TRAFFIC_SPLIT) {
             return Ok(Action::await_change());
         }
-        let mut snapshot = self.sources.observe(key, split, false);
+        let mut snapshot = self.sources.observe(key, split);
         for _ in 0..ROUNDS {
             let steps = farewell(&snapshot);
             if steps.is_empty() {
@@ -365,7 +372,7 @@ fn is_noteworthy(validated: &Validated, plan: &Plan, problems: &[Option<Problem>
         || plan.unknown
         || plan.wanted.missing.is_some()
         || plan.wanted.refused.is_some()
-        || plan.routers.iter().any(|router| router.problem.is_some())
+        || plan.routers.iter().filter_map(|router| router.problem.as_ref()).any(|it| it.health == Health::Stalled)
         || problems.iter().any(Option::is_some)
 }
 

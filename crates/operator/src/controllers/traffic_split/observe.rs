@@ -35,6 +35,8 @@ pub(super) struct Sources {
     pub(super) caches: Caches,
     pub(super) relations: Relations,
     pub(super) memory: Memory,
+    /// The namespaces that are watched; none named: all.
+    pub(super) namespaces: Vec<String>,
 }
 
 /// What was observed of a split and around it, owned. Answers to our writes are put in their place.
@@ -54,7 +56,8 @@ pub(super) struct Snapshot {
     classes: Vec<GatewayClassView>,
     http_routes_served: Known<bool>,
     gateways_readable: bool,
-    backed_off: bool,
+    /// Others keep writing the routes: what they changed is left as it is for a while.
+    pub(super) backed_off: bool,
 }
 
 struct SideSnapshot {
@@ -64,7 +67,7 @@ struct SideSnapshot {
 
 impl Sources {
     /// Observes a split as it is known best.
-    pub(super) fn observe(&self, key: &Key, split: Arc<TrafficSplit>, backed_off: bool) -> Snapshot {
+    pub(super) fn observe(&self, key: &Key, split: Arc<TrafficSplit>) -> Snapshot {
         let (namespace, spec) = (&*key.namespace, &split.spec);
         let environment = spec.environment.as_deref().map(|name| self.kinds.environments.get(namespace, name));
         let environment = match (&environment, self.kinds.environments.presence()) {
@@ -97,7 +100,7 @@ impl Sources {
             },
             gateways_readable: self.caches.gateways.presence() == Presence::Listed
                 && self.caches.gateway_classes.presence() == Presence::Listed,
-            backed_off,
+            backed_off: false,
             targets,
             split,
         };
@@ -298,6 +301,8 @@ impl Sources {
         wanted.sort_unstable();
         wanted.dedup();
         for (namespace, name) in wanted {
+            // What is not watched cannot be missed.
+            snapshot.gateways_readable &= self.namespaces.is_empty() || self.namespaces.contains(&namespace);
             let Some(gateway) = self.caches.gateways.get(&namespace, &name) else { continue };
             if let Some(class) = self.caches.gateway_classes.get("", &gateway.class_name)
                 && !snapshot.classes.iter().any(|known| known.meta.name == class.meta.name)

@@ -75,34 +75,28 @@ fn rivals(sources: &Arc<Sources>) -> Splits {
     let changes = sources.kinds.splits.later_changes();
     changes
         .flat_map(move |Change { key, before, after }| {
-            let claims = |split: &TrafficSplit| {
-                let spec = &split.spec;
-                (
-                    spec.hosts.clone(),
-                    spec.paths.clone(),
-                    spec.routers.clone(),
-                    split.metadata.deletion_timestamp.is_some(),
-                )
+            let same = match (&before, &after) {
+                (Some(before), Some(after)) => same_claims(before, after),
+                _ => false,
             };
-            let same = before.as_deref().map(claims) == after.as_deref().map(claims);
             let mut keys: Vec<Key> = Vec::new();
             if !same {
-                let referred =
-                    [&before, &after].into_iter().flatten().flat_map(|split| of_spec(&key.namespace, &split.spec));
-                let hosts: Vec<u64> = [&before, &after]
-                    .into_iter()
-                    .flatten()
-                    .flat_map(|split| &split.spec.hosts)
-                    .map(|host| Referred::Host(host).within(&key.namespace))
-                    .collect();
-                let routes = referred.filter(|one| hosts.contains(one));
-                keys = routes.flat_map(|one| sources.relations.of(one)).filter(|other| *other != key).collect();
+                let hosts = [&before, &after].into_iter().flatten().flat_map(|split| &split.spec.hosts);
+                let referred = hosts.map(|host| Referred::Host(host).within(&key.namespace));
+                keys = referred.flat_map(|one| sources.relations.of(one)).filter(|other| *other != key).collect();
                 keys.sort_unstable();
                 keys.dedup();
             }
             references(keys)
         })
         .boxed()
+}
+
+fn same_claims(before: &TrafficSplit, after: &TrafficSplit) -> bool {
+    let deleting = |split: &TrafficSplit| split.metadata.deletion_timestamp.is_some();
+    let (old, new) = (&before.spec, &after.spec);
+    (&old.hosts, &old.paths, &old.routers) == (&new.hosts, &new.paths, &new.routers)
+        && deleting(before) == deleting(after)
 }
 
 /// Splits that a phase lists, or listed.
