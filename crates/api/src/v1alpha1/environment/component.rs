@@ -1,0 +1,153 @@
+//! A component: its system, its role, and how it is run or reached.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{super::schema::LABEL_PATTERN, Workload};
+
+/// One component.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Component {
+    /// Name, unique in the environment, at most 30 characters, such as `storefront`.
+    #[schemars(length(min = 1, max = 30), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Which system it belongs to.
+    pub system: System,
+    /// What it does. Default `Other`.
+    #[serde(default)]
+    pub role: Role,
+    /// How it is run or reached: exactly one way.
+    pub source: Source,
+    /// Components that it calls: their addresses are given to it as environment variables, such as `API_URL`. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 30), regex(pattern = LABEL_PATTERN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub calls_to: Vec<String>,
+    /// Components that must be ready before this one is started. It goes on running if one of them fails later. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 30), regex(pattern = LABEL_PATTERN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub depends_on: Vec<String>,
+}
+
+/// Which system a component belongs to.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum System {
+    /// The system that is replaced.
+    Legacy,
+    /// The system that replaces it.
+    New,
+    /// Used by both.
+    Shared,
+}
+
+impl System {
+    /// The value of the label and of the metrics' `system`, such as `new`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::New => "new",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// What a component does.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// All of the legacy system.
+    Monolith,
+    /// What users see.
+    Frontend,
+    /// What frontends call.
+    Api,
+    /// Works in the background.
+    Worker,
+    /// Keeps the data.
+    Database,
+    /// Keeps copies of data.
+    Cache,
+    /// Keeps files.
+    ObjectStorage,
+    /// Content delivery network.
+    Cdn,
+    /// The way in.
+    Gateway,
+    /// Evaluates feature flags.
+    FlagService,
+    /// Observes the rest.
+    Monitoring,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+impl Role {
+    /// The value of the label, such as `Frontend`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Monolith => "Monolith",
+            Self::Frontend => "Frontend",
+            Self::Api => "Api",
+            Self::Worker => "Worker",
+            Self::Database => "Database",
+            Self::Cache => "Cache",
+            Self::ObjectStorage => "ObjectStorage",
+            Self::Cdn => "Cdn",
+            Self::Gateway => "Gateway",
+            Self::FlagService => "FlagService",
+            Self::Monitoring => "Monitoring",
+            Self::Other => "Other",
+        }
+    }
+}
+
+/// How a component is run or reached: exactly one of `workload`, `service` and `external`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("[has(self.workload), has(self.service), has(self.external)].filter(x, x).size() == 1").message("a source is exactly one of workload, service and external"))]
+pub struct Source {
+    /// The operator runs it: a Deployment and a Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
+    /// A Service of the same namespace that somebody else keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSource>,
+    /// Outside the cluster: a Service without selector, and its addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalSource>,
+}
+
+/// A Service of the same namespace.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceSource {
+    /// Name of the Service.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_PATTERN))]
+    pub name: String,
+    /// Number of the Service's port, 1 to 65535.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: i32,
+}
+
+/// Something outside the cluster, reached by IP address.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExternalSource {
+    /// IPv4 or IPv6 addresses, all of one family. 1 to 64. Loopback, link-local and cluster addresses are refused.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 2, max = 45)))]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new("self.all(a, isIP(a))").message("addresses must be IP addresses; host names are not supported yet"),
+        validation = Rule::new("self.all(a, !isIP(a) || (!ip(a).isLoopback() && !ip(a).isUnspecified() && !ip(a).isLinkLocalUnicast() && !ip(a).isLinkLocalMulticast()))").message("loopback, unspecified and link-local addresses are refused"),
+        validation = Rule::new("!self.all(a, isIP(a)) || self.all(a, ip(a).family() == 4) || self.all(a, ip(a).family() == 6)").message("addresses must be of one family, all IPv4 or all IPv6")
+    )]
+    pub addresses: Vec<String>,
+    /// Port, 1 to 65535.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: i32,
+}

@@ -1,0 +1,156 @@
+//! TrafficSplit: one way in (hosts and paths) and its two backends, legacy and new.
+
+mod backend;
+mod router;
+mod status;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    backend::{Backend, Capacity, CookieMatch, HeaderMatch, Pin, Safety, ServiceBackend, Side},
+    router::{
+        GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, ParentRef, RouteAttach, Router, RouterKind,
+    },
+    status::{Endpoints, Holder, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
+};
+use super::schema::{HOST_PATTERN, NAME_PATTERN};
+
+/// One way into the system and its two sides. The operator keeps the share of the new side in force on every router listed.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "cutover.dev",
+    version = "v1alpha1",
+    kind = "TrafficSplit",
+    plural = "trafficsplits",
+    shortname = "tsplit",
+    category = "cutover",
+    namespaced,
+    status = "TrafficSplitStatus",
+    derive = "PartialEq",
+    doc = "One way into the system (hosts and paths) and its two backends, legacy and new. The operator keeps the share of the new side in force on every router listed.",
+    validation = Rule::new("size(self.metadata.name) <= 48").message("metadata.name must have at most 48 characters: names of Services and routes are made from it"),
+    printcolumn(name = "Host", type_ = "string", json_path = ".spec.hosts[0]", description = "First host"),
+    printcolumn(name = "Desired", type_ = "integer", json_path = ".status.desiredWeight", description = "Weight of the new side that is wanted now"),
+    printcolumn(name = "Applied", type_ = "integer", json_path = ".status.appliedWeight", description = "Weight of the new side that every route carries"),
+    printcolumn(name = "Holder", type_ = "string", json_path = ".status.holder.phase", description = "Phase that moves the split now"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("self.newWeight <= self.weightTotal").message("newWeight must not be greater than weightTotal").field_path(".newWeight"),
+    validation = Rule::new("has(self.legacy) || self.newWeight == self.weightTotal || self.newWeight == 0").message("without a legacy backend newWeight is 0 or weightTotal: there is nobody to share with").field_path(".newWeight"),
+    validation = Rule::new("has(self.environment) || (!has(self.new.component) && (!has(self.legacy) || !has(self.legacy.component)))").message("a backend names a component, so environment must be set").field_path(".environment"),
+    validation = Rule::new("!has(self.pins) || has(self.legacy) || self.pins.all(p, p.to == 'New')").message("without a legacy backend no pin can lead to Legacy").field_path(".pins"),
+    validation = Rule::new("!self.routers.exists(r, has(r.gatewayApi) && has(r.gatewayApi.attach)) || (!has(self.exposure) || self.exposure == 'Exposed')").message("a split that attaches to an existing route cannot be Hidden: the route is not ours to leave out").field_path(".exposure")
+)]
+pub struct TrafficSplitSpec {
+    /// Environment of the same namespace whose components the backends may name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN))]
+    pub environment: Option<String>,
+
+    /// Host names of this way in, such as `app.example.com`; a leading `*.` stands for one label. 1 to 16.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253), regex(pattern = HOST_PATTERN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub hosts: Vec<String>,
+
+    /// Paths of this way in. At most 16; default: everything (prefix `/`).
+    #[serde(default = "default_paths")]
+    #[schemars(length(min = 1, max = 16))]
+    pub paths: Vec<PathMatch>,
+
+    /// Where the legacy system answers. Absent for a host that only the new side serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy: Option<Backend>,
+
+    /// Where the new system answers.
+    pub new: Backend,
+
+    /// Share of the new side, in parts of `weightTotal`. It counts when the split is first seen without a route of its own, and whenever
+    /// its value changes while no phase holds the split; otherwise the weight in force is held. Default 0.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub new_weight: i32,
+
+    /// What the weights of both sides add up to: 100 (percent), 1000 or 10000. Default 100.
+    #[serde(default = "default_weight_total")]
+    #[schemars(range(min = 100, max = 10_000))]
+    #[x_kube(validation = Rule::new("self in [100, 1000, 10000]").message("weightTotal must be 100, 1000 or 10000"), validation = Rule::new("self == oldSelf").message("weightTotal cannot be changed: weights in force are counted in it"))]
+    pub weight_total: i32,
+
+    /// `Exposed` (default): routes exist. `Hidden`: no route is made until a phase exposes the split, as for a testers' subdomain
+    /// before its phase. Once exposed by a phase, the split stays exposed.
+    #[serde(default)]
+    pub exposure: Exposure,
+
+    /// Requests that go to one side whatever the weight, for testers. The first match wins. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub pins: Vec<Pin>,
+
+    /// Capacity that a side must have before it is given more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<Safety>,
+
+    /// The routers that carry this split, 1 to 4. All carry the same weight, so that a split can also move from one edge to another.
+    #[schemars(length(min = 1, max = 4))]
+    pub routers: Vec<Router>,
+
+    /// What happens to the routes when the split is deleted. `Release` (default): they stay as they are, unmanaged. `Delete`: they are removed.
+    #[serde(default)]
+    pub on_delete: OnDelete,
+}
+
+fn default_paths() -> Vec<PathMatch> {
+    vec![PathMatch { type_: PathType::Prefix, value: "/".into() }]
+}
+
+const fn default_weight_total() -> i32 {
+    100
+}
+
+/// A path of a way in.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PathMatch {
+    /// `Prefix` (default): the path and everything below it, by whole elements. `Exact`: this path only.
+    #[serde(rename = "type", default)]
+    pub type_: PathType,
+    /// The path, beginning with `/`, such as `/v2`.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*$"))]
+    pub value: String,
+}
+
+/// How a path is compared.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathType {
+    /// The path and everything below it, by whole path elements.
+    #[default]
+    Prefix,
+    /// This path only.
+    Exact,
+}
+
+/// Whether a split has routes.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exposure {
+    /// Routes exist.
+    #[default]
+    Exposed,
+    /// No route is made.
+    Hidden,
+}
+
+/// What a deleted split leaves behind.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDelete {
+    /// Routes stay as they are, unmanaged.
+    #[default]
+    Release,
+    /// Routes are removed.
+    Delete,
+}

@@ -1,0 +1,117 @@
+//! The routers that carry a split, managed or attached to.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::schema::{LABEL_PATTERN, NAME_PATTERN, texts};
+
+/// A router that carries the split: exactly one kind.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.ingressNginx) != has(self.gatewayApi)").message("a router is exactly one of ingressNginx and gatewayApi"))]
+pub struct Router {
+    /// Ingresses with ingress-nginx's canary annotations, which Traefik 3.7 and later serves too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress_nginx: Option<IngressNginxRouter>,
+    /// A Gateway API HTTPRoute (v1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_api: Option<GatewayApiRouter>,
+}
+
+/// Kinds of router.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RouterKind {
+    /// Ingress with ingress-nginx's canary annotations.
+    IngressNginx,
+    /// Gateway API HTTPRoute.
+    GatewayApi,
+}
+
+/// Two Ingresses: the main one to legacy and a canary to the new side. Either managed (`className`) or attached.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("has(self.className) != has(self.attach)").message("ingressNginx is exactly one of className (both Ingresses are made) and attach (only the canary is)"),
+    validation = Rule::new("!has(self.attach) || !has(self.tls)").message("an attached split takes TLS from the existing Ingress: remove tls").field_path(".tls")
+)]
+pub struct IngressNginxRouter {
+    /// IngressClass of the Ingresses that are made, such as `nginx`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub class_name: Option<String>,
+    /// TLS of the hosts: the Secret (type `kubernetes.io/tls`, same namespace) that holds the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<IngressTls>,
+    /// Annotations added to the main Ingress that is made. Canary annotations are refused. At most 32.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "texts", extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("!self.exists(k, k.startsWith('nginx.ingress.kubernetes.io/canary'))").message("canary annotations are Cutover's: use newWeight and pins"))]
+    pub annotations: BTreeMap<String, String>,
+    /// Leave an existing main Ingress as it is and add only the canary beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach: Option<IngressAttach>,
+}
+
+/// TLS of a managed Ingress.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IngressTls {
+    /// Name of the Secret. The operator never reads it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub secret_name: String,
+}
+
+/// An Ingress that exists.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IngressAttach {
+    /// Name of the main Ingress, in the split's namespace. It must serve the split's hosts and paths by the legacy backend's Service.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub ingress: String,
+}
+
+/// An HTTPRoute: either managed (`parentRefs`) or attached to one rule of an existing one.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.parentRefs) != has(self.attach)").message("gatewayApi is exactly one of parentRefs (the HTTPRoute is made) and attach (one rule of an existing HTTPRoute is moved)"))]
+pub struct GatewayApiRouter {
+    /// Gateways that the HTTPRoute is attached to, 1 to 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8))]
+    pub parent_refs: Option<Vec<ParentRef>>,
+    /// One named rule of an existing HTTPRoute: only its backends are changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach: Option<RouteAttach>,
+}
+
+/// A Gateway, or one listener of it.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ParentRef {
+    /// Name of the Gateway.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub name: String,
+    /// Namespace of the Gateway. Default: the split's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_PATTERN))]
+    pub namespace: Option<String>,
+    /// Name of one listener. Default: every listener that fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub section_name: Option<String>,
+}
+
+/// One named rule of an HTTPRoute that exists.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RouteAttach {
+    /// Name of the HTTPRoute, in the split's namespace.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub route: String,
+    /// Name of the rule (`spec.rules[].name`).
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub rule: String,
+}

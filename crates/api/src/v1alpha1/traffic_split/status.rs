@@ -1,0 +1,113 @@
+//! What is observed of a split.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::schema::{Instant, conditions},
+    Exposure, RouterKind,
+};
+
+/// What is, as observed.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficSplitStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled` and `SpecDiverged`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
+    pub conditions: Vec<Condition>,
+    /// Weight of the new side that is wanted now: the holder's request, or the weight in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired_weight: Option<i32>,
+    /// Weight of the new side that every router's route is observed to carry, and has accepted where it can say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_weight: Option<i32>,
+    /// Whether the split has routes now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposure>,
+    /// The phase that moves this split. At most one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// Count of grants so far; the next holder's epoch is greater. It only grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// The value of `spec.newWeight` that was last taken into account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_spec_weight: Option<i32>,
+    /// Per router, in the order of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub routers: Vec<RouterStatus>,
+    /// Ready endpoints per side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+    /// When `appliedWeight` last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<Instant>,
+}
+
+/// The phase that a split is granted to.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Holder {
+    /// Name of the MigrationPhase.
+    #[schemars(length(max = 253))]
+    pub phase: String,
+    /// Its UID.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// Its attempt at the time of the grant.
+    pub attempt: i32,
+    /// Number of the grant. It only grows.
+    pub epoch: i64,
+    /// `status.requestRevision` of the phase that was last carried out; an older one is never effective again.
+    pub request_revision: i64,
+    /// The weight that the holder last asked for: a deleted holder's way back is finished from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_weight: Option<i32>,
+}
+
+/// What one router is observed to carry.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterStatus {
+    /// `IngressNginx` or `GatewayApi`.
+    pub kind: RouterKind,
+    /// The route object that carries the weight, `<kind>/<name>`.
+    #[schemars(length(max = 320))]
+    pub object: String,
+    /// Weight of the new side read back from the route object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_weight: Option<i32>,
+    /// Whether the router has accepted the route in its present form. Absent where the router cannot say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<bool>,
+    /// What is wrong or awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+}
+
+/// Ready endpoints per side.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    /// Of the legacy side; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy: Option<ReadyEndpoints>,
+    /// Of the new side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<ReadyEndpoints>,
+}
+
+/// Endpoints of one side.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadyEndpoints {
+    /// Ready endpoints, each counted once across IPv4 and IPv6 slices.
+    pub ready: i32,
+}
