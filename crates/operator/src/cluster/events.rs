@@ -4,6 +4,7 @@
 //! The recorder merges Events of one object that differ only in their note into a series that shows the first note: put
 //! what matters into `reason` and `action`.
 
+use cutover_engine::{Note, Severity};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
@@ -31,19 +32,6 @@ impl std::fmt::Debug for Waiting {
     }
 }
 
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happening {
-    /// Whether a person should look.
-    pub warning: bool,
-    /// Why, in one word; one of the constants in `cutover_api`.
-    pub reason: &'static str,
-    /// What was done, in one word such as `Shift`.
-    pub action: &'static str,
-    /// In words, for people; at most 1 kB is kept.
-    pub note: String,
-}
-
 impl Events {
     /// Starts publishing for `controller` (such as `cutover.dev/traffic-split`) as `instance` (the pod's name). The task
     /// ends when the last clone is dropped.
@@ -62,18 +50,21 @@ impl Events {
         Self { queue }
     }
 
-    /// Hands an Event about `object` over for publishing; returns at once.
-    pub fn publish(&self, happening: Happening, object: ObjectReference) {
-        let Happening { warning, reason, action, mut note } = happening;
-        // The API server refuses longer notes.
-        if let Some(cut) = note.char_indices().map(|(at, _)| at).find(|at| *at > LONGEST_NOTE - 4) {
-            note.truncate(cut);
+    /// Hands an Event about `object` over for publishing; returns at once. Of the message at most 1 kB is kept.
+    pub fn publish(&self, note: Note, object: ObjectReference) {
+        let Note { severity, reason, action, mut message } = note;
+        // The API server refuses longer ones.
+        if let Some(cut) = message.char_indices().map(|(at, _)| at).find(|at| *at > LONGEST_NOTE - 4) {
+            message.truncate(cut);
         }
         let event = Event {
-            type_: if warning { EventType::Warning } else { EventType::Normal },
+            type_: match severity {
+                Severity::Normal => EventType::Normal,
+                Severity::Warning => EventType::Warning,
+            },
             reason: reason.to_owned(),
             action: action.to_owned(),
-            note: Some(note),
+            note: Some(message),
             secondary: None,
         };
         if let Err(error) = self.queue.try_send((Waiting(event), object)) {

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod clients;
 pub mod discovery;
 pub mod events;
+pub mod finalizer;
 pub mod guard;
 pub mod lease;
 pub mod policies;

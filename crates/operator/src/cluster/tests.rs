@@ -1,5 +1,6 @@
 //! What is sent to the API server when something is written.
 
+use cutover_engine::{Note, Severity};
 use http::{Method, StatusCode};
 use k8s_openapi::api::{
     core::v1::{ConfigMap, ObjectReference, Service},
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    events::{Events, Happening},
+    events::Events,
     prune::{Candidate, Pruned, delete, delete_owned, owned_by},
     scripted::server,
     ssa::{Ownership, Precondition, apply, apply_value},
@@ -211,7 +212,10 @@ async fn an_event_that_cannot_be_written_stops_neither_the_caller_nor_the_next_o
         namespace: Some("shop".into()),
         ..ObjectReference::default()
     };
-    let shifted = |reason, note: &str| Happening { warning: false, reason, action: "Shift", note: note.to_owned() };
+    let shifted = |reason, message: &str| {
+        let (severity, message) = (Severity::Normal, message.to_owned());
+        Note { severity, reason, action: "Shift", message }
+    };
     events.publish(shifted("First", "a note"), object.clone());
     events.publish(shifted("Second", &"ä".repeat(2_000)), object);
     let path = "/apis/events.k8s.io/v1/namespaces/shop/events";

@@ -1,8 +1,14 @@
-//! One controller per kind: thin drivers that observe, let the engine decide, apply and write status.
+//! One controller per kind: each observes, lets the engine decide, applies and writes status. What they do alike is in `driver`.
 
 pub mod environment;
 pub mod feature_flag;
 pub mod migration_phase;
 pub mod traffic_split;
 
+mod driver;
+mod error;
 mod newest;
+#[cfg(test)]
+mod scripted;
+
+pub use error::Error;

@@ -27,7 +27,7 @@ impl<K: Resource> Newest<K> {
 
     /// The newer of what the cache shows and what was written.
     pub(super) fn of(&self, cached: Arc<K>) -> Arc<K> {
-        let key = key_of(&*cached);
+        let key = Key::of(&*cached);
         let mut written = self.lock();
         match written.get(&key) {
             Some(newer) if newer.uid() == cached.uid() && version(&**newer) > version(&*cached) => Arc::clone(newer),
@@ -42,7 +42,7 @@ impl<K: Resource> Newest<K> {
     /// Remembers the answer to a write.
     pub(super) fn put(&self, object: K) -> Arc<K> {
         let object = Arc::new(object);
-        self.lock().insert(key_of(&*object), Arc::clone(&object));
+        self.lock().insert(Key::of(&*object), Arc::clone(&object));
         object
     }
 
@@ -50,12 +50,6 @@ impl<K: Resource> Newest<K> {
     pub(super) fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
-}
-
-/// Namespace and name of an object.
-pub(super) fn key_of<K: Resource>(object: &K) -> Key {
-    let meta = object.meta();
-    Key::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
 /// Versions grow with every write; what cannot be read as a number is taken as old.

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Presence, key_of, queue::Key};
+use super::{Presence, queue::Key};
 
 /// Where a feed writes to.
 pub(super) trait Sink: Send + 'static {
@@ -136,7 +136,7 @@ async fn follow<S: Sink>(source: &Source<S::Object>, sink: &mut S, presence: &wa
             }
             Ok(Event::InitApply(object)) => {
                 if let Some(Some(listing)) = listing {
-                    listing.insert(key_of(&object));
+                    listing.insert(Key::of(&object));
                 }
                 sink.apply(object);
             }

@@ -161,11 +161,6 @@ impl Readiness {
     }
 }
 
-fn key_of<K: Resource>(object: &K) -> Key {
-    let meta = object.meta();
-    Key::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
-}
-
 /// Removes what no controller reads and what makes up most of a small object.
 fn strip<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();

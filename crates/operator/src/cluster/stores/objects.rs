@@ -5,7 +5,6 @@
 
 use std::{collections::HashMap, fmt::Debug, hash::Hash, sync::Arc};
 
-use futures::{Stream, StreamExt, future};
 use kube::{
     Resource, ResourceExt,
     core::DeserializeGuard,
@@ -21,7 +20,6 @@ use tokio::sync::watch;
 use super::{
     Presence,
     feed::Sink,
-    key_of,
     queue::{Change, Key, Subscribers, Subscription},
     strip,
 };
@@ -85,30 +83,14 @@ impl<K: Kept> Objects<K> {
     /// Every object that is there, then every change of one.
     #[must_use]
     pub fn changes(&self) -> Subscription<K> {
-        self.subscribers.subscribe(|| self.store.state().into_iter().map(|object| (key_of(&*object), object)).collect())
+        self.subscribers
+            .subscribe(|| self.store.state().into_iter().map(|object| (Key::of(&*object), object)).collect())
     }
 
     /// Changes from now on.
     #[must_use]
     pub fn later_changes(&self) -> Subscription<K> {
         self.subscribers.subscribe(Vec::new)
-    }
-
-    /// The trigger of the kind's own controller: every object that is there, then those whose change `matters`. Without
-    /// deletions: what remains to be done for a deleted object is its finalizer's.
-    pub fn triggers(&self, matters: fn(&K, &K) -> bool) -> impl Stream<Item = Arc<K>> + Send + use<K> {
-        self.changes().filter_map(move |change| {
-            let relevant = match (&change.before, &change.after) {
-                (Some(before), Some(after)) => matters(before, after),
-                _ => true,
-            };
-            future::ready(if relevant { change.after } else { None })
-        })
-    }
-
-    /// The keys of deleted objects, for what is kept per object: gauges, failures.
-    pub fn deletions(&self) -> impl Stream<Item = Key> + Send + use<K> {
-        self.later_changes().filter_map(|change| future::ready(change.after.is_none().then_some(change.key)))
     }
 }
 
@@ -140,7 +122,7 @@ where
 {
     fn put(&mut self, mut object: K) {
         strip(&mut object);
-        let key = key_of(&object);
+        let key = Key::of(&object);
         if let Some(filling) = &mut self.filling {
             filling.insert(key, object);
             return;
@@ -182,13 +164,13 @@ impl<K: Kept> Sink for ObjectSink<K> {
     }
 
     fn delete(&mut self, object: DeserializeGuard<K>) {
-        self.remove(&key_of(&object));
+        self.remove(&Key::of(&object));
     }
 
     fn keys(&self, namespace: Option<&str>) -> Vec<Key> {
         let keys: Vec<Key> = match &self.filling {
             Some(filling) => filling.keys().cloned().collect(),
-            None => self.store.state().iter().map(|object| key_of(&**object)).collect(),
+            None => self.store.state().iter().map(|object| Key::of(&**object)).collect(),
         };
         keys.into_iter().filter(|key| namespace.is_none_or(|namespace| &*key.namespace == namespace)).collect()
     }
@@ -205,7 +187,7 @@ impl<K: Kept> Sink for ObjectSink<K> {
         }
         self.writer.apply_watcher_event(&Event::InitDone);
         for object in self.store.state() {
-            let key = key_of(&*object);
+            let key = Key::of(&*object);
             self.subscribers.publish(&Change { key, before: None, after: Some(object) });
         }
     }

@@ -147,12 +147,12 @@ impl<V: View> Sink for IndexSink<V> {
     type Object = V::Object;
 
     fn apply(&mut self, object: V::Object) {
-        let key = super::key_of(&object);
+        let key = Key::of(&object);
         self.put(&key, V::of(object));
     }
 
     fn delete(&mut self, object: V::Object) {
-        self.put(&super::key_of(&object), None);
+        self.put(&Key::of(&object), None);
     }
 
     fn keys(&self, namespace: Option<&str>) -> Vec<Key> {

@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 use cutover_api::{
     conditions::reasons,
-    labels::{FINALIZER_ENVIRONMENT, MANAGER_ENVIRONMENT, OWNER_UID},
-    v1alpha1::Environment,
+    labels::{MANAGER_ENVIRONMENT, OWNER_UID},
 };
 use cutover_engine::environment::{
     Applied, ConfigMapView, DeploymentView, Identity, ObjectKind, ObjectRef, Plan, Refusal, ServiceView, SliceView,
@@ -23,21 +22,16 @@ use k8s_openapi::{
         discovery::v1::EndpointSlice,
     },
 };
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
-    core::PartialObjectMeta,
-};
+use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::PartialObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
 
-use super::{
-    error::Error,
-    memory::{Answer, Memory},
-};
-use crate::cluster::{
-    prune::{self, Candidate, Pruned},
-    ssa::{self, Ownership, Precondition},
+use super::memory::{Answer, Memory};
+use crate::{
+    cluster::{
+        prune::{self, Candidate, Pruned},
+        ssa::{self, Ownership, Precondition},
+    },
+    controllers::Error,
 };
 
 /// What carrying out came to: what was done, and what stopped it.
@@ -141,10 +135,8 @@ where
     // With the UID nothing else of this name is written to; without force nothing is taken from somebody who was faster.
     let ownership = if found.is_some() { Ownership::Force } else { Ownership::Respect };
     body.meta_mut().uid = found;
-    match ssa::apply(&api, MANAGER_ENVIRONMENT, &body, ownership, &Precondition::Any).await {
-        Ok(answer) => Ok(Some(answer)),
-        Err(source) => Err(Error::Apply { object: object.to_string(), source }),
-    }
+    let answer = ssa::apply(&api, MANAGER_ENVIRONMENT, &body, ownership, &Precondition::Any).await;
+    answer.map(Some).map_err(Error::Apply)
 }
 
 /// What has this name now. A list, so that no right to read whole objects by name is needed.
@@ -211,31 +203,4 @@ where
     let swept = prune::delete_owned(&api, &identity.uid, keep).await;
     let kind = K::kind(&()).into_owned();
     Ok(swept.map_err(|source| Error::Delete { object: format!("what is left of kind {kind}"), source })?.len())
-}
-
-/// Puts our finalizer on: from then on a deletion waits until what was made may go.
-pub(super) async fn add_finalizer(client: &Client, environment: &Environment) -> Result<Environment, Error> {
-    let mut finalizers = environment.finalizers().to_vec();
-    finalizers.push(FINALIZER_ENVIRONMENT.to_owned());
-    write_finalizers(client, environment, &finalizers).await
-}
-
-/// Takes our finalizer off.
-pub(super) async fn remove_finalizer(client: &Client, environment: &Environment) -> Result<(), Error> {
-    let mut finalizers = environment.finalizers().to_vec();
-    finalizers.retain(|name| name != FINALIZER_ENVIRONMENT);
-    match write_finalizers(client, environment, &finalizers).await {
-        Err(Error::Finalizer { source }) if crate::cluster::is_not_found(&source) => Ok(()),
-        other => other.map(drop),
-    }
-}
-
-async fn write_finalizers(client: &Client, environment: &Environment, names: &[String]) -> Result<Environment, Error> {
-    let api: Api<Environment> = Api::namespaced(client.clone(), &environment.namespace().unwrap_or_default());
-    let body = json!({"metadata": {
-        "uid": environment.uid(), "resourceVersion": environment.resource_version(), "finalizers": names,
-    }});
-    let params = PatchParams { field_manager: Some(MANAGER_ENVIRONMENT.to_owned()), ..PatchParams::default() };
-    let answer = api.patch(&environment.name_any(), &params, &Patch::Merge(&body)).await;
-    answer.map_err(|source| Error::Finalizer { source })
 }

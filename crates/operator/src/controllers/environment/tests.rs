@@ -4,9 +4,10 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::{
-    scripted::{Exchange, Scripted, server},
-    stores::{listed_index, listed_objects},
+use crate::{
+    cluster::scripted::{Exchange, Scripted},
+    controllers::scripted::{Shown, reason, reconciles, unheard},
+    metrics::Metrics,
 };
 
 const ENVIRONMENT: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/environments/production";
@@ -16,15 +17,11 @@ const SERVICES: &str = "/api/v1/namespaces/shop/services";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/shop/deployments";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
 
-/// What the caches show.
+/// An environment, and what else the caches show.
 #[derive(Clone, Default)]
 struct Cluster {
     environment: Value,
-    deployments: Vec<Value>,
-    services: Vec<Value>,
-    slices: Vec<Value>,
-    config_maps: Vec<Value>,
-    splits: Vec<Value>,
+    shown: Shown,
 }
 
 fn workload(name: &str) -> Value {
@@ -47,64 +44,25 @@ impl Cluster {
         Self { environment, ..Self::default() }
     }
 
-    fn context(&self, client: Client) -> Context {
+    fn controller(&self, client: Client) -> Context {
         let metrics = Metrics::new().unwrap();
         let components = metrics.object_gauges("cutover_component_ready", "Ready.", &["component", "system"]).unwrap();
-        let splits = self.splits.iter().map(|split| serde_json::from_value(split.clone()).unwrap());
+        let shown = Shown { environments: vec![self.environment.clone()], ..self.shown.clone() };
         let sources = Arc::new(Sources {
-            kinds: Kinds {
-                environments: listed_objects(vec![self.environment()]),
-                splits: listed_objects(splits.collect()),
-                flags: listed_objects(Vec::new()),
-                phases: listed_objects(Vec::new()),
-                actions: listed_objects(Vec::new()),
-            },
-            caches: Caches {
-                services: listed_index(self.services.clone()),
-                slices: listed_index(self.slices.clone()),
-                deployments: listed_index(self.deployments.clone()),
-                config_maps: listed_index(self.config_maps.clone()),
-                ingresses: listed_index(Vec::new()),
-                http_routes: listed_index(Vec::new()),
-                gateways: listed_index(Vec::new()),
-                gateway_classes: listed_index(Vec::new()),
-            },
+            kinds: shown.kinds(),
+            caches: shown.caches(),
             memory: Memory::default(),
             forbidden: vec!["198.51.100.0/24".parse().unwrap()],
         });
-        // Events go to a server of their own, which does not answer.
-        let events = Events::start(server().0, MANAGER_ENVIRONMENT, "test");
-        let (newest, backoffs) = (Newest::default(), Backoffs::default());
-        Context { client, sources, newest, events, metrics, components, backoffs }
+        Context { client, sources, newest: Newest::default(), events: unheard(), components }
     }
 
-    fn environment(&self) -> Environment {
-        serde_json::from_value(self.environment.clone()).unwrap()
-    }
-
-    /// So many reconciles in a row, and the server's part in them.
     async fn reconcile<T>(
         &self,
         times: usize,
         serve: impl AsyncFnOnce(&mut Scripted) -> T,
     ) -> (Vec<Result<Action, Error>>, T) {
-        let (client, mut api) = server();
-        let context = self.context(client);
-        tokio::join!(
-            async move {
-                let mut results = Vec::new();
-                for _ in 0..times {
-                    results.push(context.carry_on(Arc::new(self.environment())).await);
-                }
-                drop(context);
-                results
-            },
-            async {
-                let served = serve(&mut api).await;
-                api.no_more().await;
-                served
-            }
-        )
+        reconciles(|client| self.controller(client), &self.environment, times, serve).await
     }
 }
 
@@ -154,12 +112,6 @@ fn answered(environment: &Value, sent: Exchange) {
     answer["status"] = sent.body["status"].clone();
     answer["metadata"]["resourceVersion"] = "300".into();
     sent.ok(&answer);
-}
-
-fn reason(status: &Value, type_: &str) -> Option<String> {
-    let conditions = status["conditions"].as_array()?;
-    let found = conditions.iter().find(|condition| condition["type"] == type_)?;
-    Some(found["reason"].as_str()?.to_owned())
 }
 
 #[tokio::test]
@@ -214,9 +166,9 @@ async fn running(components: &[Value]) -> Cluster {
                 json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
         }
         match kind.as_str() {
-            "Deployment" => cluster.deployments.push(object),
-            "Service" => cluster.services.push(object),
-            _ => cluster.config_maps.push(object),
+            "Deployment" => cluster.shown.deployments.push(object),
+            "Service" => cluster.shown.services.push(object),
+            _ => cluster.shown.config_maps.push(object),
         }
     }
     cluster.environment["status"] = told;
@@ -237,7 +189,7 @@ async fn a_new_process_applies_once_over_what_is_its_own_and_then_rests() {
                 // Nothing changes, so the version stays.
                 let mut answer = stored(&sent.body, 200);
                 if path == DEPLOYMENTS {
-                    answer["status"] = cluster.deployments[0]["status"].clone();
+                    answer["status"] = cluster.shown.deployments[0]["status"].clone();
                 }
                 sent.ok(&answer);
             }
@@ -380,7 +332,7 @@ async fn deleted(api: &mut Scripted, path: &str, name: &str) {
 async fn a_deletion_waits_for_those_who_use_it_then_sweeps_and_lets_go() {
     let mut cluster = running(&[workload("api")]).await;
     cluster.environment["metadata"]["deletionTimestamp"] = "2026-11-20T00:00:00Z".into();
-    cluster.splits = vec![split("api")];
+    cluster.shown.splits = vec![split("api")];
     let (_, told) = cluster
         .reconcile(1, async |api| {
             let (told, sent) = status(api).await;
@@ -390,7 +342,7 @@ async fn a_deletion_waits_for_those_who_use_it_then_sweeps_and_lets_go() {
         .await;
     assert_eq!(reason(&told, "PruneBlocked").as_deref(), Some("StillInUse"));
 
-    cluster.splits.clear();
+    cluster.shown.splits.clear();
     let (results, _) = cluster
         .reconcile(1, async |api| {
             deleted(api, DEPLOYMENTS, "production-api").await;
@@ -402,9 +354,9 @@ async fn a_deletion_waits_for_those_who_use_it_then_sweeps_and_lets_go() {
         .await;
     assert!(results[0].is_ok(), "{results:?}");
 
-    cluster.deployments.clear();
-    cluster.services.clear();
-    cluster.config_maps.clear();
+    cluster.shown.deployments.clear();
+    cluster.shown.services.clear();
+    cluster.shown.config_maps.clear();
     let (results, ()) = cluster
         .reconcile(1, async |api| {
             for path in [DEPLOYMENTS, SERVICES, SLICES, CONFIG_MAPS] {

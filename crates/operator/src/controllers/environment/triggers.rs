@@ -5,24 +5,17 @@ use std::sync::Arc;
 
 use cutover_api::v1alpha1::Environment;
 use cutover_engine::environment::{ObjectKind, ObjectRef};
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::{StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef as Reference};
 
 use super::observe::{Sources, phase_use, selects_components, split_use};
 use crate::{
     caches::ConfigMapRecord,
-    cluster::stores::{Change, Key, beyond_status},
+    cluster::stores::{Change, Key},
+    controllers::driver::Triggers,
 };
 
-type Environments = BoxStream<'static, Reference<Environment>>;
-
-/// Changes of environments themselves, status left out.
-pub(super) fn own(sources: &Sources) -> impl futures::Stream<Item = Arc<Environment>> + Send + use<> {
-    sources.kinds.environments.triggers(beyond_status)
-}
+type Environments = Triggers<Environment>;
 
 /// The environments concerned by changes of everything else.
 pub(super) fn all(sources: &Arc<Sources>) -> Environments {

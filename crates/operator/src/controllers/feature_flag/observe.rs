@@ -13,11 +13,10 @@ use cutover_engine::{
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
-use super::error::Error;
 use crate::{
     caches::{Caches, ConfigMapRecord},
     cluster::stores::Key,
-    controllers::newest::Newest,
+    controllers::{Error, newest::Newest},
     wiring::Kinds,
 };
 
@@ -175,7 +174,8 @@ impl Snapshot {
         let name = config_map_name(&self.flag.spec.environment);
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), &self.namespace);
         let named = ListParams::default().fields(&format!("metadata.name={name}"));
-        let found = api.list(&named).await.map_err(|source| Error::Look { name, source })?;
+        let found =
+            api.list(&named).await.map_err(|source| Error::Look { object: format!("ConfigMap {name}"), source })?;
         self.config_map = found.items.first().map(ConfigMapView::of);
         Ok(())
     }

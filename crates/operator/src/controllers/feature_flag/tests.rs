@@ -5,9 +5,10 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::{
-    scripted::{Exchange, Scripted, server},
-    stores::{listed_index, listed_objects},
+use crate::{
+    cluster::scripted::{Exchange, Scripted},
+    controllers::scripted::{Shown, reason, reconciles, unheard},
+    metrics::Metrics,
 };
 
 const FLAG: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/featureflags/checkout";
@@ -16,7 +17,7 @@ const CONFIG_MAPS: &str = "/api/v1/namespaces/shop/configmaps";
 const CONFIG_MAP: &str = "/api/v1/namespaces/shop/configmaps/production-flags";
 const PHASE: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/migrationphases/shift";
 
-/// What the caches show.
+/// A flag, and what else the caches show.
 #[derive(Clone)]
 struct Cluster {
     flag: Value,
@@ -41,44 +42,27 @@ impl Cluster {
         Self { flag, config_map: None, phases: Vec::new(), environment: true }
     }
 
-    fn context(&self, client: Client) -> Context {
-        let metrics = Metrics::new().unwrap();
-        let percents = metrics.object_gauges("cutover_flag_percent", "Percent.", &[]).unwrap();
+    fn controller(&self, client: Client) -> Context {
+        let percents = Metrics::new().unwrap().object_gauges("cutover_flag_percent", "Percent.", &[]).unwrap();
         let environment = json!({
             "apiVersion": "cutover.dev/v1alpha1", "kind": "Environment",
             "metadata": {"name": "production", "namespace": "shop", "uid": "e1", "resourceVersion": "1"},
             "spec": {"tier": "Staging", "components": []},
         });
-        let environments = self.environment.then(|| serde_json::from_value(environment).unwrap());
-        let phases = self.phases.iter().map(|phase| serde_json::from_value(phase.clone()).unwrap());
+        let shown = Shown {
+            flags: vec![self.flag.clone()],
+            phases: self.phases.clone(),
+            config_maps: self.config_map.iter().cloned().collect(),
+            environments: self.environment.then_some(environment).into_iter().collect(),
+            ..Shown::default()
+        };
         let sources = Arc::new(Sources {
-            kinds: Kinds {
-                environments: listed_objects(environments.into_iter().collect()),
-                splits: listed_objects(Vec::new()),
-                flags: listed_objects(vec![self.flag()]),
-                phases: listed_objects(phases.collect()),
-                actions: listed_objects(Vec::new()),
-            },
-            caches: Caches {
-                services: listed_index(Vec::new()),
-                slices: listed_index(Vec::new()),
-                deployments: listed_index(Vec::new()),
-                config_maps: listed_index(self.config_map.iter().cloned().collect()),
-                ingresses: listed_index(Vec::new()),
-                http_routes: listed_index(Vec::new()),
-                gateways: listed_index(Vec::new()),
-                gateway_classes: listed_index(Vec::new()),
-            },
+            kinds: shown.kinds(),
+            caches: shown.caches(),
             newest: Newest::default(),
             written: Written::default(),
         });
-        let events = Events::start(server().0, MANAGER_FEATURE_FLAG, "test");
-        let (backoffs, turns) = (Backoffs::default(), Mutex::default());
-        Context { client, sources, events, metrics, percents, backoffs, turns }
-    }
-
-    fn flag(&self) -> FeatureFlag {
-        serde_json::from_value(self.flag.clone()).unwrap()
+        Context { client, sources, events: unheard(), percents, turns: Turns::default() }
     }
 
     async fn reconcile<T>(
@@ -86,23 +70,7 @@ impl Cluster {
         times: usize,
         serve: impl AsyncFnOnce(&mut Scripted) -> T,
     ) -> (Vec<Result<Action, Error>>, T) {
-        let (client, mut api) = server();
-        let context = self.context(client);
-        tokio::join!(
-            async move {
-                let mut results = Vec::new();
-                for _ in 0..times {
-                    results.push(context.carry_on(Arc::new(self.flag())).await);
-                }
-                drop(context);
-                results
-            },
-            async {
-                let served = serve(&mut api).await;
-                api.no_more().await;
-                served
-            }
-        )
+        reconciles(|client| self.controller(client), &self.flag, times, serve).await
     }
 
     /// As it is once the flag was published.
@@ -168,11 +136,6 @@ fn answered(flag: &Value, sent: Exchange) {
 fn weights(config_map: &Value) -> Value {
     let file: Value = serde_json::from_str(config_map["data"]["flags.json"].as_str().unwrap()).unwrap();
     file["flags"]["checkout"]["targeting"]["fractional"].clone()
-}
-
-fn reason(status: &Value, type_: &str) -> Option<String> {
-    let found = status["conditions"].as_array()?.iter().find(|condition| condition["type"] == type_)?;
-    Some(found["reason"].as_str()?.to_owned())
 }
 
 #[tokio::test]

@@ -7,24 +7,13 @@ use cutover_api::{
     v1alpha1::{FeatureFlag, MigrationPhase},
 };
 use cutover_engine::feature_flag::{Claim, config_map_name};
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::{StreamExt, stream};
 use kube::runtime::reflector::ObjectRef;
 
 use super::observe::Sources;
-use crate::{
-    caches::ConfigMapRecord,
-    cluster::stores::{Change, beyond_status},
-};
+use crate::{caches::ConfigMapRecord, cluster::stores::Change, controllers::driver::Triggers};
 
-type Flags = BoxStream<'static, ObjectRef<FeatureFlag>>;
-
-/// Changes of flags themselves, status left out.
-pub(super) fn own(sources: &Sources) -> impl futures::Stream<Item = Arc<FeatureFlag>> + Send + use<> {
-    sources.kinds.flags.triggers(beyond_status)
-}
+type Flags = Triggers<FeatureFlag>;
 
 /// The flags concerned by changes of everything else.
 pub(super) fn all(sources: &Arc<Sources>) -> Flags {

@@ -5,18 +5,16 @@ use cutover_api::{
     labels::{MANAGER_MIGRATION_PHASE, MANAGER_PHASE_ACTION},
     v1alpha1::{MigrationPhase, PhaseAction},
 };
-use cutover_engine::{
-    Note, Severity,
-    migration_phase::{AuditEntry, Plan, Settlement},
-};
+use cutover_engine::migration_phase::{AuditEntry, Plan, Settlement};
 use kube::{Api, Client, Resource, api::Patch, api::PatchParams};
 use serde_json::json;
 
-use super::error::Error;
-use crate::cluster::{
-    events::{Events, Happening},
-    ssa,
-    status::{self, Written},
+use crate::{
+    cluster::{
+        events::Events,
+        status::{self, Written},
+    },
+    controllers::Error,
 };
 
 /// Where plans go.
@@ -35,7 +33,7 @@ impl Sink {
             record(phase, entry);
         }
         for note in notes {
-            self.events.publish(happening(note), phase.object_ref(&()));
+            self.events.publish(note.clone(), phase.object_ref(&()));
         }
         for settlement in settle {
             self.settle(phase, settlement).await?;
@@ -48,12 +46,11 @@ impl Sink {
         phase: &MigrationPhase,
         status: &cutover_api::v1alpha1::MigrationPhaseStatus,
     ) -> Result<Option<MigrationPhase>, Error> {
-        let (namespace, name) = identity(phase);
+        let (namespace, _) = identity(phase);
         let api: Api<MigrationPhase> = Api::namespaced(self.client.clone(), &namespace);
-        match status::write(&api, MANAGER_MIGRATION_PHASE, phase, phase.status.as_ref(), status).await {
-            Ok(Written::Unchanged) => Ok(None),
-            Ok(Written::Written(phase)) => Ok(Some(*phase)),
-            Err(source) => Err(Error::WriteStatus { namespace, name, source }),
+        match status::write(&api, MANAGER_MIGRATION_PHASE, phase, phase.status.as_ref(), status).await? {
+            Written::Unchanged => Ok(None),
+            Written::Written(phase) => Ok(Some(*phase)),
         }
     }
 
@@ -73,22 +70,13 @@ impl Sink {
         match api.patch_status(name, &params, &Patch::Apply(&body)).await {
             Ok(_) => Ok(()),
             Err(source) if crate::cluster::is_not_found(&source) || crate::cluster::is_conflict(&source) => Ok(()),
-            Err(source) => {
-                let kind = PhaseAction::kind(&()).into_owned();
-                let source = ssa::Error::Request { kind, name: name.clone(), source };
-                Err(Error::SettleAction { namespace, action: name.clone(), source })
-            }
+            Err(source) => Err(Error::SettleAction { action: name.clone(), source }),
         }
     }
 }
 
 fn identity(phase: &MigrationPhase) -> (String, String) {
     (phase.metadata.namespace.clone().unwrap_or_default(), phase.metadata.name.clone().unwrap_or_default())
-}
-
-fn happening(note: &Note) -> Happening {
-    let Note { severity, reason, action, message } = note;
-    Happening { warning: *severity == Severity::Warning, reason, action, note: message.clone() }
 }
 
 /// One line of the audit log: the log target `audit`, for the log store to keep.

@@ -4,19 +4,24 @@ use std::collections::BTreeSet;
 
 use cutover_api::v1alpha1::{MigrationPhase, MigrationPhaseSpec, MigrationPhaseStatus};
 use cutover_engine::migration_phase::{flag_names, split_names};
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::{Stream, StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use tokio::sync::watch;
 
 use super::observe::Sources;
-use crate::cluster::stores::{Kept, Key, Objects};
+use crate::{
+    cluster::{
+        policies::Enforcement,
+        stores::{Kept, Key, Objects},
+    },
+    controllers::driver::Triggers,
+};
 
-type Phases = BoxStream<'static, ObjectRef<MigrationPhase>>;
+type Phases = Triggers<MigrationPhase>;
 
-/// The phases concerned by changes of splits, flags, environments, other phases and actions, and by `results` of checks.
-pub(super) fn all(sources: &Sources, results: BoxStream<'static, Key>) -> Phases {
+/// The phases concerned by changes of splits, flags, environments, other phases and actions, and by `results` of checks; all of them
+/// once the policies are proven.
+pub(super) fn all(sources: &Sources, results: impl Stream<Item = Key> + Send + 'static) -> Phases {
     let kinds = &sources.kinds;
     let phases = &kinds.phases;
     let acted_on = kinds.actions.later_changes().filter_map(async |change| {
@@ -30,6 +35,7 @@ pub(super) fn all(sources: &Sources, results: BoxStream<'static, Key>) -> Phases
         concerned(phases, phases, |phase, name| phase.spec.after.iter().any(|after| after == name)),
         acted_on.boxed(),
         results.map(|key| ObjectRef::new(&key.name).within(&key.namespace)).boxed(),
+        judged_anew(phases, sources.policies.clone()),
     ])
     .boxed()
 }
@@ -49,6 +55,19 @@ fn concerned<K: Kept>(
                 .filter(|phase| phase.metadata.namespace.as_deref() == Some(&*namespace) && concerns(phase, &name));
             stream::iter(found.into_iter().map(|phase| ObjectRef::from_obj(&*phase)))
         })
+        .boxed()
+}
+
+/// All phases, whenever it turns out whether policies are enforced: what actions count for hangs on it.
+fn judged_anew(phases: &Objects<MigrationPhase>, policies: watch::Receiver<Enforcement>) -> Phases {
+    let phases = phases.clone();
+    let outcomes =
+        stream::unfold(
+            policies,
+            |mut policies| async move { policies.changed().await.is_ok().then_some(((), policies)) },
+        );
+    outcomes
+        .flat_map(move |()| stream::iter(phases.filter(|_| true).into_iter().map(|phase| ObjectRef::from_obj(&*phase))))
         .boxed()
 }
 

@@ -1,17 +1,14 @@
 //! Carries out the steps of a plan, each one request, and takes the API server's answers in.
 
-use cutover_api::{
-    labels::{FINALIZER_TRAFFIC_SPLIT, MANAGER_TRAFFIC_SPLIT},
-    v1alpha1::TrafficSplit,
-};
+use cutover_api::labels::MANAGER_TRAFFIC_SPLIT;
 use cutover_engine::router::{Meta, ObjectKind, RouteStep};
 use kube::{
-    Api, Client, ResourceExt,
+    Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
     core::Request,
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Error, memory::Answer};
 use crate::cluster;
@@ -111,38 +108,4 @@ fn requests(kind: ObjectKind, namespace: &str) -> Request {
         ObjectKind::EndpointSlice => ("apis", "endpointslices"),
     };
     Request::new(format!("/{root}/{}/namespaces/{namespace}/{plural}", kind.api_version()))
-}
-
-/// Adds the finalizer: from then on a deletion waits for the routes to be released or removed.
-pub(super) async fn add_finalizer(
-    client: &Client,
-    namespace: &str,
-    split: &TrafficSplit,
-) -> Result<TrafficSplit, Error> {
-    let finalizers: Vec<&str> =
-        split.finalizers().iter().map(String::as_str).chain([FINALIZER_TRAFFIC_SPLIT]).collect();
-    write_finalizers(client, namespace, split, &finalizers).await
-}
-
-/// Removes it: what had to be done is done.
-pub(super) async fn remove_finalizer(client: &Client, namespace: &str, split: &TrafficSplit) -> Result<(), Error> {
-    let finalizers: Vec<&str> =
-        split.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER_TRAFFIC_SPLIT).collect();
-    match write_finalizers(client, namespace, split, &finalizers).await {
-        Err(Error::Finalizer { source }) if cluster::is_not_found(&source) => Ok(()),
-        result => result.map(drop),
-    }
-}
-
-async fn write_finalizers(
-    client: &Client,
-    namespace: &str,
-    split: &TrafficSplit,
-    finalizers: &[&str],
-) -> Result<TrafficSplit, Error> {
-    let api: Api<TrafficSplit> = Api::namespaced(client.clone(), namespace);
-    // The version makes an outdated list of finalizers a conflict, so that nobody else's is lost.
-    let body = json!({"metadata": {"resourceVersion": split.resource_version(), "finalizers": finalizers}});
-    let params = PatchParams { field_manager: Some(MANAGER_TRAFFIC_SPLIT.to_owned()), ..PatchParams::default() };
-    api.patch(&split.name_any(), &params, &Patch::Merge(body)).await.map_err(|source| Error::Finalizer { source })
 }

@@ -5,9 +5,9 @@
 //! record (in the status) before any route follows it.
 
 mod apply;
-mod error;
 mod memory;
 mod observe;
+mod problem;
 mod relations;
 #[cfg(test)]
 mod tests;
@@ -26,56 +26,43 @@ use cutover_api::{
     },
 };
 use cutover_engine::{
-    Severity,
     conditions::Health,
     router::{self, ObjectKind, Problem, RouteStep, SplitRef},
     traffic_split::{Observed, Outcome, Plan, Validated, decide, notes, status, validate},
 };
-use futures::{StreamExt, future::join_all};
+use futures::future::join_all;
 use jiff::Timestamp;
-use kube::{
-    Api, Resource, ResourceExt,
-    runtime::{
-        controller::{self, Action},
-        reflector::ObjectRef,
-        watcher,
-    },
-};
-
-pub use error::Error;
+use kube::{Api, Resource, ResourceExt, runtime::controller::Action};
 
 use self::{
     apply::Answered,
-    memory::Memory,
+    memory::{Memory, version_of},
     observe::{Snapshot, Sources},
-    relations::Relations,
+    relations::{Relations, of_spec},
+};
+use super::{
+    Error,
+    driver::{self, OUTDATED, Reconciler},
 };
 use crate::{
     caches::Caches,
     cluster::{
-        backoff::Backoffs,
-        events::{Events, Happening},
+        events::Events,
+        finalizer,
         status::{Written, write},
         stores::Key,
     },
-    metrics::{Metrics, ObjectGauges},
+    metrics::ObjectGauges,
     process::{Controller, Runtime},
     wiring::Kinds,
 };
 
-/// The controller's name in logs and metrics.
-const NAME: &str = "traffic-split";
 /// Rounds of writing and looking again in one reconcile; a complete cutover takes four.
 const ROUNDS: usize = 8;
-/// When the API server found our copy outdated, the newer one is on its way; this is for the case that it is not.
-const OUTDATED: Duration = Duration::from_secs(1);
-
 struct Context {
     sources: Arc<Sources>,
     events: Events,
-    metrics: Metrics,
     weights: ObjectGauges,
-    backoffs: Backoffs<Key>,
     /// How long proxies may take to act on a written route.
     propagation: Duration,
 }
@@ -85,9 +72,8 @@ struct Context {
 /// # Errors
 /// When its metrics cannot be registered.
 pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Result<Controller> {
-    let metrics = runtime.metrics.clone();
     let help = "Weight of the new side, wanted and carried by every route.";
-    let weights = metrics.object_gauges("cutover_split_weight", help, &["weight"])?;
+    let weights = runtime.metrics.object_gauges("cutover_split_weight", help, &["weight"])?;
     let sources = Arc::new(Sources {
         client: runtime.client.clone(),
         kinds: kinds.clone(),
@@ -97,71 +83,45 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
         namespaces: runtime.args.watch_namespaces.clone(),
     });
     let replica = runtime.replica.clone();
-    let config = controller::Config::default().concurrency(runtime.args.concurrency);
-    let stop = runtime.stop.clone();
     let propagation = runtime.args.route_propagation;
-    Ok(Controller::new(NAME, move || async move {
+    Ok(driver::controller(runtime, &kinds.splits, move || {
+        let others = triggers::all(&sources);
         let events = Events::start(sources.client.clone(), MANAGER_TRAFFIC_SPLIT, &replica);
-        let context =
-            Arc::new(Context { sources, events, metrics, weights, backoffs: Backoffs::default(), propagation });
-        let gone = {
-            let context = Arc::clone(&context);
-            move |key: &Key| {
-                context.weights.remove(key);
-                context.backoffs.forget(key);
-            }
-        };
-        // Subscribed before the first split is looked at: what changes meanwhile is not missed.
-        let others = triggers::all(&context.sources);
-        let splits = triggers::own(&context.sources, gone);
-        kube::runtime::Controller::for_shared_stream(splits, context.sources.kinds.splits.store())
-            .with_config(config)
-            .reconcile_on(others)
-            .graceful_shutdown_on(stop.cancelled_owned())
-            .run(reconcile, error_policy, context)
-            .for_each(async |result| log(result))
-            .await;
+        (Context { sources, events, weights, propagation }, others)
     }))
 }
 
-fn log(result: Result<(ObjectRef<TrafficSplit>, Action), controller::Error<Error, watcher::Error>>) {
-    match result {
-        Ok((split, action)) => tracing::debug!(%split, ?action, "reconciled"),
-        Err(controller::Error::ReconcilerFailed(error, split)) if error.is_conflict() => {
-            tracing::debug!(%split, %error, "decided on an outdated copy");
-        }
-        Err(controller::Error::ObjectNotFound(split)) => tracing::debug!(%split, "is gone"),
-        Err(error) => tracing::warn!(%error, "reconcile failed"),
-    }
-}
+impl Reconciler for Context {
+    const NAME: &'static str = "traffic-split";
+    type Kind = TrafficSplit;
 
-async fn reconcile(split: Arc<TrafficSplit>, context: Arc<Context>) -> Result<Action, Error> {
-    let started = Instant::now();
-    let result = context.carry_on(split).await;
-    context.metrics.reconciled(NAME, started.elapsed(), result.as_ref().err().map(Error::reason));
-    result
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "kube hands it over")]
-fn error_policy(split: Arc<TrafficSplit>, error: &Error, context: Arc<Context>) -> Action {
-    if error.is_not_leader() {
-        return Action::await_change();
+    async fn reconcile(&self, cached: Arc<TrafficSplit>) -> Result<Action, Error> {
+        self.carry_on(cached).await
     }
-    if error.is_conflict() {
-        return Action::requeue(OUTDATED);
-    }
-    let wait = context.backoffs.failed(key_of(&split));
-    if error.is_retryable() { Action::requeue(wait) } else { Action::await_change() }
-}
 
-fn key_of(split: &TrafficSplit) -> Key {
-    let meta = split.meta();
-    Key::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    /// Our finalizer is written by us and changes nothing; a status that was lost is looked for in the routes.
+    fn matters(before: &TrafficSplit, after: &TrafficSplit) -> bool {
+        before.metadata.generation != after.metadata.generation
+            || before.metadata.uid != after.metadata.uid
+            || before.metadata.deletion_timestamp != after.metadata.deletion_timestamp
+            || (before.status.is_some() && after.status.is_none())
+    }
+
+    fn seen(&self, key: &Key, split: &Arc<TrafficSplit>) {
+        self.sources.relations.add(key, &of_spec(&key.namespace, &split.spec));
+        self.sources.memory.split_seen(key, version_of(split));
+    }
+
+    fn forget(&self, key: &Key) {
+        self.sources.relations.remove(key);
+        self.sources.memory.forget(key);
+        self.weights.remove(key);
+    }
 }
 
 impl Context {
     async fn carry_on(&self, cached: Arc<TrafficSplit>) -> Result<Action, Error> {
-        let key = key_of(&cached);
+        let key = Key::of(&*cached);
         let split = self.sources.memory.newest(&key, cached);
         if split.metadata.deletion_timestamp.is_some() {
             return self.retire(&key, split).await;
@@ -195,9 +155,10 @@ impl Context {
             if rounds > ROUNDS || (leftovers.is_empty() && steps.iter().all(Vec::is_empty)) {
                 break (validated, plan);
             }
-            if !snapshot.split.finalizers().iter().any(|name| name == FINALIZER_TRAFFIC_SPLIT) {
-                let split = apply::add_finalizer(&self.sources.client, &key.namespace, &snapshot.split).await?;
-                self.take_split(&key, &mut snapshot, split);
+            if !finalizer::is_on(&*snapshot.split, FINALIZER_TRAFFIC_SPLIT) {
+                let (client, split) = (&self.sources.client, &*snapshot.split);
+                let guarded = finalizer::put_on(client, MANAGER_TRAFFIC_SPLIT, split, FINALIZER_TRAFFIC_SPLIT).await;
+                self.take_split(&key, &mut snapshot, guarded.map_err(Error::Finalizer)?);
             }
             if plan.announce {
                 self.write_status(&key, &mut snapshot, &validated, &plan, &[]).await?;
@@ -224,7 +185,7 @@ impl Context {
         let problems: Vec<Option<Problem>> = failures
             .iter()
             .zip(snapshot.split.spec.routers.iter().enumerate())
-            .map(|(failure, (index, router))| failure.as_ref().map(|error| error.problem(&path(index, router))))
+            .map(|(failure, (index, router))| failure.as_ref().map(|error| problem::of(error, &path(index, router))))
             .collect();
         let settling = self.settling(&key, &snapshot.split, &mut plan);
         // What is merely on its way is told once it has arrived: until then the status is about the generation before.
@@ -235,7 +196,6 @@ impl Context {
         if let Some(error) = failures.into_iter().flatten().next() {
             return Err(error);
         }
-        self.backoffs.forget(&key);
         let resting = self.sources.memory.resting(&key, Instant::now());
         Ok(resting.into_iter().chain(settling).min().map_or_else(Action::await_change, Action::requeue))
     }
@@ -310,13 +270,7 @@ impl Context {
             Written::Written(written) => {
                 for note in notes(previous, &next, plan) {
                     tracing::info!(split = %key, reason = note.reason, "{}", note.message);
-                    let happening = Happening {
-                        warning: note.severity == Severity::Warning,
-                        reason: note.reason,
-                        action: note.action,
-                        note: note.message,
-                    };
-                    self.events.publish(happening, split.object_ref(&()));
+                    self.events.publish(note, split.object_ref(&()));
                 }
                 self.take_split(key, snapshot, *written);
             }
@@ -342,15 +296,16 @@ impl Context {
 
     /// The split is being deleted: its routes are released or removed, then it may go.
     async fn retire(&self, key: &Key, split: Arc<TrafficSplit>) -> Result<Action, Error> {
-        if !split.finalizers().iter().any(|name| name == FINALIZER_TRAFFIC_SPLIT) {
+        if !finalizer::is_on(&*split, FINALIZER_TRAFFIC_SPLIT) {
             return Ok(Action::await_change());
         }
         let mut snapshot = self.sources.observe(key, split);
         for _ in 0..ROUNDS {
             let steps = farewell(&snapshot);
             if steps.is_empty() {
-                apply::remove_finalizer(&self.sources.client, &key.namespace, &snapshot.split).await?;
-                return Ok(Action::await_change());
+                let (client, split) = (&self.sources.client, &*snapshot.split);
+                let freed = finalizer::take_off(client, MANAGER_TRAFFIC_SPLIT, split, FINALIZER_TRAFFIC_SPLIT).await;
+                return freed.map(|()| Action::await_change()).map_err(Error::Finalizer);
             }
             let (answers, result) = apply::apply(&self.sources.client, &key.namespace, steps).await;
             self.take(key, &mut snapshot, answers);

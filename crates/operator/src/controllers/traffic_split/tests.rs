@@ -1,13 +1,13 @@
 //! Requests of one reconcile, against a scripted API server: which, in which order, and that there are no others.
 
-use cutover_api::v1alpha1::{MigrationPhase, TrafficSplit};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::{
-    scripted::{Exchange, Scripted, server},
-    stores::{listed_index, listed_objects},
+use crate::{
+    cluster::scripted::{Exchange, Scripted},
+    controllers::scripted::{Shown, reconciles, unheard},
+    metrics::Metrics,
 };
 
 const SPLIT: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/trafficsplits/storefront";
@@ -43,7 +43,7 @@ impl Cluster {
         Self { split, route: None, phases: Vec::new(), new_ready: true }
     }
 
-    fn context(&self, client: kube::Client) -> Context {
+    fn controller(&self, client: kube::Client) -> Context {
         let service = |name: &str| {
             json!({
                 "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1"},
@@ -72,65 +72,32 @@ impl Cluster {
             "metadata": {"name": "traefik", "uid": "c", "resourceVersion": "1"},
             "spec": {"controllerName": "traefik.io/gateway-controller"},
         });
-        let phases = self.phases.iter().map(|phase| serde_json::from_value::<MigrationPhase>(phase.clone()).unwrap());
-        let metrics = Metrics::new().unwrap();
-        let weights = metrics.object_gauges("cutover_split_weight", "Weight.", &["weight"]).unwrap();
-        let sources = Sources {
-            kinds: Kinds {
-                environments: listed_objects(Vec::new()),
-                splits: listed_objects(vec![self.split()]),
-                flags: listed_objects(Vec::new()),
-                phases: listed_objects(phases.collect()),
-                actions: listed_objects(Vec::new()),
-            },
-            caches: Caches {
-                services: listed_index(vec![service("old"), service("new")]),
-                slices: listed_index(vec![slice("old", true), slice("new", self.new_ready)]),
-                ingresses: listed_index(Vec::new()),
-                http_routes: listed_index(self.route.iter().cloned().collect()),
-                gateways: listed_index(vec![gateway]),
-                gateway_classes: listed_index(vec![class]),
-                config_maps: listed_index(Vec::new()),
-                deployments: listed_index(Vec::new()),
-            },
+        let weights = Metrics::new().unwrap().object_gauges("cutover_split_weight", "Weight.", &["weight"]).unwrap();
+        let shown = Shown {
+            splits: vec![self.split.clone()],
+            phases: self.phases.clone(),
+            services: vec![service("old"), service("new")],
+            slices: vec![slice("old", true), slice("new", self.new_ready)],
+            http_routes: self.route.iter().cloned().collect(),
+            gateways: vec![gateway],
+            gateway_classes: vec![class],
+            ..Shown::default()
+        };
+        let sources = Arc::new(Sources {
+            kinds: shown.kinds(),
+            caches: shown.caches(),
             relations: Relations::default(),
             memory: Memory::default(),
             namespaces: Vec::new(),
             client,
-        };
-        // Events go to a server of their own, which does not answer.
-        let events = Events::start(server().0, MANAGER_TRAFFIC_SPLIT, "test");
-        Context {
-            sources: Arc::new(sources),
-            events,
-            metrics,
-            weights,
-            backoffs: Backoffs::default(),
-            propagation: Duration::ZERO,
-        }
-    }
-
-    fn split(&self) -> TrafficSplit {
-        serde_json::from_value(self.split.clone()).unwrap()
+        });
+        Context { sources, events: unheard(), weights, propagation: Duration::ZERO }
     }
 
     /// One reconcile, and the server's part in it.
     async fn reconcile<T>(&self, serve: impl AsyncFnOnce(&mut Scripted) -> T) -> (Result<Action, Error>, T) {
-        let (client, mut api) = server();
-        let context = self.context(client);
-        let (result, served) = tokio::join!(
-            async move {
-                let result = context.carry_on(Arc::new(self.split())).await;
-                drop(context);
-                result
-            },
-            async {
-                let served = serve(&mut api).await;
-                api.no_more().await;
-                served
-            }
-        );
-        (result, served)
+        let (mut results, served) = reconciles(|client| self.controller(client), &self.split, 1, serve).await;
+        (results.remove(0), served)
     }
 
     /// As it is once the first route of this weight is made and accepted.
@@ -171,7 +138,7 @@ async fn add_finalizer(api: &mut Scripted, split: &Value) {
     let exchange = api.expect(Method::PATCH, SPLIT).await;
     assert_eq!(
         exchange.body,
-        json!({"metadata": {"resourceVersion": "100", "finalizers": ["cutover.dev/traffic-split"]}})
+        json!({"metadata": {"uid": "s1", "resourceVersion": "100", "finalizers": ["cutover.dev/traffic-split"]}})
     );
     exchange.ok(&with_finalizer(split));
 }
@@ -422,7 +389,7 @@ async fn a_deleted_split_releases_its_route_and_then_goes() {
             });
             released.ok(&route);
             let farewell = api.expect(Method::PATCH, SPLIT).await;
-            assert_eq!(farewell.body, json!({"metadata": {"resourceVersion": "102", "finalizers": []}}));
+            assert_eq!(farewell.body, json!({"metadata": {"uid": "s1", "resourceVersion": "102", "finalizers": []}}));
             farewell.ok(&Cluster::new(10).split);
         })
         .await;

@@ -4,53 +4,19 @@ use std::sync::Arc;
 
 use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit};
 use cutover_engine::router::{ObjectKind, alias_name};
-use futures::{
-    Stream, StreamExt, future,
-    stream::{self, BoxStream},
-};
+use futures::{StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
-use super::{
-    memory::version_of,
-    observe::Sources,
-    relations::{Referred, of_spec},
+use super::{observe::Sources, relations::Referred};
+use crate::{
+    cluster::stores::{Change, Key},
+    controllers::driver::Triggers,
 };
-use crate::cluster::stores::{Change, Key, beyond_status};
 
-type Splits = BoxStream<'static, ObjectRef<TrafficSplit>>;
+type Splits = Triggers<TrafficSplit>;
 
 fn references(keys: Vec<Key>) -> stream::Iter<impl Iterator<Item = ObjectRef<TrafficSplit>>> {
     stream::iter(keys.into_iter().map(|key| ObjectRef::new(&key.name).within(&key.namespace)))
-}
-
-/// The splits themselves: every one that is there, then those that changed in more than their status. `gone` is told of the deleted.
-pub(super) fn own(
-    sources: &Arc<Sources>,
-    gone: impl Fn(&Key) + Send + 'static,
-) -> impl Stream<Item = Arc<TrafficSplit>> + Send + 'static {
-    let sources = Arc::clone(sources);
-    sources.kinds.splits.changes().filter_map(move |Change { key, before, after }| {
-        let Some(split) = after else {
-            sources.relations.remove(&key);
-            sources.memory.forget(&key);
-            gone(&key);
-            return future::ready(None);
-        };
-        sources.relations.add(&key, &of_spec(&key.namespace, &split.spec));
-        sources.memory.split_seen(&key, version_of(&split));
-        let matters = before.is_none_or(|before| beyond_status_and_finalizer(&before, &split));
-        future::ready(matters.then_some(split))
-    })
-}
-
-/// Our finalizer is written by us and changes nothing.
-fn beyond_status_and_finalizer(before: &TrafficSplit, after: &TrafficSplit) -> bool {
-    beyond_status(before, after)
-        && (before.metadata.generation != after.metadata.generation
-            || before.metadata.uid != after.metadata.uid
-            || before.metadata.deletion_timestamp != after.metadata.deletion_timestamp
-            || (before.status.is_some() && after.status.is_none()))
-        || (before.status.is_some() && after.status.is_none())
 }
 
 /// The splits concerned by changes of everything else.
