@@ -4,8 +4,10 @@ use cutover_engine::router::view::IngressView;
 use k8s_openapi::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
 
-use super::raw::{Identity, Raw, Wire, metadata::Metadata};
-use crate::cluster::stores::View;
+use super::{
+    raw::{Identity, Wire, metadata::Metadata},
+    record::{Record, Text},
+};
 
 /// What is parsed of an Ingress.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -96,43 +98,19 @@ impl Wire for IngressWire {
 }
 
 /// What is kept of an Ingress.
-#[derive(Debug, PartialEq, Eq)]
-pub struct IngressRecord {
-    text: Box<str>,
-    /// Name of the split that it was made for.
-    pub owner: Option<Box<str>>,
-    /// `metadata.resourceVersion`, of one that is ours.
-    pub version: Box<str>,
-}
+pub type IngressRecord = Record<IngressWire>;
 
-impl IngressRecord {
-    /// The whole view.
-    #[must_use]
-    pub fn view(&self) -> IngressView {
-        // The text was written here.
-        serde_json::from_str(&self.text).unwrap_or_default()
+impl Text for IngressWire {
+    type View = IngressView;
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
-    /// Whether the Ingress mentions `word`: a cheap test before [`Self::view`].
-    #[must_use]
-    pub fn mentions(&self, word: &str) -> bool {
-        self.text.contains(word)
-    }
-}
-
-impl View for IngressRecord {
-    type Object = Raw<IngressWire>;
-
-    fn of(object: Raw<IngressWire>) -> Option<Self> {
-        let mut wire = object.into_wire();
-        let ours = wire.metadata.is_ours();
-        wire.metadata.reduce(|key| ours || key.starts_with("nginx.ingress.") || key.starts_with("kubernetes.io/"));
-        let owner = wire.metadata.owner().map(Into::into);
+    fn reduce(&mut self, ours: bool) {
+        self.metadata.reduce(|key| ours || key.starts_with("nginx.ingress.") || key.starts_with("kubernetes.io/"));
         if !ours {
-            // A foreign one is never written, so only its content matters.
-            wire.metadata.resource_version = None;
+            self.metadata.resource_version = None;
         }
-        let version = wire.metadata.resource_version.clone().unwrap_or_default().into();
-        Some(Self { text: serde_json::to_string(&wire).ok()?.into(), owner, version })
     }
 }

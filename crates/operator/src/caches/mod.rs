@@ -1,6 +1,6 @@
 //! The caches that controllers share: which kinds are watched, and what is kept of each object.
 //!
-//! Our own kinds are kept whole ([`Kinds`](crate::wiring::Kinds)). Of all others only what a decision needs is kept, in a compact form: most of them are
+//! Our own kinds are kept whole ([`Kinds`]). Of all others only what a decision needs is kept, in a compact form: most of them are
 //! foreign, and a cluster has many. One watch per kind, whoever reads it. Alias Services and their EndpointSlices are
 //! kept too: a route is not moved to an alias that is not seen to have an endpoint.
 
@@ -9,7 +9,9 @@ mod deployment;
 mod endpoint_slice;
 mod gateway;
 mod ingress;
+mod kinds;
 mod raw;
+mod record;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ pub use config_map::ConfigMapRecord;
 pub use endpoint_slice::SliceRecord;
 pub use gateway::{GatewayClassRecord, GatewayRecord, HttpRouteRecord};
 pub use ingress::IngressRecord;
+pub use kinds::Kinds;
 pub use raw::{Raw, Wire};
 pub use service::ServiceRecord;
 

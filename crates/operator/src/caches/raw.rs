@@ -104,7 +104,7 @@ pub(super) mod metadata {
     /// What is kept of an object's metadata.
     #[derive(Clone, Debug, Default, Serialize, Deserialize)]
     #[serde(rename_all = "camelCase")]
-    pub(in super::super) struct Metadata {
+    pub struct Metadata {
         #[serde(default)]
         pub(in super::super) name: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]

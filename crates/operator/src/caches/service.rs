@@ -6,8 +6,10 @@ use cutover_engine::router::view::ServiceView;
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::util::intstr::IntOrString};
 use serde::{Deserialize, Serialize};
 
-use super::raw::{Identity, Raw, Wire, metadata::Metadata};
-use crate::cluster::stores::View;
+use super::{
+    raw::{Identity, Wire, metadata::Metadata},
+    record::{Record, Text},
+};
 
 /// What is parsed of a Service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,46 +60,23 @@ impl Wire for ServiceWire {
 }
 
 /// What is kept of a Service. Of a foreign one not even its metadata, so that changes of it are silent.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ServiceRecord {
-    text: Box<str>,
-    /// Name of the split that it was made for.
-    pub owner: Option<Box<str>>,
-    /// `metadata.resourceVersion`, of one that is ours.
-    pub version: Box<str>,
-}
+pub type ServiceRecord = Record<ServiceWire>;
 
-impl ServiceRecord {
-    /// The whole view.
-    #[must_use]
-    pub fn view(&self) -> ServiceView {
-        // The text was written here.
-        serde_json::from_str(&self.text).unwrap_or_default()
+impl Text for ServiceWire {
+    type View = ServiceView;
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
-    /// Whether the Service mentions `word`: a cheap test before [`Self::view`].
-    #[must_use]
-    pub fn mentions(&self, word: &str) -> bool {
-        self.text.contains(word)
-    }
-}
-
-impl View for ServiceRecord {
-    type Object = Raw<ServiceWire>;
-
-    fn of(object: Raw<ServiceWire>) -> Option<Self> {
-        let mut wire = object.into_wire();
-        let ours = wire.metadata.is_ours();
-        let owner = wire.metadata.owner().map(Into::into);
+    fn reduce(&mut self, ours: bool) {
         if ours {
-            wire.metadata.reduce(|key| key.starts_with("cutover.dev/"));
+            self.metadata.reduce(|key| key.starts_with("cutover.dev/"));
         } else {
-            wire.metadata = wire.metadata.name_only();
+            self.metadata = std::mem::take(&mut self.metadata).name_only();
         }
         // Only these two say something about how the Service is reached.
-        wire.spec.type_ = wire.spec.type_.filter(|type_| type_ == "ExternalName");
-        wire.spec.cluster_ip = wire.spec.cluster_ip.filter(|address| address == "None");
-        let version = wire.metadata.resource_version.clone().unwrap_or_default().into();
-        Some(Self { text: serde_json::to_string(&wire).ok()?.into(), owner, version })
+        self.spec.type_.take_if(|type_| type_ != "ExternalName");
+        self.spec.cluster_ip.take_if(|address| address != "None");
     }
 }

@@ -8,13 +8,12 @@ use serde_json::Value;
 
 use super::{Error, driver::Reconciler};
 use crate::{
-    caches::Caches,
+    caches::{Caches, Kinds},
     cluster::{
         events::Events,
         scripted::{Scripted, server},
         stores::{Kept, Objects, View, listed_index, listed_objects},
     },
-    wiring::Kinds,
 };
 
 /// What the caches show; all of it is listed.

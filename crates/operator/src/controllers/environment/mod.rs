@@ -30,7 +30,7 @@ use super::{
     newest::Newest,
 };
 use crate::{
-    caches::Caches,
+    caches::{Caches, Kinds},
     cluster::{
         events::Events,
         finalizer,
@@ -39,7 +39,6 @@ use crate::{
     },
     metrics::ObjectGauges,
     process::{Controller, Runtime},
-    wiring::Kinds,
 };
 
 struct Context {

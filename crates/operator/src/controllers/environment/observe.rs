@@ -23,9 +23,8 @@ use serde_json::Value;
 
 use super::memory::Memory;
 use crate::{
-    caches::{Caches, ConfigMapRecord, ServiceRecord},
+    caches::{Caches, ConfigMapRecord, Kinds, ServiceRecord},
     cluster::stores::{Key, Presence},
-    wiring::Kinds,
 };
 
 /// What is read.

@@ -28,11 +28,10 @@ use super::{
     newest::Newest,
 };
 use crate::{
-    caches::Caches,
+    caches::{Caches, Kinds},
     cluster::{events::Events, finalizer, stores::Key},
     metrics::ObjectGauges,
     process::{Controller, Runtime},
-    wiring::Kinds,
 };
 
 struct Context {

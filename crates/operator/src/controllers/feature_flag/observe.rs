@@ -14,10 +14,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use crate::{
-    caches::{Caches, ConfigMapRecord},
+    caches::{Caches, ConfigMapRecord, Kinds},
     cluster::stores::Key,
     controllers::{Error, newest::Newest},
-    wiring::Kinds,
 };
 
 /// What is read.

@@ -20,10 +20,10 @@ use super::{
     newest::Newest,
 };
 use crate::{
+    caches::Kinds,
     cluster::{events::Events, policies, stores::Key},
     metrics::ObjectGauges,
     process::{Controller, Runtime},
-    wiring::Kinds,
 };
 
 struct Context {

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 use super::checks::Checks;
 use crate::{
+    caches::Kinds,
     cluster::{lease::Skew, policies::Enforcement, stores::Key},
-    wiring::Kinds,
 };
 
 /// Everything a phase's decisions are read from.

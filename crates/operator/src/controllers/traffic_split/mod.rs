@@ -45,7 +45,7 @@ use super::{
     driver::{self, OUTDATED, Reconciler},
 };
 use crate::{
-    caches::Caches,
+    caches::{Caches, Kinds},
     cluster::{
         events::Events,
         finalizer,
@@ -54,7 +54,6 @@ use crate::{
     },
     metrics::ObjectGauges,
     process::{Controller, Runtime},
-    wiring::Kinds,
 };
 
 /// Rounds of writing and looking again in one reconcile; a complete cutover takes four.

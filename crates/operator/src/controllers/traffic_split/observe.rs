@@ -23,9 +23,8 @@ use super::{
     relations::{self, Referred, Relations},
 };
 use crate::{
-    caches::{Caches, SliceRecord},
+    caches::{Caches, Kinds, SliceRecord},
     cluster::stores::{Key, Presence},
-    wiring::Kinds,
 };
 
 /// Where a split is observed.
