@@ -106,7 +106,8 @@ pub struct Plan {
     /// An input is unknown: nothing moves.
     pub unknown: bool,
     /// The status is to be written before the routes: a phase's request is on record before it is effective, so that after a crash no
-    /// older one can be.
+    /// older one can be; and so is the first weight of a split, or a change of `spec.newWeight` before the first status would look
+    /// like one that was made while the status was lost.
     pub announce: bool,
 }
 
@@ -180,7 +181,7 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
     });
     let unknown = matches!(validated.sides, Known::Unknown);
     let moves = plans.iter().any(|plan| !plan.steps.is_empty());
-    let announce = moves && ruling.holder != status.holder;
+    let announce = moves && (ruling.holder != status.holder || status.desired_weight.is_none());
     Plan { ruling, wanted, routers: plans, unknown, announce }
 }
 

@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod events;
 pub mod finalizer;
 pub mod guard;
+pub mod lean;
 pub mod lease;
 pub mod policies;
 pub mod prune;

@@ -29,7 +29,7 @@ const MISSED: Duration = Duration::from_secs(30);
 /// Changes under way at once in the long run.
 const AT_ONCE: usize = 8;
 /// Changes between two cuts.
-const BETWEEN_CUTS: usize = 500;
+pub(super) const BETWEEN_CUTS: usize = 500;
 
 /// Makes changes.
 pub(super) struct Changes<'a> {

@@ -10,6 +10,8 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+use super::gateway;
+
 /// Namespace of the splits.
 pub(super) const NAMESPACE: &str = "fleet";
 const FOREIGN: &str = "foreign";
@@ -121,13 +123,13 @@ fn split(name: &str) -> Value {
             "newWeight": 0,
             "routers": [
                 {"ingressNginx": {"className": "nginx"}},
-                {"gatewayApi": {"parentRefs": [{"name": "edge", "namespace": "infra"}]}},
+                {"gatewayApi": {"parentRefs": [{"name": gateway::NAME, "namespace": gateway::GATEWAY_NAMESPACE}]}},
             ],
         },
     })
 }
 
-async fn create(client: &Client, object: Value) -> Result<()> {
+pub(super) async fn create(client: &Client, object: Value) -> Result<()> {
     let object: DynamicObject = serde_json::from_value(object)?;
     let Some(types) = &object.types else { bail!("an object without a kind") };
     let mut resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);

@@ -219,6 +219,20 @@ fn a_request_is_announced_before_the_first_step() {
 }
 
 #[test]
+fn a_weight_that_changes_before_the_first_one_is_settled_is_followed() {
+    let mut cluster = Cluster::new();
+    let plan = cluster.decide();
+    assert!(plan.announce && !plan.is_settled());
+    cluster.take(&plan);
+    for step in plan.routers.iter().flat_map(|router| &router.steps) {
+        cluster.world.send(step);
+    }
+    cluster.spec.new_weight = 1;
+    cluster.reconcile();
+    assert_eq!((cluster.status.applied_weight, cluster.condition("SpecDiverged")), (Some(1), None));
+}
+
+#[test]
 fn a_doubt_stops_everything() {
     let mut cluster = Cluster::new();
     cluster.reconcile();

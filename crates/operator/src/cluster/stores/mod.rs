@@ -15,7 +15,7 @@ mod tests;
 mod view;
 
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
-use kube::{Api, Client, Resource, ResourceExt, core::DeserializeGuard};
+use kube::{Api, Client, Resource, ResourceExt};
 use prometheus::IntCounterVec;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,6 +24,8 @@ use feed::Source;
 pub use objects::{Kept, Objects, beyond_status};
 pub use queue::{Change, Key, Subscription};
 pub use view::{Index, View};
+
+use super::lean::Guarded;
 
 /// Whether a cache can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +64,7 @@ impl Stores {
     {
         let presence = self.announce::<K>();
         let (objects, sink) = Objects::new(presence.subscribe(), self.invalid.clone());
-        let source = self.source::<DeserializeGuard<K>>(None);
+        let source = self.source::<Guarded<K>>(None);
         self.tasks.spawn(feed::run(source, sink, presence, self.shutdown.clone()));
         objects
     }
@@ -185,7 +187,7 @@ pub(crate) fn listed_objects<K: Kept>(objects: Vec<K>) -> Objects<K> {
     let invalid = IntCounterVec::new(prometheus::Opts::new("invalid", "invalid"), &["kind"]).unwrap();
     let (cache, mut sink) = Objects::new(known, invalid);
     for object in objects {
-        sink.apply(DeserializeGuard(Ok(object)));
+        sink.apply(Guarded::Readable(object));
     }
     sink.listed();
     // It stays as it is for the rest of the test.

@@ -7,7 +7,6 @@ use std::{collections::HashMap, fmt::Debug, hash::Hash, sync::Arc};
 
 use kube::{
     Resource, ResourceExt,
-    core::DeserializeGuard,
     runtime::{
         reflector::{ObjectRef, Store, store, store::Writer},
         watcher::Event,
@@ -18,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::{
+    super::lean::Guarded,
     Presence,
     feed::Sink,
     queue::{Change, Key, Subscribers, Subscription},
@@ -149,21 +149,20 @@ where
 }
 
 impl<K: Kept> Sink for ObjectSink<K> {
-    type Object = DeserializeGuard<K>;
+    type Object = Guarded<K>;
 
-    fn apply(&mut self, object: DeserializeGuard<K>) {
-        match object.0 {
-            Ok(object) => self.put(object),
-            Err(broken) => {
+    fn apply(&mut self, object: Guarded<K>) {
+        match object {
+            Guarded::Readable(object) => self.put(object),
+            Guarded::Broken { meta, error } => {
                 let kind = K::kind(&()).into_owned();
                 self.invalid.with_label_values(&[&kind]).inc();
-                let (namespace, name) = (broken.metadata.namespace, broken.metadata.name);
-                tracing::warn!(%kind, namespace, name, error = broken.error, "object cannot be read");
+                tracing::warn!(%kind, namespace = meta.namespace, name = meta.name, error, "object cannot be read");
             }
         }
     }
 
-    fn delete(&mut self, object: DeserializeGuard<K>) {
+    fn delete(&mut self, object: Guarded<K>) {
         self.remove(&Key::of(&object));
     }
 

@@ -107,6 +107,7 @@ impl Cluster {
         let (result, (route, status)) = cluster
             .reconcile(async |api| {
                 add_finalizer(api, &at_first).await;
+                write_status(api, &at_first).await;
                 let created = api.expect(Method::PATCH, ROUTE).await;
                 let route = accepted(&created.body, "200");
                 created.ok(&route);
@@ -181,12 +182,14 @@ fn is_apply(exchange: &Exchange, forced: bool) {
 }
 
 #[tokio::test]
-async fn the_first_route_is_made_after_the_finalizer_and_before_the_status() {
+async fn the_first_route_is_made_once_the_finalizer_is_there_and_its_weight_on_record() {
     let cluster = Cluster::new(10);
     let split = cluster.split.clone();
     let (result, status) = cluster
         .reconcile(async |api| {
             add_finalizer(api, &split).await;
+            let announced = write_status(api, &split).await;
+            assert_eq!((&announced["heldSpecWeight"], &announced["appliedWeight"]), (&json!(10), &Value::Null));
             let created = api.expect(Method::PATCH, ROUTE).await;
             is_apply(&created, false);
             assert_eq!(weights(&created.body), [90, 10]);
@@ -267,6 +270,7 @@ async fn what_is_forbidden_stalls_the_split_and_names_the_object() {
     let (result, status) = cluster
         .reconcile(async |api| {
             add_finalizer(api, &split).await;
+            write_status(api, &split).await;
             api.expect(Method::PATCH, ROUTE).await.refuse(StatusCode::FORBIDDEN, "Forbidden");
             write_status(api, &split).await
         })

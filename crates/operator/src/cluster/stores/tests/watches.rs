@@ -78,7 +78,9 @@ impl Watches {
             let sender = self.state.lock().unwrap().open.get(path).cloned().filter(|sender| !sender.is_closed());
             if let Some(sender) = sender {
                 for event in events {
-                    sender.unbounded_send(Ok(Frame::data(Bytes::from(format!("{event}\n"))))).unwrap();
+                    // An API server names the type first.
+                    let line = format!("{{\"type\":{},\"object\":{}}}\n", event["type"], event["object"]);
+                    sender.unbounded_send(Ok(Frame::data(Bytes::from(line)))).unwrap();
                 }
                 return;
             }
