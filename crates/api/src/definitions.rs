@@ -30,6 +30,20 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error>
     ])
 }
 
+/// The schema of each kind's status, by kind.
+///
+/// # Errors
+/// As [`definitions`].
+pub fn status_schemas() -> Result<Vec<(&'static str, JSONSchemaProps)>, serde_json::Error> {
+    Ok(vec![
+        ("Environment", schema::<api::EnvironmentStatus>()?),
+        ("TrafficSplit", schema::<api::TrafficSplitStatus>()?),
+        ("FeatureFlag", schema::<api::FeatureFlagStatus>()?),
+        ("MigrationPhase", schema::<api::MigrationPhaseStatus>()?),
+        ("PhaseAction", schema::<api::PhaseActionStatus>()?),
+    ])
+}
+
 fn definition<K: CustomResourceExt, Spec: JsonSchema, Status: JsonSchema>()
 -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut definition = K::crd();

@@ -25,8 +25,8 @@ pub const ALIAS: &str = "cutover.dev/alias";
 /// Annotation on a route that a deleted split left behind: `<namespace>/<name>` of the split. A
 /// split of that name adopts it at its weight.
 pub const RELEASED_FROM: &str = "cutover.dev/released-from";
-/// Annotation on a route: the weight of the new side to return to, as JSON; the second copy of what
-/// the phase keeps in its status.
+/// Annotation on a route: the weight of the new side to return to and the UID of the phase that would, as
+/// JSON; the second copy of what the phase keeps in its status.
 pub const BASELINE: &str = "cutover.dev/baseline";
 /// Annotation on pod templates: hash of the configuration values that the pods read.
 pub const CONFIG_HASH: &str = "cutover.dev/config-hash";

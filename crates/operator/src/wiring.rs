@@ -23,7 +23,7 @@ fn all(runtime: &mut Runtime) -> anyhow::Result<Vec<Controller>> {
     let caches = Caches::register(&mut runtime.stores, &runtime.discovery);
     Ok(vec![
         controllers::traffic_split::build(runtime, &kinds, &caches)?,
-        controllers::migration_phase::build(runtime, &kinds)?,
+        controllers::migration_phase::build(runtime, &kinds, &caches)?,
         controllers::environment::build(runtime, &kinds, &caches)?,
         controllers::feature_flag::build(runtime, &kinds, &caches)?,
     ])

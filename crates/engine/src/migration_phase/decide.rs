@@ -69,6 +69,7 @@ impl Machine<'_> {
         let last = actions.chain(splits).chain(flags).max().unwrap_or(0);
         self.status.attempt = Some(self.status.attempt.unwrap_or(0).max(last).saturating_add(1));
         self.status.state = Some(PhaseState::Waiting);
+        self.find_baseline();
     }
 
     /// After the clock was set back, no timer waits for the old time to come again.

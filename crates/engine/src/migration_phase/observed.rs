@@ -100,7 +100,8 @@ pub struct SplitView {
     pub trouble: Option<Trouble>,
     /// Whether the status is about the present spec.
     pub current: bool,
-    /// Weight to return to as the route's annotation has it: the second copy of the baseline, for when the status is lost.
+    /// Weight to return to as the route's annotation has it for this very phase: the second copy of the baseline, for when the status
+    /// is lost. Read only while the status has no baseline.
     pub route_baseline: Option<i32>,
 }
 

@@ -30,7 +30,7 @@ pub struct Claim {
     pub revision: i64,
     /// What it asks of the split; `None` when its state holds nothing, or it does not list the split.
     pub request: Option<SplitRequest>,
-    /// What the split was before the phase, as JSON, for the routes' annotation.
+    /// What the split was before the phase, for the routes' annotation: a [`RouteBaseline`](super::RouteBaseline) as JSON.
     pub baseline: Option<String>,
     /// Whether this was read from the API server itself, for this decision.
     pub confirmed: bool,

@@ -10,6 +10,7 @@
 
 mod as_is;
 pub mod backend;
+mod baseline;
 pub mod capacity;
 pub mod conflict;
 pub mod decide;
@@ -20,6 +21,7 @@ mod tests;
 pub mod weight;
 
 pub use backend::{ServiceFacts, SliceFacts, Target, targets};
+pub use baseline::RouteBaseline;
 pub use conflict::Claimant;
 pub use decide::{Observed, Plan, Validated, decide, validate};
 pub use holder::{Claim, Order, Release, Ruling};

@@ -4,32 +4,33 @@
 //! The recorder merges Events of one object that differ only in their note into a series that shows the first note: put
 //! what matters into `reason` and `action`.
 
+use std::time::Duration;
+
 use cutover_engine::{Note, Severity};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Events that wait to be written; more are dropped, with a warning.
 const WAITING: usize = 256;
+/// How long the end of a controller waits for the Events before it, at most: the lease is kept until then.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// In bytes, by the API's validation.
 const LONGEST_NOTE: usize = 1024;
 
 /// Publishes the Events of one controller. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<(Waiting, ObjectReference)>,
+    queue: mpsc::Sender<Waiting>,
 }
 
-// kube's Event has no Debug.
-struct Waiting(Event);
-
-impl std::fmt::Debug for Waiting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.0.action, self.0.reason)
-    }
+enum Waiting {
+    Event(Box<(Event, ObjectReference)>),
+    /// Tells that all before it have been tried.
+    Mark(oneshot::Sender<()>),
 }
 
 impl Events {
@@ -39,11 +40,19 @@ impl Events {
     pub fn start(client: Client, controller: &str, instance: &str) -> Self {
         let reporter = Reporter { controller: controller.to_owned(), instance: Some(instance.to_owned()) };
         let recorder = Recorder::new(client, reporter);
-        let (queue, mut waiting) = mpsc::channel::<(Waiting, ObjectReference)>(WAITING);
+        let (queue, mut waiting) = mpsc::channel(WAITING);
         tokio::spawn(async move {
-            while let Some((event, object)) = waiting.recv().await {
-                if let Err(error) = recorder.publish(&event.0, &object).await {
-                    tracing::warn!(%error, ?event, object = object.name, "event not published");
+            while let Some(next) = waiting.recv().await {
+                match next {
+                    Waiting::Event(told) => {
+                        let (event, object) = *told;
+                        if let Err(error) = recorder.publish(&event, &object).await {
+                            let Event { reason, action, .. } = event;
+                            tracing::warn!(%error, action, reason, object = object.name, "event not published");
+                        }
+                    }
+                    // Whoever waited may have given up.
+                    Waiting::Mark(reached) => drop(reached.send(())),
                 }
             }
         });
@@ -67,8 +76,23 @@ impl Events {
             note: Some(message),
             secondary: None,
         };
-        if let Err(error) = self.queue.try_send((Waiting(event), object)) {
-            tracing::warn!(%error, "event dropped");
+        if self.queue.try_send(Waiting::Event(Box::new((event, object)))).is_err() {
+            tracing::warn!(action, reason, "event dropped: too many wait to be written");
+        }
+    }
+
+    /// Waits until everything handed over so far has been tried, for at most two seconds: for the end of a controller, while this
+    /// replica may still write.
+    pub async fn drain(&self) {
+        let (reached, mark) = oneshot::channel();
+        let tried = async {
+            if self.queue.send(Waiting::Mark(reached)).await.is_ok() {
+                // Dropped unsent only when the runtime ends.
+                drop(mark.await);
+            }
+        };
+        if tokio::time::timeout(LAST_WORDS, tried).await.is_err() {
+            tracing::warn!("events are dropped: they were not written in time");
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod finalizer;
 pub mod guard;
 pub mod lean;
 pub mod lease;
+mod limits;
 pub mod policies;
 pub mod prune;
 pub mod ssa;

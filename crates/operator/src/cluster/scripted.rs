@@ -26,16 +26,21 @@ impl Scripted {
 
     /// The client's next request, whatever it is.
     pub(crate) async fn next(&mut self) -> Exchange {
-        let (request, send) = self.handle.next_request().await.expect("the client made no further request");
+        self.upcoming().await.expect("the client made no further request")
+    }
+
+    /// The client's next request; `None` once the client has been dropped.
+    pub(crate) async fn upcoming(&mut self) -> Option<Exchange> {
+        let (request, send) = self.handle.next_request().await?;
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await.unwrap();
-        Exchange {
+        Some(Exchange {
             method: parts.method,
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().unwrap_or_default().to_owned(),
             body: if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() },
             send,
-        }
+        })
     }
 
     /// The client, which must have been dropped, made no further request.

@@ -232,6 +232,44 @@ async fn an_event_that_cannot_be_written_stops_neither_the_caller_nor_the_next_o
     api_server.no_more().await;
 }
 
+#[tokio::test]
+async fn the_end_waits_for_the_events_before_it() {
+    let (client, mut api_server) = server();
+    let events = Events::start(client, MANAGER, "cutover-operator-0");
+    let object = ObjectReference { namespace: Some("shop".into()), ..ObjectReference::default() };
+    for reason in ["First", "Second"] {
+        events.publish(
+            Note { severity: Severity::Normal, reason, action: "Shift", message: String::new() },
+            object.clone(),
+        );
+    }
+    let mut end = tokio::spawn({
+        let events = events.clone();
+        async move { events.drain().await }
+    });
+    let path = "/apis/events.k8s.io/v1/namespaces/shop/events";
+    api_server.expect(Method::POST, path).await.refuse(StatusCode::FORBIDDEN, "Forbidden");
+    let last = api_server.expect(Method::POST, path).await;
+    assert!(futures::poll!(&mut end).is_pending(), "one of them is under way");
+    let answer = last.body.clone();
+    last.ok(&answer);
+    end.await.unwrap();
+    drop(events);
+    api_server.no_more().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_are_not_answered_hold_the_end_up_for_two_seconds_only() {
+    let (client, _silent) = server();
+    let events = Events::start(client, MANAGER, "cutover-operator-0");
+    let object = ObjectReference { namespace: Some("shop".into()), ..ObjectReference::default() };
+    events
+        .publish(Note { severity: Severity::Normal, reason: "First", action: "Shift", message: String::new() }, object);
+    let start = tokio::time::Instant::now();
+    events.drain().await;
+    assert_eq!(start.elapsed().as_secs(), 2);
+}
+
 #[rstest]
 #[case(429, true)]
 #[case(500, true)]

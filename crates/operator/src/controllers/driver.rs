@@ -67,6 +67,11 @@ pub(super) trait Reconciler: Send + Sync + 'static {
     /// An object is gone: what is kept of it may go, such as its gauges. What was to be done for it in the cluster is done: a finalizer
     /// saw to that.
     fn forget(&self, key: &Key);
+
+    /// Nothing is reconciled any more: what waits to be told, such as Events, is told while this replica may still write.
+    fn finish(&self) -> impl Future<Output = ()> + Send {
+        future::ready(())
+    }
 }
 
 /// A controller of `objects`. `start` is called once this replica leads and all caches are filled; it makes the reconciler, and
@@ -89,9 +94,10 @@ pub(super) fn controller<R: Reconciler>(
             .with_config(config)
             .reconcile_on(others)
             .graceful_shutdown_on(stop.cancelled_owned())
-            .run(reconcile, error_policy, driver)
+            .run(reconcile, error_policy, Arc::clone(&driver))
             .for_each(async |result| log::<R>(result))
             .await;
+        driver.reconciler.finish().await;
     })
 }
 

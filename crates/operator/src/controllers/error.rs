@@ -16,6 +16,20 @@ pub enum Error {
         /// Why.
         source: kube::Error,
     },
+    /// An action could not be read past the cache: nothing was done about it.
+    #[error("PhaseAction {action} could not be read: {source}")]
+    ReadAction {
+        /// Its name.
+        action: String,
+        /// Why.
+        source: kube::Error,
+    },
+    /// It was decided on an older copy of the phase than there is: nothing was done.
+    #[error("MigrationPhase {phase} has changed since it was looked at")]
+    Outdated {
+        /// Its name.
+        phase: String,
+    },
     /// Whether somebody has the name of an object that is to be made could not be looked up.
     #[error("{object} could not be looked for: {source}")]
     Look {
@@ -73,12 +87,14 @@ impl Error {
     pub fn api(&self) -> Option<&kube::Error> {
         match self {
             Self::ReadPhase { source, .. }
+            | Self::ReadAction { source, .. }
             | Self::Look { source, .. }
             | Self::Finalizer(source)
             | Self::Delete { source, .. }
             | Self::Route { source, .. }
             | Self::SettleAction { source, .. } => Some(source),
             Self::Publish { source } | Self::Apply(source) | Self::Status(source) => source.api(),
+            Self::Outdated { .. } => None,
         }
     }
 
@@ -88,7 +104,9 @@ impl Error {
         match self {
             _ if self.is_conflict() => "Outdated",
             _ if self.is_forbidden() => reasons::FORBIDDEN,
+            Self::Outdated { .. } => "Outdated",
             Self::ReadPhase { .. } => "ReadPhaseFailed",
+            Self::ReadAction { .. } => "ReadActionFailed",
             Self::Look { .. } => "LookFailed",
             Self::Finalizer(_) => "FinalizerFailed",
             Self::Apply(_) => "ApplyFailed",
@@ -112,7 +130,7 @@ impl Error {
     /// Whether it was decided on an outdated copy: the newer one triggers the next reconcile.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        self.api().is_some_and(cluster::is_conflict)
+        matches!(self, Self::Outdated { .. }) || self.api().is_some_and(cluster::is_conflict)
     }
 
     /// Whether a right is missing, or a policy forbids it.
@@ -130,6 +148,6 @@ impl Error {
     /// Whether the same may succeed later without anybody changing anything: an outage, say, but nothing that was refused.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        self.api().is_some_and(cluster::is_retryable)
+        self.is_conflict() || self.api().is_some_and(cluster::is_retryable)
     }
 }

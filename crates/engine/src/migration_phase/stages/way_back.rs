@@ -62,19 +62,29 @@ impl Machine<'_> {
         })
     }
 
-    /// Takes the baseline from the routes' annotations when the status has lost it and they have all of it.
+    /// Takes the baseline from the routes' annotations when a part of the status is lost, and they have all of it.
     pub fn recover_baseline(&mut self) {
         let requests = self.requests();
-        if self.baseline_lost().is_none() || !requests.flags.is_empty() || requests.splits.is_empty() {
-            return;
+        if self.baseline_lost().is_some() && requests.flags.is_empty() {
+            self.status.baseline = self.kept_by_routes(requests.splits.iter().map(|request| request.split.as_str()));
         }
-        let kept = requests.splits.iter().map(|request| {
-            let weight = self.split_view(&request.split)?.route_baseline?;
-            Some(SplitRequest { new_weight: Some(weight), ..hold_split(&request.split) })
+    }
+
+    /// The same when the whole status is lost: of a phase that has moved nothing yet the routes know nothing.
+    pub fn find_baseline(&mut self) {
+        let observed = self.observed;
+        if self.status.baseline.is_none() && observed.flags.is_empty() {
+            self.status.baseline = self.kept_by_routes(observed.splits.keys().map(String::as_str));
+        }
+    }
+
+    fn kept_by_routes<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<Requests> {
+        let kept = names.map(|name| {
+            let weight = self.split_view(name)?.route_baseline?;
+            Some(SplitRequest { new_weight: Some(weight), ..hold_split(name) })
         });
-        if let Some(splits) = kept.collect::<Option<Vec<_>>>() {
-            self.status.baseline = Some(Requests { splits, flags: Vec::new() });
-        }
+        let splits = kept.collect::<Option<Vec<_>>>()?;
+        (!splits.is_empty()).then(|| Requests { splits, flags: Vec::new() })
     }
 
     /// Where the way back leads from what is now: nothing on it is higher than it is.

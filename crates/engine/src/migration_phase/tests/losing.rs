@@ -9,7 +9,7 @@ use cutover_api::{
     },
 };
 
-use super::simulator::{Cut, Situation, reach};
+use super::simulator::{Cut, Situation, World, reach};
 use crate::Known;
 
 #[test]
@@ -81,4 +81,44 @@ fn the_routes_keep_a_second_copy_of_the_baseline() {
     let plan = world.plan(&observed);
     let baseline = plan.status.baseline.unwrap();
     assert_eq!(baseline.splits.iter().map(|r| r.new_weight).collect::<Vec<_>>(), [Some(3), Some(4)]);
+}
+
+#[test]
+fn a_rollback_after_a_lost_status_leads_where_the_routes_remember() {
+    let mut world = reach(Situation::Soaking);
+    world.flags.clear();
+    for step in &mut world.spec.steps {
+        step.flags.clear();
+    }
+    world.stored = MigrationPhaseStatus::default();
+    let remembering = |world: &World| {
+        let mut observed = world.observe(&world.stored);
+        for (name, weight) in [("api", 0), ("web", 1)] {
+            if let Some(Known::Known(Some(view))) = observed.splits.get_mut(name) {
+                view.route_baseline = Some(weight);
+            }
+        }
+        observed
+    };
+    let began = world.plan(&remembering(&world));
+    assert_eq!((began.status.attempt, began.status.state), (Some(2), Some(PhaseState::Running)));
+    assert!(began.status.requests.iter().flat_map(|r| &r.splits).all(|r| r.new_weight.is_none()), "nothing moves");
+    world.stored = began.status;
+    world.ask(ActionKind::Rollback, "alice");
+    let plan = world.plan(&remembering(&world));
+    let way = plan.status.way_back.unwrap();
+    assert_eq!((plan.status.state, way.to), (Some(PhaseState::RollingBack), RollbackTo::Baseline));
+    assert_eq!(way.target.splits.iter().map(|r| r.new_weight).collect::<Vec<_>>(), [Some(0), Some(1)]);
+}
+
+#[test]
+fn a_baseline_that_only_some_routes_remember_is_lost() {
+    let mut world = reach(Situation::Soaking);
+    world.stored = MigrationPhaseStatus::default();
+    let mut observed = world.observe(&world.stored);
+    observed.flags.clear();
+    if let Some(Known::Known(Some(view))) = observed.splits.get_mut("api") {
+        view.route_baseline = Some(3);
+    }
+    assert_eq!(world.plan(&observed).status.baseline, None);
 }

@@ -106,6 +106,10 @@ impl Reconciler for Context {
         self.newest.forget(key);
         self.components.remove(key);
     }
+
+    async fn finish(&self) {
+        self.events.drain().await;
+    }
 }
 
 impl Context {

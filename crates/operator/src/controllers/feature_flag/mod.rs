@@ -104,6 +104,10 @@ impl Reconciler for Context {
         self.sources.newest.forget(key);
         self.percents.remove(key);
     }
+
+    async fn finish(&self) {
+        self.events.drain().await;
+    }
 }
 
 impl Context {

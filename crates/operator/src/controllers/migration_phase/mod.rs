@@ -4,6 +4,9 @@
 mod apply;
 mod checks;
 mod observe;
+mod settled;
+#[cfg(test)]
+mod tests;
 mod triggers;
 
 use std::{sync::Arc, time::Instant};
@@ -13,14 +16,14 @@ use cutover_engine::migration_phase::{decide, validate};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 
-use self::{apply::Sink, checks::Checks, observe::Sources};
+use self::{apply::Sink, checks::Checks, observe::Sources, settled::Settled};
 use super::{
     Error,
     driver::{self, Reconciler},
     newest::Newest,
 };
 use crate::{
-    caches::Kinds,
+    caches::{Caches, Kinds},
     cluster::{events::Events, policies, stores::Key},
     metrics::ObjectGauges,
     process::{Controller, Runtime},
@@ -37,11 +40,11 @@ struct Context {
 ///
 /// # Errors
 /// When its metrics cannot be registered.
-pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
+pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Result<Controller> {
     let states =
         runtime.metrics.object_gauges("cutover_phase_state", "1 for the phase's present state.", &["state"])?;
     let (checks, results) = Checks::new(runtime.prometheus.clone());
-    let kinds = kinds.clone();
+    let (kinds, caches) = (kinds.clone(), caches.clone());
     let phases = kinds.phases.clone();
     let skew = runtime.skew.clone();
     let clock_is_compared = runtime.args.leader_elect;
@@ -51,7 +54,9 @@ pub fn build(runtime: &Runtime, kinds: &Kinds) -> anyhow::Result<Controller> {
     Ok(driver::controller(runtime, &phases, move || {
         let sources = Sources {
             kinds,
+            caches,
             checks,
+            settled: Settled::default(),
             watching_since: Instant::now(),
             skew,
             clock_is_compared,
@@ -71,15 +76,22 @@ impl Reconciler for Context {
     async fn reconcile(&self, cached: Arc<MigrationPhase>) -> Result<Action, Error> {
         let phase = self.newest.of(cached);
         let key = Key::of(&*phase);
-        let now = Timestamp::now();
-
-        let observed = self.sources.observe(&phase);
-        let validated = validate(&observed.phase, &phase.spec);
-        let plan = decide(validated.as_ref(), &observed, now);
+        let (plan, now) = loop {
+            let now = Timestamp::now();
+            let observed = self.sources.observe(&phase);
+            let validated = validate(&observed.phase, &phase.spec);
+            let plan = decide(validated.as_ref(), &observed, now);
+            // What a settled action asked for is neither done nor turned down once more.
+            match self.sink.no_longer_open(&phase, &plan).await? {
+                closed if closed.is_empty() => break (plan, now),
+                closed => self.sources.settled.put(&key, closed),
+            }
+        };
         // The status is what is carried out: splits and flags follow it.
         if let Some(written) = self.sink.apply(&phase, &plan).await? {
             self.newest.put(written);
         }
+        self.sources.settled.put(&key, plan.settle.iter().map(|settlement| settlement.uid.clone()));
 
         let state = plan.status.state.unwrap_or_default();
         self.states.set(&key, &[(&[state.as_str()], 1.0)]);
@@ -98,5 +110,10 @@ impl Reconciler for Context {
         self.sources.checks.forget(key);
         self.states.remove(key);
         self.newest.forget(key);
+        self.sources.settled.forget(key);
+    }
+
+    async fn finish(&self) {
+        self.sink.events.drain().await;
     }
 }

@@ -3,21 +3,23 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use cutover_api::v1alpha1::{MigrationPhase, PhaseAction};
+use cutover_api::v1alpha1::{MigrationPhase, PhaseAction, TrafficSplit};
 use cutover_engine::{
     Known,
     migration_phase::{
         ActionView, EnvironmentView, FlagView, Observed, PhaseIdentity, PredecessorView, SplitView, flag_names,
         split_names,
     },
+    router::{canary_name, route_name},
+    traffic_split::RouteBaseline,
 };
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use tokio::sync::watch;
 
-use super::checks::Checks;
+use super::{checks::Checks, settled::Settled};
 use crate::{
-    caches::Kinds,
+    caches::{Caches, Kinds},
     cluster::{lease::Skew, policies::Enforcement, stores::Key},
 };
 
@@ -25,7 +27,10 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Sources {
     pub(super) kinds: Kinds,
+    pub(super) caches: Caches,
     pub(super) checks: Checks,
+    /// Actions of which the cache may not show yet that all is said about them.
+    pub(super) settled: Settled,
     /// When the controller started: this replica led, and every store was listed.
     pub(super) watching_since: Instant,
     pub(super) skew: watch::Receiver<Option<Skew>>,
@@ -46,7 +51,11 @@ impl Sources {
             splits: named(
                 split_names(&phase.spec, &status),
                 |name| self.kinds.splits.get(namespace, name),
-                SplitView::of,
+                |split| {
+                    let lost = status.baseline.is_none();
+                    let route_baseline = lost.then(|| self.route_baseline(split, &identity)).flatten();
+                    SplitView { route_baseline, ..SplitView::of(split) }
+                },
             ),
             flags: named(flag_names(&phase.spec, &status), |name| self.kinds.flags.get(namespace, name), FlagView::of),
             environment: phase.spec.environment.as_deref().map_or(Known::Unknown, |name| {
@@ -54,7 +63,7 @@ impl Sources {
             }),
             predecessors: self.predecessors(phase),
             measurements: self.checks.measurements(&key),
-            actions: self.actions_on(namespace, &identity.name),
+            actions: self.actions_on(&key),
             watched_for: self.watching_since.elapsed(),
             clock_skew: self.clock_skew(),
             policies_enforced: self.trust_unenforced_policies || *self.policies.borrow() == Enforcement::Enforced,
@@ -87,11 +96,26 @@ impl Sources {
         found
     }
 
-    fn actions_on(&self, namespace: &str, phase: &str) -> Vec<ActionView> {
+    /// What the split's routes remember for the phase; any one of them will do.
+    fn route_baseline(&self, split: &TrafficSplit, phase: &PhaseIdentity) -> Option<i32> {
+        let (namespace, name, uid) = (phase.namespace.as_str(), split.name_any(), split.uid()?);
+        let ingresses = [route_name(&name), canary_name(&name)];
+        let ingresses = ingresses.iter().filter_map(|name| self.caches.ingresses.get(namespace, name));
+        let http_route = self.caches.http_routes.get(namespace, &route_name(&name));
+        let routes = ingresses.map(|record| record.view().meta).chain(http_route.map(|record| record.meta.clone()));
+        routes
+            .filter(|meta| meta.is_owned_by(&uid))
+            .find_map(|meta| RouteBaseline::read(meta.baseline.as_deref()?, &phase.uid))
+    }
+
+    fn actions_on(&self, phase: &Key) -> Vec<ActionView> {
         let about = |action: &PhaseAction| {
-            action.spec.phase == phase && action.metadata.namespace.as_deref() == Some(namespace)
+            action.spec.phase == *phase.name && action.metadata.namespace.as_deref() == Some(&*phase.namespace)
         };
-        self.kinds.actions.filter(about).iter().map(|action| ActionView::of(action)).collect()
+        let cached = self.kinds.actions.filter(about);
+        let mut actions: Vec<_> = cached.iter().map(|action| ActionView::of(action)).collect();
+        self.settled.mark(phase, &mut actions);
+        actions
     }
 
     fn clock_skew(&self) -> Known<SignedDuration> {

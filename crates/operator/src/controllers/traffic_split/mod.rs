@@ -116,6 +116,10 @@ impl Reconciler for Context {
         self.sources.memory.forget(key);
         self.weights.remove(key);
     }
+
+    async fn finish(&self) {
+        self.events.drain().await;
+    }
 }
 
 impl Context {

@@ -13,7 +13,7 @@ use cutover_engine::{
         self, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, HttpRouteView,
         IngressObserved, IngressView, Meta, ObjectKind, ServiceView, alias_name, canary_name, route_name,
     },
-    traffic_split::{Claim, Claimant, ServiceFacts, SliceFacts, Target, targets},
+    traffic_split::{Claim, Claimant, RouteBaseline, ServiceFacts, SliceFacts, Target, targets},
 };
 use kube::{Api, Client, ResourceExt};
 
@@ -322,14 +322,17 @@ pub(super) fn request_of<'a>(phase: &'a MigrationPhase, split: &str) -> Option<&
 fn claim_of(phase: &MigrationPhase, split: &str, confirmed: bool) -> Claim {
     let empty = MigrationPhaseStatus::default();
     let status = phase.status.as_ref().unwrap_or(&empty);
+    let uid = phase.uid().unwrap_or_default();
     let baseline = status.baseline.as_ref().and_then(|baseline| baseline.splits.iter().find(|it| it.split == split));
+    let baseline = baseline.and_then(|baseline| baseline.new_weight);
+    let baseline = baseline.and_then(|new_weight| RouteBaseline { phase_uid: uid.clone(), new_weight }.text());
     Claim {
         phase: phase.name_any(),
-        uid: phase.uid().unwrap_or_default(),
+        uid,
         attempt: status.attempt.unwrap_or_default(),
         revision: status.request_revision.unwrap_or_default(),
         request: request_of(phase, split).cloned(),
-        baseline: baseline.and_then(|baseline| serde_json::to_string(baseline).ok()),
+        baseline,
         confirmed,
     }
 }

@@ -1,0 +1,295 @@
+//! An API server in memory that knows one phase, its split, and actions on it; and the split's controller, as far as the phase can
+//! tell: it grants and follows at once.
+
+use std::{sync::Arc, time::Instant};
+
+use cutover_api::v1alpha1::MigrationPhase;
+use http::Method;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::super::{Checks, Context, Settled, Sink, Sources};
+use crate::{
+    cluster::{
+        events::Events,
+        policies::Enforcement,
+        scripted::{Exchange, Scripted, server},
+    },
+    controllers::{
+        driver::Reconciler,
+        newest::Newest,
+        scripted::{Shown, object},
+    },
+    metrics::Metrics,
+    outbound::prometheus::Servers,
+};
+
+pub(super) const PHASE: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/migrationphases/30-shift";
+pub(super) const STATUS: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/migrationphases/30-shift/status";
+const ACTIONS: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/phaseactions/";
+
+/// Where an action of this name is read.
+pub(super) fn action_path(name: &str) -> String {
+    format!("{ACTIONS}{name}")
+}
+
+/// Where its status is written.
+pub(super) fn action_status(name: &str) -> String {
+    format!("{ACTIONS}{name}/status")
+}
+
+/// When the process is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kill {
+    /// This request, counted from 0, is under way and has not been carried out.
+    Before(usize),
+    /// It has been carried out, and its answer is not there yet.
+    After(usize),
+}
+
+/// What the API server has stored.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) phase: Value,
+    pub(super) split: Value,
+    pub(super) actions: Vec<Value>,
+    pub(super) http_route: Option<Value>,
+    pub(super) enforcement: Enforcement,
+    pub(super) servers: Servers,
+    /// Requests of the controller so far.
+    pub(super) requests: usize,
+    version: u64,
+}
+
+impl World {
+    /// Nothing has moved yet; the split is at 0.
+    pub(super) fn new(spec: &Value) -> Self {
+        let meta = |name: &str, uid: &str| {
+            json!({
+                "name": name, "namespace": "shop", "uid": uid, "resourceVersion": "100", "generation": 1,
+                "creationTimestamp": "2026-11-01T00:00:00Z",
+            })
+        };
+        let phase = json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "MigrationPhase",
+            "metadata": meta("30-shift", "p1"), "spec": spec,
+        });
+        let split = json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "TrafficSplit",
+            "metadata": meta("storefront", "s1"),
+            "spec": {
+                "hosts": ["shop.example.com"],
+                "legacy": {"service": {"name": "old", "port": 80}}, "new": {"service": {"name": "new", "port": 80}},
+                "newWeight": 0, "routers": [{"gatewayApi": {"parentRefs": [{"name": "edge"}]}}],
+            },
+            "status": {
+                "observedGeneration": 1, "desiredWeight": 0, "appliedWeight": 0, "exposure": "Exposed",
+                "endpoints": {"legacy": {"ready": 3}, "new": {"ready": 3}},
+            },
+        });
+        Self {
+            phase,
+            split,
+            actions: Vec::new(),
+            http_route: None,
+            enforcement: Enforcement::Enforced,
+            servers: Servers::new(),
+            requests: 0,
+            version: 100,
+        }
+    }
+
+    /// From 0 to 100 in one step that is approved.
+    pub(super) fn with_approval() -> Self {
+        let all = json!({
+            "name": "all", "traffic": [{"split": "storefront", "newWeight": 100}], "soak": "0s",
+            "approval": {"required": 1},
+        });
+        Self::new(&json!({"steps": [all]}))
+    }
+
+    /// From 0 to 100 in one step that soaks for long.
+    pub(super) fn soaking() -> Self {
+        let all = json!({"name": "all", "traffic": [{"split": "storefront", "newWeight": 100}], "soak": "24h"});
+        Self::new(&json!({"steps": [all]}))
+    }
+
+    /// A person acts on the phase's present attempt.
+    pub(super) fn act(&mut self, name: &str, action: &str) -> &mut Value {
+        let mut spec = json!({
+            "phase": "30-shift", "phaseUID": "p1", "attempt": self.phase["status"]["attempt"], "action": action,
+            "requestedBy": "alice", "reason": "ticket 4711",
+        });
+        if action == "Approve" {
+            spec["step"] = "all".into();
+        }
+        self.actions.push(json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "PhaseAction",
+            "metadata": {
+                "name": name, "namespace": "shop", "uid": format!("uid-{name}"), "resourceVersion": "7",
+                "creationTimestamp": jiff::Timestamp::now().to_string(),
+            },
+            "spec": spec,
+        }));
+        self.actions.last_mut().unwrap()
+    }
+
+    pub(super) fn action(&self, name: &str) -> &Value {
+        self.actions.iter().find(|action| action["metadata"]["name"] == name).unwrap()
+    }
+
+    /// The phase as a cache shows it.
+    pub(super) fn cached(&self) -> Arc<MigrationPhase> {
+        Arc::new(object(&self.phase))
+    }
+
+    /// What the caches show now.
+    pub(super) fn shown(&self) -> Shown {
+        let environment = json!({
+            "metadata": {"name": "production", "namespace": "shop", "uid": "e1", "resourceVersion": "1"},
+            "spec": {"tier": "Production", "components": []},
+        });
+        Shown {
+            environments: vec![environment],
+            splits: vec![self.split.clone()],
+            phases: vec![self.phase.clone()],
+            actions: self.actions.clone(),
+            http_routes: self.http_route.iter().cloned().collect(),
+            ..Shown::default()
+        }
+    }
+
+    /// A process that has just started, with caches as of now. Its Events go to a server of their own.
+    pub(super) fn start(&self) -> (Context, Scripted, Scripted) {
+        let (client, api) = server();
+        let (events_client, events) = server();
+        let states = Metrics::new().unwrap().object_gauges("cutover_phase_state", "State.", &["state"]).unwrap();
+        let sources = Sources {
+            kinds: self.shown().kinds(),
+            caches: self.shown().caches(),
+            checks: Checks::new(self.servers.clone()).0,
+            settled: Settled::default(),
+            watching_since: Instant::now(),
+            skew: watch::channel(None).1,
+            clock_is_compared: false,
+            policies: watch::channel(self.enforcement).1,
+            trust_unenforced_policies: false,
+        };
+        let sink = Sink { client, events: Events::start(events_client, "cutover.dev/migration-phase", "test") };
+        (Context { sources, sink, newest: Newest::default(), states }, api, events)
+    }
+
+    /// The API server's part in one request.
+    fn carry_out(&mut self, request: &Exchange) -> Result<Value, http::StatusCode> {
+        let (object, status) = match request.path.strip_suffix("/status") {
+            Some(object) => (object, true),
+            None => (request.path.as_str(), false),
+        };
+        let stored = match object.strip_prefix(ACTIONS) {
+            Some(name) => self.actions.iter_mut().find(|action| action["metadata"]["name"] == name),
+            None if object == PHASE => Some(&mut self.phase),
+            None => panic!("not asked for by this controller: {} {}", request.method, request.path),
+        };
+        let stored = stored.ok_or(http::StatusCode::NOT_FOUND)?;
+        match (&request.method, status) {
+            (&Method::GET, false) => {}
+            (&Method::PATCH, true) => {
+                let meta = &request.body["metadata"];
+                let same = |field: &str| meta[field].is_null() || meta[field] == stored["metadata"][field];
+                if !(same("uid") && same("resourceVersion")) {
+                    return Err(http::StatusCode::CONFLICT);
+                }
+                self.version += 1;
+                stored["status"] = request.body["status"].clone();
+                stored["metadata"]["resourceVersion"] = self.version.to_string().into();
+            }
+            (method, _) => panic!("{method} {}", request.path),
+        }
+        Ok(stored.clone())
+    }
+
+    /// Serves the controller until it, or the process, ends.
+    async fn serve(&mut self, mut api: Scripted, kill: Option<Kill>) {
+        while let Some(request) = api.upcoming().await {
+            let at = self.requests;
+            self.requests += 1;
+            if kill == Some(Kill::Before(at)) {
+                return;
+            }
+            let answer = self.carry_out(&request);
+            if kill == Some(Kill::After(at)) {
+                return;
+            }
+            match answer {
+                Ok(object) => request.ok(&object),
+                Err(status) => request.refuse(status, "Scripted"),
+            }
+        }
+    }
+
+    /// One reconcile of a process that has just started; whether it made any request.
+    pub(super) async fn reconcile(&mut self, kill: Option<Kill>) -> bool {
+        let (context, api, _events) = self.start();
+        let (cached, before) = (self.cached(), self.requests);
+        let work = async move {
+            let result = context.reconcile(cached).await;
+            drop(context);
+            result
+        };
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            () = self.serve(api, kill) => {}
+            result = &mut work => drop(result.unwrap()),
+        }
+        self.requests != before
+    }
+
+    /// The split grants and follows; whether that changed it.
+    pub(super) fn follow(&mut self) -> bool {
+        let before = self.split["status"].clone();
+        let phase = &self.phase["status"];
+        let holds = ["Running", "Paused", "RollingBack", "Frozen"].iter().any(|state| phase["state"] == *state);
+        let asked = phase["requests"]["splits"].as_array().and_then(|splits| splits.first()).filter(|_| holds);
+        let status = &mut self.split["status"];
+        match asked {
+            Some(request) => {
+                if let Some(weight) = request["newWeight"].as_i64() {
+                    (status["desiredWeight"], status["appliedWeight"]) = (weight.into(), weight.into());
+                }
+                status["holder"] = json!({
+                    "phase": "30-shift", "uid": "p1", "attempt": phase["attempt"], "epoch": 1,
+                    "requestRevision": phase["requestRevision"],
+                });
+            }
+            None => drop(status.as_object_mut().unwrap().remove("holder")),
+        }
+        *status != before
+    }
+
+    /// Lets everybody do their part until nothing happens any more. A kill ends one process; the next one goes on from what is stored.
+    pub(super) async fn run(&mut self, mut kill: Option<Kill>, mut person: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..40 {
+            let wrote = self.reconcile(kill).await;
+            if matches!(kill, Some(Kill::Before(at) | Kill::After(at)) if at < self.requests) {
+                kill = None;
+                continue;
+            }
+            let (followed, acted) = (self.follow(), person(self));
+            if !wrote && !followed && !acted {
+                return;
+            }
+        }
+        panic!("it never comes to rest: {:#}", self.phase["status"]);
+    }
+
+    /// Runs without anybody's action.
+    pub(super) async fn settle(mut self) -> Self {
+        self.run(None, |_| false).await;
+        self
+    }
+
+    pub(super) fn stage(&self) -> &Value {
+        &self.phase["status"]["step"]["stage"]
+    }
+}
