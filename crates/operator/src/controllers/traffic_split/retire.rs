@@ -1,0 +1,102 @@
+//! Routes that go: those of a split that is deleted, and those of routers that left its spec.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cutover_api::{
+    labels::{FINALIZER_TRAFFIC_SPLIT, MANAGER_TRAFFIC_SPLIT},
+    v1alpha1::{
+        TrafficSplit,
+        traffic_split::{GatewayApiRouter, IngressNginxRouter, OnDelete, Router},
+    },
+};
+use cutover_engine::{
+    router::{self, ObjectKind, RouteStep, SplitRef},
+    traffic_split::Validated,
+};
+use kube::{ResourceExt, runtime::controller::Action};
+
+use super::{Context, ROUNDS, apply, observe::Snapshot};
+use crate::{
+    cluster::{finalizer, stores::Key},
+    controllers::{Error, driver::OUTDATED},
+};
+
+impl Context {
+    /// The split is being deleted: its routes are released or removed, then it may go.
+    pub(super) async fn retire(&self, key: &Key, split: Arc<TrafficSplit>) -> Result<Action, Error> {
+        if !finalizer::is_on(&*split, FINALIZER_TRAFFIC_SPLIT) {
+            return Ok(Action::await_change());
+        }
+        let mut snapshot = self.sources.observe(key, split);
+        for _ in 0..ROUNDS {
+            let steps = farewell(&snapshot);
+            if steps.is_empty() {
+                let (client, split) = (&self.sources.client, &*snapshot.split);
+                let freed = finalizer::take_off(client, MANAGER_TRAFFIC_SPLIT, split, FINALIZER_TRAFFIC_SPLIT).await;
+                return freed.map(|()| Action::await_change()).map_err(Error::Finalizer);
+            }
+            let (answers, result) = apply::apply(&self.sources.client, &key.namespace, steps).await;
+            self.take(key, &mut snapshot, answers);
+            result?;
+        }
+        Ok(Action::requeue(OUTDATED))
+    }
+}
+
+/// Managed routers of both kinds, to look for what the spec no longer names.
+fn managed() -> [(ObjectKind, Router); 2] {
+    let ingress =
+        IngressNginxRouter { class_name: Some(String::new()), tls: None, annotations: BTreeMap::new(), attach: None };
+    let gateway = GatewayApiRouter { parent_refs: Some(Vec::new()), attach: None };
+    [
+        (ObjectKind::Ingress, Router { ingress_nginx: Some(ingress), gateway_api: None }),
+        (ObjectKind::HttpRoute, Router { ingress_nginx: None, gateway_api: Some(gateway) }),
+    ]
+}
+
+/// Routers of which the split has objects, and which its spec does not name.
+fn unnamed(snapshot: &Snapshot) -> Vec<Router> {
+    let split = &*snapshot.split;
+    let uid = split.uid().unwrap_or_default();
+    let named = |kind| {
+        split.spec.routers.iter().any(|router| match kind {
+            ObjectKind::HttpRoute => router.gateway_api.as_ref().is_some_and(|router| router.attach.is_none()),
+            _ => router.ingress_nginx.is_some(),
+        })
+    };
+    managed()
+        .into_iter()
+        .filter(|(kind, _)| !named(*kind) && snapshot.owns(*kind, &uid))
+        .map(|(_, router)| router)
+        .collect()
+}
+
+/// What removes the routes of routers that left the spec; only once everything else is in order.
+pub(super) fn leftovers(snapshot: &Snapshot, validated: &Validated) -> Vec<RouteStep> {
+    if validated.problem.is_some() {
+        return Vec::new();
+    }
+    on_each(snapshot, &unnamed(snapshot), router::remove)
+}
+
+/// What releases or removes all routes of a split that is deleted.
+fn farewell(snapshot: &Snapshot) -> Vec<RouteStep> {
+    let mut routers = snapshot.split.spec.routers.clone();
+    routers.extend(unnamed(snapshot));
+    match snapshot.split.spec.on_delete {
+        OnDelete::Release => on_each(snapshot, &routers, router::release),
+        OnDelete::Delete => on_each(snapshot, &routers, router::remove),
+    }
+}
+
+fn on_each(
+    snapshot: &Snapshot,
+    routers: &[Router],
+    steps: impl Fn(SplitRef, &router::Observed) -> Vec<RouteStep>,
+) -> Vec<RouteStep> {
+    let split = &*snapshot.split;
+    let (namespace, name, uid) =
+        (split.namespace().unwrap_or_default(), split.name_any(), split.uid().unwrap_or_default());
+    let split = SplitRef { namespace: &namespace, name: &name, uid: &uid };
+    snapshot.lists(routers).iter().flat_map(|list| steps(split, &list.observed())).collect()
+}
