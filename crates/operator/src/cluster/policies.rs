@@ -42,12 +42,6 @@ pub fn prove(client: Client, namespace: String) -> watch::Receiver<Enforcement> 
     receiver
 }
 
-/// What is known before [`prove`] was asked.
-#[must_use]
-pub fn unproven() -> watch::Receiver<Enforcement> {
-    watch::channel(Enforcement::Unknown).1
-}
-
 /// Policies take seconds to come into force after they are installed, and may be installed later than the operator.
 async fn ask_until_enforced(outcome: &watch::Sender<Enforcement>, client: Client, namespace: &str) {
     let actions: Api<PhaseAction> = Api::namespaced(client, namespace);
