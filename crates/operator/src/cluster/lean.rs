@@ -17,7 +17,7 @@ pub enum Guarded<K> {
     /// It was not.
     Broken {
         /// Its metadata.
-        meta: ObjectMeta,
+        meta: Box<ObjectMeta>,
         /// Why.
         error: String,
     },
@@ -58,7 +58,7 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
         let text = <&RawValue>::deserialize(deserializer)?.get();
         parse(text).map(Self::Readable).or_else(|error| {
             let PartialObjectMeta::<K> { metadata, .. } = parse(text).map_err(serde::de::Error::custom)?;
-            Ok(Self::Broken { meta: metadata, error: error.to_string() })
+            Ok(Self::Broken { meta: Box::new(metadata), error: error.to_string() })
         })
     }
 }
