@@ -134,10 +134,16 @@ async fn rules_stay_within_their_cost_at_the_greatest_size() -> Result<()> {
     let hosts: Vec<_> = (0..16).map(|n| format!("{n}.example.com")).collect();
     let pins: Vec<_> =
         (0..8).map(|n| json!({"to": "New", "header": {"name": format!("x-{n}"), "value": "y"}})).collect();
-    let router = json!({"gatewayApi": {"parentRefs": [{"name": "edge"}]}});
+    let attached = |rule: &str| json!({"gatewayApi": {"attach": {"route": "r".repeat(253), "rule": rule}}});
+    let routers = [
+        json!({"ingressNginx": {"className": "nginx"}}),
+        json!({"gatewayApi": {"parentRefs": vec![json!({"name": "e".repeat(253)}); 8]}}),
+        attached("one"),
+        attached("two"),
+    ];
     let side = |name: &str| json!({"service": {"name": name, "port": 80}});
     let spec = json!({
-        "hosts": hosts, "legacy": side("a"), "new": side("b"), "pins": pins, "routers": vec![router; 4],
+        "hosts": hosts, "legacy": side("a"), "new": side("b"), "pins": pins, "routers": routers,
     });
     let splits = "/apis/cutover.dev/v1alpha1/namespaces/default/trafficsplits";
     ask(&client, http::Method::POST, splits, &object("TrafficSplit", "largest", &spec)).await.map(drop)?;

@@ -3,7 +3,7 @@
 //! What `kube` derives is taken as it is but for optional fields: a derived schema says `nullable` of each and drops the
 //! field's own description where its type has one. Here an optional field is simply not required: a `null` that
 //! somebody writes is pruned by the API server, so that "absent" has one form only and `has()` in rules means what it
-//! says.
+//! says. And a pattern is asked for in words.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
 use kube::{CustomResourceExt, core::schema::StructuralSchemaRewriter};
@@ -12,9 +12,9 @@ use schemars::{
     generate::SchemaSettings,
     transform::{Transform, transform_subschemas},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::v1alpha1 as api;
+use crate::v1alpha1::{self as api, forms::WORDS};
 
 /// Every definition, in the order in which they are installed.
 ///
@@ -36,11 +36,11 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error>
 /// As [`definitions`].
 pub fn status_schemas() -> Result<Vec<(&'static str, JSONSchemaProps)>, serde_json::Error> {
     Ok(vec![
-        ("Environment", schema::<api::EnvironmentStatus>()?),
-        ("TrafficSplit", schema::<api::TrafficSplitStatus>()?),
-        ("FeatureFlag", schema::<api::FeatureFlagStatus>()?),
-        ("MigrationPhase", schema::<api::MigrationPhaseStatus>()?),
-        ("PhaseAction", schema::<api::PhaseActionStatus>()?),
+        ("Environment", schema::<api::EnvironmentStatus>(false)?),
+        ("TrafficSplit", schema::<api::TrafficSplitStatus>(false)?),
+        ("FeatureFlag", schema::<api::FeatureFlagStatus>(false)?),
+        ("MigrationPhase", schema::<api::MigrationPhaseStatus>(false)?),
+        ("PhaseAction", schema::<api::PhaseActionStatus>(false)?),
     ])
 }
 
@@ -50,19 +50,23 @@ fn definition<K: CustomResourceExt, Spec: JsonSchema, Status: JsonSchema>()
     for version in &mut definition.spec.versions {
         let root = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
         if let Some(properties) = root.and_then(|root| root.properties.as_mut()) {
-            properties.insert("spec".to_owned(), schema::<Spec>()?);
-            properties.insert("status".to_owned(), schema::<Status>()?);
+            properties.insert("spec".to_owned(), schema::<Spec>(true)?);
+            properties.insert("status".to_owned(), schema::<Status>(false)?);
         }
     }
     Ok(definition)
 }
 
-fn schema<T: JsonSchema>() -> Result<JSONSchemaProps, serde_json::Error> {
+/// A spec is written by people, a status is not.
+fn schema<T: JsonSchema>(for_people: bool) -> Result<JSONSchemaProps, serde_json::Error> {
     let mut settings = SchemaSettings::openapi3().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
     settings.transforms.insert(0, Box::new(AbsentNotNull));
+    if for_people {
+        settings.transforms.insert(1, Box::new(FormsInWords));
+    }
     let schema = settings.with_transform(StructuralSchemaRewriter).into_generator().into_root_schema_for::<T>();
     serde_json::from_value(schema.to_value())
 }
@@ -76,6 +80,26 @@ impl Transform for AbsentNotNull {
         if let Some(object) = schema.as_object_mut() {
             drop_null_type(object);
             hoist_only_alternative(object);
+        }
+        transform_subschemas(self, schema);
+    }
+}
+
+/// Makes a rule that says in words what is expected of each pattern.
+#[derive(Clone, Debug)]
+struct FormsInWords;
+
+impl Transform for FormsInWords {
+    fn transform(&mut self, schema: &mut Schema) {
+        let pattern = schema.get("pattern").and_then(Value::as_str);
+        let known = WORDS.iter().find(|(form, _)| Some(*form) == pattern);
+        if let (Some((pattern, words)), Some(object)) = (known, schema.as_object_mut()) {
+            object.remove("pattern");
+            let quoted = pattern.replace('\\', r"\\");
+            let rule = json!({"rule": format!("self.matches(\"{quoted}\")"), "message": words});
+            if let Value::Array(rules) = object.entry("x-kubernetes-validations").or_insert_with(|| json!([])) {
+                rules.insert(0, rule);
+            }
         }
         transform_subschemas(self, schema);
     }

@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::schema::{LABEL_PATTERN, NAME_PATTERN, any_object, any_values, conditions};
+use super::{
+    forms::{ATTRIBUTE_PATTERN, KEY_PATTERN, LABEL_PATTERN, NAME_PATTERN},
+    schema::{any_object, any_values, conditions},
+};
 
 /// One feature flag: variants, rules and a percentage, published in the environment's flag ConfigMap.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -43,7 +46,7 @@ pub struct FeatureFlagSpec {
     pub environment: String,
     /// Key that applications ask for. Default: the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = KEY_PATTERN))]
     pub key: Option<String>,
     /// `Enabled` (default), or `Disabled`: clients use the default in their code.
     #[serde(default)]
@@ -101,7 +104,7 @@ pub struct FlagRule {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AttributeMatch {
     /// Attribute, such as `email`; dots reach into objects.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9_.-]+$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = ATTRIBUTE_PATTERN))]
     pub attribute: String,
     /// How to compare.
     pub operator: MatchOperator,

@@ -2,6 +2,7 @@
 
 pub mod environment;
 pub mod feature_flag;
+pub mod forms;
 pub mod migration_phase;
 pub mod phase_action;
 pub mod schema;

@@ -4,7 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{Instant, LABEL_PATTERN, NAME_PATTERN};
+use super::{
+    forms::{LABEL_PATTERN, NAME_PATTERN, UID_PATTERN},
+    schema::Instant,
+};
 
 /// One decision by a person about one attempt of one phase. Immutable.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub struct PhaseActionSpec {
     pub phase: String,
     /// UID of the phase: an action for a phase that was deleted and made again is rejected.
     #[serde(rename = "phaseUID")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9-]+$"))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = UID_PATTERN))]
     pub phase_uid: String,
     /// Attempt of the phase (`status.attempt`) that the action is about; for another one it is rejected. At least 1.
     #[schemars(range(min = 1, max = 1_000_000))]

@@ -4,13 +4,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-/// Names of objects: a DNS subdomain, as the API server demands of most names.
-pub const NAME_PATTERN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-/// Names within one object (components, steps, checks): a DNS label.
-pub const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-/// Host names, with an optional leading wildcard label.
-pub const HOST_PATTERN: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-
 /// Any JSON object, fields unknown to us kept.
 #[must_use]
 pub fn any_object(_: &mut SchemaGenerator) -> Schema {

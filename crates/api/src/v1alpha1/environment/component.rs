@@ -4,14 +4,17 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{super::schema::LABEL_PATTERN, Workload};
+use super::{
+    super::forms::{COMPONENT_PATTERN, LABEL_PATTERN},
+    Workload,
+};
 
 /// One component.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Component {
     /// Name, unique in the environment, at most 30 characters, such as `storefront`.
-    #[schemars(length(min = 1, max = 30), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 30), regex(pattern = COMPONENT_PATTERN))]
     pub name: String,
     /// Which system it belongs to.
     pub system: System,
@@ -117,7 +120,8 @@ pub struct Source {
     /// A Service of the same namespace that somebody else keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSource>,
-    /// Outside the cluster: a Service without selector, and its addresses.
+    /// Outside the cluster: a Service without selector, and its addresses. Nobody asks these for their health: it is ready once they are
+    /// published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalSource>,
 }

@@ -15,7 +15,7 @@ pub use self::{
     status::{ComponentStatus, EnvironmentStatus, Manifest},
     workload::{Health, Workload, WorkloadPort},
 };
-use super::schema::{LABEL_PATTERN, texts};
+use super::{forms::LABEL_PATTERN, schema::texts};
 
 /// Legacy and new components that live side by side, and how each is run or reached.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -54,7 +54,9 @@ pub struct EnvironmentSpec {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub components: Vec<Component>,
-    /// Configuration for the components that the operator runs: environment variables by name. At most 128. No secrets: use `envFrom`.
+    /// Configuration for the components that the operator runs and that are `New` or `Shared`: environment variables by name, such as
+    /// `LOG_LEVEL: info`. Legacy workloads do not get it: what they read is theirs, in `env` and `envFrom`. At most 128. No secrets: use
+    /// `envFrom`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "texts", extend("maxProperties" = 128))]
     #[x_kube(validation = Rule::new("self.all(k, size(k) <= 128 && k.matches('^[A-Za-z_][A-Za-z0-9_]*$'))").message("keys are names of environment variables: letters, digits and underscores, not beginning with a digit, at most 128"))]

@@ -42,7 +42,7 @@ pub struct ComponentStatus {
     pub name: String,
     /// Its system.
     pub system: System,
-    /// Whether it can take traffic.
+    /// Whether it can take traffic. Of an external component: whether its addresses are published; they are not probed.
     pub ready: bool,
     /// Ready pods or addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub struct ComponentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub commit: Option<String>,
-    /// Why it is not ready.
+    /// Why it is not ready, or what its readiness leaves open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,

@@ -6,7 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::super::schema::{LABEL_PATTERN, any_object};
+use super::super::{
+    forms::{COMMIT_PATTERN, HEALTH_PATH_PATTERN, IMAGE_PATTERN, LABEL_PATTERN},
+    schema::any_object,
+};
 use crate::HumanDuration;
 
 /// A component that the operator runs.
@@ -14,11 +17,11 @@ use crate::HumanDuration;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Workload {
     /// Container image, such as `registry.example.com/storefront:1.4.2`.
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^\s]+$"))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE_PATTERN))]
     pub image: String,
     /// Commit that the image was built from, for the deployment manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = COMMIT_PATTERN))]
     pub commit: Option<String>,
     /// Number of pods. Default 1, range 0 to 1000.
     #[serde(default = "default_replicas")]
@@ -84,7 +87,7 @@ pub struct WorkloadPort {
 pub struct Health {
     /// Path that answers 200 to 399 when healthy. Default `/api/health`.
     #[serde(default = "default_health_path")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = "^/"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = HEALTH_PATH_PATTERN))]
     pub path: String,
     /// Name of the port. Default: the first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::schema::LABEL_PATTERN;
+use super::super::forms::LABEL_PATTERN;
 use crate::{Decimal, HumanDuration};
 
 /// A check: a measurement and its bounds.

@@ -19,7 +19,7 @@ pub use self::{
     status::{MigrationPhaseStatus, StepStatus},
     step::{FlagTarget, Step, StepApproval, TrafficTarget},
 };
-use super::{phase_action::RollbackTo, schema::NAME_PATTERN};
+use super::{forms::NAME_PATTERN, phase_action::RollbackTo};
 use crate::HumanDuration;
 
 /// One phase of a migration: a series of steps over splits and flags, guarded by gates and checks.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    schema::{LABEL_PATTERN, NAME_PATTERN},
+    forms::{LABEL_PATTERN, NAME_PATTERN},
     traffic_split::Exposure,
 };
 use crate::HumanDuration;

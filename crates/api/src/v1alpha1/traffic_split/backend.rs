@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::schema::LABEL_PATTERN;
+use super::super::forms::{COOKIE_PATTERN, HEADER_PATTERN, LABEL_PATTERN, VALUE_PATTERN};
 
 /// One of the two sides of a split.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,10 +61,10 @@ pub struct Pin {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HeaderMatch {
     /// Name of the header, compared without regard to case, such as `x-cutover`.
-    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9-]+$"))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = HEADER_PATTERN))]
     pub name: String,
     /// Exact value, such as `new`.
-    #[schemars(length(min = 1, max = 256), regex(pattern = "^[A-Za-z0-9._~-]+$"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = VALUE_PATTERN))]
     pub value: String,
 }
 
@@ -73,10 +73,10 @@ pub struct HeaderMatch {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CookieMatch {
     /// Name of the cookie.
-    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = COOKIE_PATTERN))]
     pub name: String,
     /// Exact value.
-    #[schemars(length(min = 1, max = 256), regex(pattern = "^[A-Za-z0-9._~-]+$"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = VALUE_PATTERN))]
     pub value: String,
 }
 

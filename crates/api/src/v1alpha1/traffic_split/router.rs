@@ -6,7 +6,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::schema::{LABEL_PATTERN, NAME_PATTERN, texts};
+use super::super::{
+    forms::{LABEL_PATTERN, NAME_PATTERN},
+    schema::texts,
+};
 
 /// A router that carries the split: exactly one kind.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,79 @@
+//! The forms that texts of a spec have, and the words in which the API server asks for each.
+//!
+//! A field names its form by a `pattern`. In the definitions each becomes a rule with a message: who writes a URL for a
+//! host should read what a host looks like, not a regular expression.
+
+use crate::{decimal::DECIMAL_PATTERN, duration::DURATION_PATTERN};
+
+/// Names of objects: a DNS subdomain, as the API server demands of most names.
+pub const NAME_PATTERN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// Names within one object (components, steps, checks): a DNS label.
+pub const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// Names of components, which Services are called by: a DNS label that begins with a letter.
+pub const COMPONENT_PATTERN: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
+/// Host names, with an optional leading wildcard label.
+pub const HOST_PATTERN: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// Paths of routes.
+pub const PATH_PATTERN: &str = r"^/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*$";
+/// Paths that pods are asked for their health by; they may have a query.
+pub const HEALTH_PATH_PATTERN: &str = "^/";
+/// Container images.
+pub const IMAGE_PATTERN: &str = r"^[^\s]+$";
+/// Commits.
+pub const COMMIT_PATTERN: &str = "^[A-Za-z0-9._-]+$";
+/// Names of headers.
+pub const HEADER_PATTERN: &str = "^[A-Za-z0-9-]+$";
+/// Names of cookies.
+pub const COOKIE_PATTERN: &str = "^[A-Za-z0-9_-]+$";
+/// Values of headers and cookies, which some routers write into patterns of their own.
+pub const VALUE_PATTERN: &str = "^[A-Za-z0-9._~-]+$";
+/// Keys of flags.
+pub const KEY_PATTERN: &str = "^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$";
+/// Attributes of an evaluation context.
+pub const ATTRIBUTE_PATTERN: &str = "^[A-Za-z0-9_.-]+$";
+/// UIDs of objects.
+pub const UID_PATTERN: &str = "^[-A-Za-z0-9]+$";
+
+/// Each form in words, with an example.
+pub(crate) const WORDS: [(&str, &str); 16] = [
+    (
+        NAME_PATTERN,
+        "must be the name of an object: lower-case letters, digits, hyphens and dots, beginning and ending with a letter or digit, such as shop-v2",
+    ),
+    (
+        LABEL_PATTERN,
+        "must be lower-case letters, digits and hyphens, beginning and ending with a letter or digit, such as five-percent",
+    ),
+    (
+        COMPONENT_PATTERN,
+        "must be lower-case letters, digits and hyphens, beginning with a letter and not ending with a hyphen, such as storefront",
+    ),
+    (
+        HOST_PATTERN,
+        "must be a host name in lower case, without scheme, port and path, such as app.example.com or *.example.com",
+    ),
+    (PATH_PATTERN, "must be a path that begins with /, without host, query, spaces and braces, such as /v2"),
+    (HEALTH_PATH_PATTERN, "must be a path that begins with /, such as /api/health"),
+    (IMAGE_PATTERN, "must be an image without spaces, such as registry.example.com/storefront:1.4.2"),
+    (COMMIT_PATTERN, "must be letters, digits, dots, underscores and hyphens, such as 9f3c2ab"),
+    (HEADER_PATTERN, "must be the name of a header: letters, digits and hyphens, such as x-cutover"),
+    (COOKIE_PATTERN, "must be the name of a cookie: letters, digits, underscores and hyphens, such as cutover"),
+    (VALUE_PATTERN, "must be letters, digits, dots, underscores, tildes and hyphens, such as always"),
+    (
+        KEY_PATTERN,
+        "must be letters, digits, dots, underscores, slashes and hyphens, beginning and ending with a letter or digit, such as new-checkout",
+    ),
+    (
+        ATTRIBUTE_PATTERN,
+        "must be letters, digits, underscores, dots and hyphens; dots reach into objects, such as user.email",
+    ),
+    (
+        UID_PATTERN,
+        "must be the UID of the phase, such as 6b1f7c3e-1f0a-4d52-9f0e-2b7d3c1a9e55: kubectl get mphase NAME -o jsonpath={.metadata.uid}",
+    ),
+    (
+        DURATION_PATTERN,
+        "must be a duration in whole numbers with the units d, h, m and s, largest first, such as 90s, 10m or 1h30m",
+    ),
+    (DECIMAL_PATTERN, "must be a decimal number in quotes, without unit or percent sign, such as \"0.05\""),
+];
