@@ -19,3 +19,5 @@ pub use note::{Note, Severity};
 
 #[cfg(test)]
 mod admission_tests;
+#[cfg(test)]
+mod gitops_tests;

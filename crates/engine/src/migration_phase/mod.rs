@@ -53,4 +53,4 @@ pub use requests::{flag_names, split_names};
 pub use validate::{Invalid, Problem, Validated, validate};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

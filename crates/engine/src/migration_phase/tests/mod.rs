@@ -11,7 +11,7 @@ mod losing;
 mod planted_bugs;
 mod preparing;
 mod shifting;
-mod simulator;
+pub(crate) mod simulator;
 mod soaking;
 mod validating;
 mod waiting;
