@@ -26,7 +26,10 @@ pub fn decide(environment: &Validated, observed: &Observed) -> Plan {
         components.extend(of_component(environment, index, component, observed, &mut plan, &mut kept));
     }
     let prune = of_pruning(environment, observed, &kept, &mut plan);
-    // The configuration before the pods that read it, and what is new before what goes.
+    let (claims, components): (Vec<_>, Vec<_>) =
+        components.into_iter().partition(|step| matches!(step, Step::Claim { .. }));
+    // Names before anything is made; the configuration before the pods that read it, and what is new before what goes.
+    plan.steps.extend(claims);
     plan.steps.extend(of_config_map(environment, observed, &components, &kept, &mut plan.conflicts));
     plan.steps.extend(components);
     plan.steps.extend(prune);
@@ -104,7 +107,18 @@ fn of_component(
             }
         }
     }
+    steps.extend(claim(identity, component, observed, &steps));
     steps
+}
+
+/// Before the first thing is made for a component whose Deployment is not seen: whether somebody else has its name.
+fn claim(identity: &Identity, component: &Component, observed: &Observed, steps: &[Step]) -> Option<Step> {
+    let object = ObjectRef::new(ObjectKind::Deployment, &identity.object(&component.name));
+    let unseen = matches!(component.source, Source::Workload(_)) && observed.marks(&object).is_none();
+    // The Deployment itself is made only where nothing of its name is there.
+    let makes =
+        steps.iter().any(|step| matches!(step, Step::Apply { object: other, uid: None, .. } if *other != object));
+    (unseen && makes).then(|| Step::Claim { object, component: component.name.clone() })
 }
 
 /// The Service that is there selects pods and the wanted one does not, or the other way round: whoever is sent to it

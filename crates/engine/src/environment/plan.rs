@@ -28,6 +28,14 @@ pub struct Plan {
 /// One request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
+    /// A look at what has the name of an object that is made later: if somebody else has it, nothing is made for the component.
+    /// Deployments of others are in no cache.
+    Claim {
+        /// Which.
+        object: ObjectRef,
+        /// The component it is for.
+        component: String,
+    },
     /// Server-side apply of an object.
     Apply {
         /// Which.

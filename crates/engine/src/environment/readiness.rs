@@ -13,6 +13,9 @@ use super::{
 };
 use crate::Known;
 
+/// What the readiness of an external component leaves open.
+const UNPROBED: &str = "its addresses are published, not probed: whether anything answers there is not known";
+
 /// How a component is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
@@ -26,7 +29,7 @@ pub struct Readiness {
     pub want: Option<i32>,
     /// Constant of [`reasons`] when it is not settled.
     pub reason: &'static str,
-    /// Why it is not ready or not settled.
+    /// Why it is not ready or not settled, or what its readiness leaves open.
     pub message: Option<String>,
 }
 
@@ -74,7 +77,7 @@ pub fn readiness(environment: &Validated, component: &Component, observed: &Obse
                 have: Some(i32::try_from(have).unwrap_or(i32::MAX)),
                 want: Some(want),
                 reason: reasons::COMPONENTS_NOT_READY,
-                message: (!ready).then(|| "its addresses are not published yet".into()),
+                message: Some(if ready { UNPROBED } else { "its addresses are not published yet" }.into()),
             }
         }
     }

@@ -13,7 +13,7 @@ use super::{
     observed::Observed,
     plan::{Applied, Blocked, Plan, Refusal},
     readiness::{Readiness, readiness, refreshed},
-    validate::{Component, Problem, Validated},
+    validate::{Component, Problem, Source, Validated},
 };
 use crate::{
     Known,
@@ -128,11 +128,14 @@ fn health(refusals: &[&Refusal], looked: &[(&Component, Readiness)]) -> (Health,
     let open: Vec<&(&Component, Readiness)> = looked.iter().filter(|(_, readiness)| !readiness.settled).collect();
     if open.is_empty() {
         let ready = looked.iter().filter(|(_, readiness)| readiness.ready).count();
-        return (
-            Health::Ready,
-            reasons::AS_DECLARED,
-            format!("{ready} of {} components can take traffic", looked.len()),
-        );
+        let mut message = format!("{ready} of {} components can take traffic", looked.len());
+        let external = |component: &Component| matches!(component.source, Source::External { .. });
+        let unprobed: Vec<&str> =
+            looked.iter().filter(|(it, _)| external(it)).map(|(component, _)| component.name.as_str()).collect();
+        if !unprobed.is_empty() {
+            message = format!("{message}; outside the cluster and not probed: {}", unprobed.join(", "));
+        }
+        return (Health::Ready, reasons::AS_DECLARED, message);
     }
     let missing = open.iter().find(|(_, readiness)| readiness.reason == reasons::REFERENCE_NOT_FOUND);
     let reason = missing.map_or(reasons::COMPONENTS_NOT_READY, |(_, readiness)| readiness.reason);

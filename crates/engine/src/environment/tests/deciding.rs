@@ -14,6 +14,7 @@ use crate::{
 
 fn order(plan: &Plan) -> Vec<String> {
     let line = |step: &Step| match step {
+        Step::Claim { object, .. } => format!("claim {object}"),
         Step::Apply { object, uid: None, .. } => format!("create {object}"),
         Step::Apply { object, uid: Some(_), .. } => format!("update {object}"),
         Step::Delete { object, .. } => format!("delete {object}"),
@@ -52,6 +53,8 @@ fn configuration_comes_before_pods_services_before_pods_and_dependents_last() {
     assert_eq!(
         order(&plan),
         [
+            "claim Deployment production-monolith",
+            "claim Deployment production-storefront",
             "create ConfigMap production-config",
             "create Service production-monolith",
             "create Deployment production-monolith",

@@ -92,7 +92,7 @@ fn usage(names: &[String]) -> Usage {
 fn guarded(world: &World, steps: &[Step], of_spec: Option<&Validated>) {
     for step in steps {
         match step {
-            Step::Apply { object, .. } => assert_ne!(object.name, "theirs"),
+            Step::Apply { object, .. } | Step::Claim { object, .. } => assert_ne!(object.name, "theirs"),
             Step::Delete { object, component, .. } => {
                 assert!(world.observe().marks(object).unwrap().is_of(&identity().uid), "{object}");
                 let replaced = object.kind == ObjectKind::EndpointSlice

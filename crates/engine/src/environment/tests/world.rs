@@ -129,6 +129,7 @@ impl World {
         let mut applied = Applied::default();
         for step in &plan.steps {
             match step {
+                Step::Claim { object, .. } => assert!(!self.objects.contains_key(object), "{object} is not seen"),
                 Step::Apply { object, uid, body, hash, .. } => {
                     let there = self.objects.get(object).map(|stored| stored.uid.clone());
                     assert_eq!(there, *uid, "{object} is written only as it was seen");

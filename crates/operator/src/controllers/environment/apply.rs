@@ -44,6 +44,14 @@ pub(super) async fn apply(client: &Client, memory: &Memory, identity: &Identity,
     let mut refused: BTreeSet<Option<&str>> = BTreeSet::new();
     for step in steps {
         match step {
+            Step::Claim { object, component } => match taken(client, identity, object).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    refused.insert(Some(component));
+                    applied.refusals.push(conflict(object, Some(component.clone())));
+                }
+                Err(error) => return (applied, Err(error)),
+            },
             Step::Apply { object, component, uid, body, hash } => {
                 if refused.contains(&component.as_deref()) {
                     continue;
@@ -137,6 +145,13 @@ where
     body.meta_mut().uid = found;
     let answer = ssa::apply(&api, MANAGER_ENVIRONMENT, &body, ownership, &Precondition::Any).await;
     answer.map(Some).map_err(Error::Apply)
+}
+
+/// Whether somebody else has the name of a Deployment.
+async fn taken(client: &Client, identity: &Identity, object: &ObjectRef) -> Result<bool, Error> {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), &identity.namespace);
+    let found = look(&api, &object.name).await.map_err(|source| Error::Look { object: object.to_string(), source })?;
+    Ok(found.is_some_and(|found| found.labels().get(OWNER_UID) != Some(&identity.uid)))
 }
 
 /// What has this name now. A list, so that no right to read whole objects by name is needed.

@@ -127,6 +127,7 @@ async fn the_finalizer_is_on_before_anything_is_made_and_nothing_is_written_twic
             guarded["metadata"]["finalizers"] = json!(["cutover.dev/environment"]);
             guarded["metadata"]["resourceVersion"] = "101".into();
             put_on.ok(&guarded);
+            look(api, DEPLOYMENTS, "production-api", &[]).await;
             created(api, CONFIG_MAPS, "production-config").await;
             created(api, SERVICES, "production-api").await;
             created(api, DEPLOYMENTS, "production-api").await;
@@ -147,6 +148,9 @@ async fn running(components: &[Value]) -> Cluster {
     let cluster = Cluster::new(components);
     let (_, (objects, told)) = cluster
         .reconcile(1, async |api| {
+            for component in components {
+                look(api, DEPLOYMENTS, &format!("production-{}", component["name"].as_str().unwrap()), &[]).await;
+            }
             let mut objects = vec![created(api, CONFIG_MAPS, "production-config").await];
             for component in components {
                 let name = format!("production-{}", component["name"].as_str().unwrap());
@@ -209,9 +213,10 @@ async fn a_name_that_somebody_else_has_is_left_to_them_and_others_go_on() {
     let theirs = json!({"metadata": {"name": "production-api", "uid": "theirs", "labels": {"app": "api"}}});
     let (results, told) = cluster
         .reconcile(1, async |api| {
-            created(api, CONFIG_MAPS, "production-config").await;
-            created(api, SERVICES, "production-api").await;
             look(api, DEPLOYMENTS, "production-api", &[theirs]).await;
+            look(api, DEPLOYMENTS, "production-web", &[]).await;
+            created(api, CONFIG_MAPS, "production-config").await;
+            // Nothing for the component whose name is taken, not even its Service.
             created(api, SERVICES, "production-web").await;
             created(api, DEPLOYMENTS, "production-web").await;
             let (told, sent) = status(api).await;
@@ -238,6 +243,7 @@ async fn what_we_made_a_moment_ago_is_ours_though_no_cache_shows_it() {
         json!({"metadata": {"name": "production-api", "uid": "u9", "labels": {"cutover.dev/owner-uid": "env-1"}}});
     let (results, ()) = cluster
         .reconcile(1, async |api| {
+            look(api, DEPLOYMENTS, "production-api", &[]).await;
             created(api, CONFIG_MAPS, "production-config").await;
             look(api, SERVICES, "production-api", &[ours]).await;
             applied(api, SERVICES, "production-api", true).await;
@@ -254,6 +260,8 @@ async fn what_is_invalid_ends_its_component_only_and_waits_for_a_change() {
     let cluster = Cluster::new(&[workload("api"), workload("web")]);
     let (results, told) = cluster
         .reconcile(1, async |api| {
+            look(api, DEPLOYMENTS, "production-api", &[]).await;
+            look(api, DEPLOYMENTS, "production-web", &[]).await;
             created(api, CONFIG_MAPS, "production-config").await;
             look(api, SERVICES, "production-api", &[]).await;
             let sent = api.expect(Method::PATCH, &format!("{SERVICES}/production-api")).await;
@@ -275,6 +283,7 @@ async fn an_outage_is_told_and_tried_again() {
     let cluster = Cluster::new(&[workload("api")]);
     let (results, told) = cluster
         .reconcile(1, async |api| {
+            look(api, DEPLOYMENTS, "production-api", &[]).await;
             look(api, CONFIG_MAPS, "production-config", &[]).await;
             let sent = api.expect(Method::PATCH, &format!("{CONFIG_MAPS}/production-config")).await;
             sent.refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
