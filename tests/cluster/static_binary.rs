@@ -2,7 +2,7 @@
 //! nothing but what Kubernetes mounts into every pod.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -17,6 +17,7 @@ use cutover_testkit::{
     operator::{LEASE, NAMESPACE, static_program},
     ports,
     process::Process,
+    tools,
 };
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -170,4 +171,75 @@ fn files(folder: &Path) -> Result<BTreeSet<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// The instructions of a Dockerfile, each as its word and the rest of it.
+fn instructions(dockerfile: &str) -> Vec<(String, String)> {
+    let lines = dockerfile.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    let whole = lines.replace("\\\n", " ");
+    let instruction = |line: &str| line.split_once(' ').map(|(word, rest)| (word.to_owned(), rest.trim().to_owned()));
+    whole.lines().filter_map(instruction).collect()
+}
+
+/// What a flag of a command is given, with a build argument put in.
+fn given(command: &str, flag: &str, arguments: &BTreeMap<String, String>) -> Result<String> {
+    let mut words = command.split_whitespace().map(|word| word.trim_matches('"')).skip_while(|word| *word != flag);
+    let value = words.nth(1).with_context(|| format!("{command}: no {flag}"))?;
+    Ok(value.strip_prefix('$').and_then(|name| arguments.get(name)).map_or(value, String::as_str).to_owned())
+}
+
+/// No container engine is needed for this: that each part of the Dockerfile leads to something, and that the image is what
+/// the test above runs.
+#[test]
+fn the_dockerfile_names_what_is_there_and_makes_what_was_tried() -> Result<()> {
+    let root = tools::repository();
+    let all = instructions(&fs::read_to_string(root.join("Dockerfile"))?);
+    let of = |word: &'static str| all.iter().filter(move |(it, _)| it == word).map(|(_, rest)| rest.as_str());
+    let only = |word: &'static str| of(word).next().with_context(|| format!("no {word}"));
+
+    // The compiler is the oldest that the workspace promises, so that the promise is kept.
+    let base = only("FROM")?;
+    let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+    let promised = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).context("no rust-version")?;
+    ensure!(base.starts_with(&format!("rust:{}-", promised.trim_matches('"'))), "{base} for {promised}");
+
+    // The command asks for what exists, with the versions of the lock file.
+    let arguments = of("ARG").filter_map(|it| it.split_once('=')).map(|(n, v)| (n.into(), v.into())).collect();
+    let run = only("RUN")?;
+    let (prelude, command) = run.split_once("cargo build").context("no cargo build")?;
+    let (command, copy) = command.split_once("&&").context("nothing is taken out of the build")?;
+    ensure!(prelude.contains("target-feature=+crt-static"), "{prelude}");
+    ensure!(command.contains("--release") && command.contains("--locked"), "{command}");
+    let target = given(command, "--target", &arguments)?;
+    let (package, program) = (given(command, "--package", &arguments)?, given(command, "--bin", &arguments)?);
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tree = ["tree", "--locked", "--offline", "--edges", "normal,build", "--target", &target, "--package", &package];
+    let tree = Command::new(&cargo).current_dir(&root).args(tree).output()?;
+    ensure!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout)?;
+    ensure!(!tree.contains("openssl-sys") && !tree.contains("aws-lc"), "what cannot be linked statically: {tree}");
+    let metadata = ["metadata", "--no-deps", "--offline", "--format-version=1"];
+    let metadata = Command::new(&cargo).current_dir(&root).args(metadata).output()?;
+    let metadata: Value = serde_json::from_slice(&metadata.stdout)?;
+    let packages = metadata["packages"].as_array().context("no packages")?;
+    let found = packages.iter().find(|it| it["name"] == package.as_str()).context("no such package")?;
+    let made = |it: &&Value| it["kind"][0] == "bin" && it["name"] == program.as_str();
+    ensure!(found["targets"].as_array().into_iter().flatten().any(|it| made(&it)), "{package} has no bin {program}");
+
+    // What is taken over is what was built, and what is run; the ignored folder is not needed.
+    let built: Vec<&str> = copy.split_whitespace().map(|word| word.trim_matches('"')).collect();
+    let ["cp", from, kept] = built.as_slice() else { anyhow::bail!("{copy}") };
+    assert_eq!(*from, format!("target/$TARGET/release/{program}"));
+    let stage = base.split_once(" AS ").context("a stage without a name")?.1;
+    let copied = of("COPY").last().context("no COPY")?;
+    assert_eq!(copied, format!("--from={stage} {kept} {kept}"));
+    assert_eq!(only("ENTRYPOINT")?, format!(r#"["{kept}"]"#));
+    assert_eq!(of("FROM").last(), Some("scratch"));
+    assert_eq!(only("USER")?, format!("{USER}:{USER}"));
+    assert_eq!(Path::new(kept).file_name().and_then(|it| it.to_str()), Some(PROGRAM));
+    let ignored = fs::read_to_string(root.join(".dockerignore"))?;
+    assert_eq!(ignored.split_whitespace().collect::<Vec<_>>(), [".git", "target"]);
+    let values: Value = serde_yaml_ng::from_str(&fs::read_to_string(root.join("charts/cutover/values.yaml"))?)?;
+    assert_eq!(only("EXPOSE")?, values["metrics"]["port"].to_string());
+    Ok(())
 }
