@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cutover_api::v1alpha1::{TrafficSplit, TrafficSplitStatus};
 use cutover_testkit::{
+    control_plane::ControlPlane,
     eventually,
     operator::{NAMESPACE, SERVICE_ACCOUNT},
     tools,
@@ -18,6 +19,7 @@ use kube::{
 use serde_json::json;
 
 use super::{Bed, may};
+use crate::installed;
 
 /// How long status may take.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
@@ -157,17 +159,55 @@ async fn without_definitions(shop: &Shop<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn without_a_right(shop: &Shop<'_>) -> Result<()> {
-    let roles: Api<ClusterRole> = Api::all(shop.client.clone());
-    let whole = roles.get("cutover").await?;
-    let rules = whole.rules.clone().unwrap_or_default();
+/// Takes every right on HTTPRoutes from the operator. Returns the rules that it had.
+async fn take_the_right(client: &Client) -> Result<Vec<PolicyRule>> {
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    let rules = roles.get("cutover").await?.rules.unwrap_or_default();
     let is_routes =
         |rule: &&PolicyRule| rule.resources.as_ref().is_some_and(|it| it.iter().any(|name| name == "httproutes"));
     let left: Vec<_> = rules.iter().filter(|rule| !is_routes(rule)).cloned().collect();
     ensure!(left.len() + 1 == rules.len(), "one rule is about HTTPRoutes: {rules:?}");
-    let patch = Patch::Merge(json!({"rules": left}));
+    give(client, &left, false).await?;
+    Ok(rules)
+}
+
+/// Gives the operator these rights, with or without those on HTTPRoutes.
+async fn give(client: &Client, rules: &[PolicyRule], routes: bool) -> Result<()> {
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    let patch = Patch::Merge(json!({"rules": rules}));
     roles.patch("cutover", &PatchParams::default(), &patch).await?;
-    in_force(shop, false).await?;
+    in_force(client, routes).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_never_had_a_right_is_ready_and_says_what_it_lacks() -> Result<()> {
+    let plane = ControlPlane::start_named("never-allowed").await?;
+    plane.install_definitions(tools::definitions("gateway-api")?).await?;
+    installed::install(&plane).await?;
+    let client = plane.admin().await?;
+    let rules = take_the_right(&client).await?;
+    let bed = Bed::operate(plane, "never-allowed").await?;
+
+    let shop = Shop::open(&bed).await?;
+    let told = Expected {
+        reason: "Forbidden",
+        says: &["spec.routers[1].gatewayApi", "may not list httproutes.gateway.networking.k8s.io", "grant"],
+    };
+    shop.split("both", 30, BOTH, TOLD_WITHIN, &told).await?;
+    // The other router goes on.
+    shop.canary_carries("both", 30).await?;
+    shop.split("both", 40, BOTH, TOLD_WITHIN, &told).await?;
+    shop.canary_carries("both", 40).await?;
+    ensure!(shop.route("both").await?.is_none(), "an HTTPRoute was made blindly");
+
+    give(&client, &rules, true).await?;
+    shop.until("both", &NO_GATEWAY).await?;
+    ensure!(shop.route("both").await?.is_some(), "the HTTPRoute is still not there");
+    Ok(())
+}
+
+async fn without_a_right(shop: &Shop<'_>) -> Result<()> {
+    let rules = take_the_right(&shop.client).await?;
 
     let told = Expected {
         reason: "Forbidden",
@@ -188,22 +228,17 @@ async fn without_a_right(shop: &Shop<'_>) -> Result<()> {
     shop.canary_carries("plain", 35).await?;
 
     // No watch tells of a right that is given: it is tried again, a few seconds later at first.
-    let patch = Patch::Merge(json!({"rules": rules}));
-    roles.patch("cutover", &PatchParams::default(), &patch).await?;
-    in_force(shop, true).await?;
+    give(&shop.client, &rules, true).await?;
     shop.until("late", &NO_GATEWAY).await?;
     ensure!(shop.route("late").await?.is_some(), "the HTTPRoute is still not there");
     Ok(())
 }
 
 /// Waits until the API server goes by the changed role.
-async fn in_force(shop: &Shop<'_>, allowed: bool) -> Result<()> {
+async fn in_force(client: &Client, allowed: bool) -> Result<()> {
     let user = format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}");
     eventually("the role in force", Duration::from_secs(10), || async {
-        ensure!(
-            may(&shop.client, &user, "patch", "gateway.networking.k8s.io", "httproutes").await? == allowed,
-            "not yet"
-        );
+        ensure!(may(client, &user, "patch", "gateway.networking.k8s.io", "httproutes").await? == allowed, "not yet");
         Ok(())
     })
     .await

@@ -113,6 +113,11 @@ impl Bed {
             plane.install_definitions(tools::definitions("gateway-api")?).await?;
         }
         installed::install(&plane).await?;
+        Self::operate(plane, name).await
+    }
+
+    /// The operator, on a control plane where all is installed.
+    pub(super) async fn operate(plane: ControlPlane, name: &str) -> Result<Self> {
         let flags = vec![
             format!("--forbidden-external-cidrs={POD_RANGE}"),
             "--log-level=info,cutover_operator=debug".to_owned(),

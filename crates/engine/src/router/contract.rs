@@ -174,6 +174,8 @@ pub struct AliasReady {
 pub struct GatewayObserved<'a> {
     /// Whether the cluster serves `gateway.networking.k8s.io/v1` `HTTPRoute`s.
     pub installed: Known<bool>,
+    /// Whether the operator may not list `HTTPRoute`s, so that nothing is known of them.
+    pub forbidden: bool,
     /// Managed: the HTTPRoute called [`super::route_name`]. Attached: the one that the spec names.
     pub route: Option<&'a HttpRouteView>,
     /// The Gateways that the route's parentRefs name, as far as they exist.

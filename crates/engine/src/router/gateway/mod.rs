@@ -59,6 +59,10 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
         settled: false,
     };
     match observed.installed {
+        Known::Unknown if observed.forbidden => {
+            plan.problem = Some(forbidden(intent));
+            return plan;
+        }
         Known::Unknown => {
             plan.read_back.message = Some("whether the Gateway API is installed is not known yet".to_owned());
             return plan;
@@ -276,6 +280,17 @@ fn not_installed(intent: &Intent<'_>) -> Problem {
         format!(
             "spec.routers[{}].gatewayApi: the cluster does not serve HTTPRoutes of gateway.networking.k8s.io/v1: install the Gateway API's \
              CRDs (the split goes on as soon as they are there), or take this router out",
+            intent.router_index
+        ),
+    )
+}
+
+fn forbidden(intent: &Intent<'_>) -> Problem {
+    marks::stalled(
+        reasons::FORBIDDEN,
+        format!(
+            "spec.routers[{}].gatewayApi: the operator may not list httproutes.gateway.networking.k8s.io, so that this router is left as it \
+             is: grant its account list and watch on them, as the chart does (the split goes on soon after), or take this router out",
             intent.router_index
         ),
     )

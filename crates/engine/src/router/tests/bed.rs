@@ -189,6 +189,7 @@ pub struct Split {
     pub uid: String,
     pub backed_off: bool,
     pub installed: Known<bool>,
+    pub forbidden: bool,
     pub classes: Vec<GatewayClassView>,
 }
 
@@ -242,6 +243,7 @@ impl Split {
             uid: "split-uid".into(),
             backed_off: false,
             installed: Known::Known(true),
+            forbidden: false,
             classes: vec![serde_json::from_value(class).unwrap()],
         }
     }
@@ -357,6 +359,7 @@ impl Split {
                 &intent,
                 &Observed::GatewayApi(GatewayObserved {
                     installed: self.installed,
+                    forbidden: self.forbidden,
                     route: route.as_ref(),
                     gateways: &[&gateway],
                     classes: &self.classes.iter().collect::<Vec<_>>(),

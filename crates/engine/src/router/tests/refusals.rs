@@ -143,6 +143,17 @@ fn a_cluster_without_the_gateway_api() {
     assert_eq!((plan.steps, plan.problem, plan.settled), (vec![], None, false), "what is not known yet is awaited");
 }
 
+#[test]
+fn an_operator_that_may_not_list_routes() {
+    let split = Split::gateway().with(|it| (it.installed, it.forbidden) = (Known::Unknown, true));
+    let parts = [
+        "spec.routers[0].gatewayApi: the operator may not list httproutes.gateway.networking.k8s.io",
+        "grant its account list and watch on them",
+    ];
+    assert_refused(&split, &World::default(), "Forbidden", &parts);
+    assert_eq!(split.plan(&World::default()).steps, vec![], "a route that is not seen is not written");
+}
+
 fn with_users_ingress(change: impl FnOnce(&mut Value)) -> World {
     let mut world = World::default();
     let mut ingress = users_ingress("users");

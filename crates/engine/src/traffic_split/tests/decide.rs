@@ -93,6 +93,7 @@ impl Cluster {
             }),
             router::Observed::GatewayApi(GatewayObserved {
                 installed: Known::Known(true),
+                forbidden: false,
                 route: routes.first(),
                 gateways: &gateways,
                 classes: &[],

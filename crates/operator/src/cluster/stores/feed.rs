@@ -71,11 +71,12 @@ pub(super) async fn run<S: Sink>(
 ) {
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = follow(&source, &mut sink, &presence) => {}
+        () = follow(&source, &mut sink, &presence, false) => {}
     }
 }
 
-/// As [`run`], for a kind that may not exist: watches while `served` says that it does.
+/// As [`run`], for a kind that may not exist: watches while `served` says that it does. Others do not wait for it when it may not be
+/// listed.
 pub(super) async fn run_optional<S: Sink>(
     source: Source<S::Object>,
     mut sink: S,
@@ -90,7 +91,7 @@ pub(super) async fn run_optional<S: Sink>(
                 presence.send_replace(Presence::Unknown);
                 tokio::select! {
                     () = shutdown.cancelled() => return,
-                    () = follow(&source, &mut sink, &presence) => {}
+                    () = follow(&source, &mut sink, &presence, true) => {}
                     gone = withdrawn(&mut served) => if !gone { return },
                 }
             }
@@ -119,7 +120,12 @@ async fn withdrawn(served: &mut watch::Receiver<Option<bool>>) -> bool {
 }
 
 /// Never returns by itself.
-async fn follow<S: Sink>(source: &Source<S::Object>, sink: &mut S, presence: &watch::Sender<Presence>) {
+async fn follow<S: Sink>(
+    source: &Source<S::Object>,
+    sink: &mut S,
+    presence: &watch::Sender<Presence>,
+    dispensable: bool,
+) {
     let mut streaming = true;
     let mut events = source.events(streaming);
     // Per namespace: what the list under way has shown so far, and whether one was ever complete.
@@ -161,6 +167,12 @@ async fn follow<S: Sink>(source: &Source<S::Object>, sink: &mut S, presence: &wa
                 streaming = false;
                 events = source.events(streaming);
             }
+            Err(error) if dispensable && is_forbidden(&error) && *presence.borrow() == Presence::Unknown => {
+                warned = Some(Instant::now());
+                let kind = &source.kind;
+                tracing::warn!(%kind, %error, "may not be listed: going on without; grant the operator list and watch on it");
+                presence.send_replace(Presence::Forbidden);
+            }
             // Tried again for as long as it lasts; said once a minute.
             Err(error) if warned.is_some_and(|at| at.elapsed() < Duration::from_secs(60)) => {
                 tracing::debug!(kind = %source.kind, %error, "watch interrupted");
@@ -170,6 +182,15 @@ async fn follow<S: Sink>(source: &Source<S::Object>, sink: &mut S, presence: &wa
                 tracing::warn!(kind = %source.kind, %error, "watch interrupted: what is known is kept");
             }
         }
+    }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 403,
+        watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Presence {
     Unknown,
     /// The kind is not served by this cluster.
     Missing,
+    /// A kind that is not needed by all, and that the operator has never been allowed to list: what is missing in it may exist.
+    Forbidden,
     /// Listed; as fresh as the watch.
     Listed,
 }
@@ -147,7 +149,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Waits until each store was listed, or its kind is known not to exist.
+    /// Waits until each store was listed, or its kind is known not to exist or to be out of reach.
     pub async fn wait(&self) {
         for (_, presence) in &self.stores {
             // A sender dropped early means that the process is shutting down.

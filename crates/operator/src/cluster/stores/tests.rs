@@ -273,6 +273,33 @@ async fn a_kind_that_comes_and_goes_is_missing_then_listed_then_missing_and_empt
 }
 
 #[tokio::test]
+async fn a_kind_that_may_not_be_listed_keeps_nobody_waiting_and_is_known_to_be_unknown() {
+    let watches = Watches::default();
+    let path = "/apis/networking.k8s.io/v1/ingressclasses";
+    watches.forbid(path, true);
+    let mut stores = stores(&watches, &[]);
+    let (_served, says) = watch::channel(Some(true));
+    let classes = stores.optional_cluster::<Class>(says, None);
+    soon(stores.readiness().wait()).await;
+    assert_eq!((classes.presence(), stores.readiness().pending()), (Presence::Forbidden, Vec::new()));
+    // The right is given: it is tried again, and from then on it is as if nothing had been.
+    watches.forbid(path, false);
+    let mut presence = classes.presence_changes();
+    watches.write(path, &[listed("5")]).await;
+    soon(presence.wait_for(|presence| *presence == Presence::Listed)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kind_that_all_need_is_waited_for_though_it_may_not_be_listed() {
+    let watches = Watches::default();
+    watches.forbid(CONFIGS, true);
+    let mut stores = stores(&watches, &[]);
+    let configs = stores.objects::<ConfigMap>();
+    soon(watches.asked(2)).await;
+    assert_eq!((configs.presence(), stores.readiness().pending()), (Presence::Unknown, vec!["configmaps"]));
+}
+
+#[tokio::test]
 async fn where_lists_are_not_streamed_pages_are_read() {
     let watches = Watches::default();
     {

@@ -125,7 +125,7 @@ impl Sources {
     /// Who uses what in the namespace.
     fn usage(&self, identity: &Identity) -> Known<Usage> {
         let namespace = identity.namespace.as_str();
-        if self.caches.http_routes.presence() == Presence::Unknown {
+        if matches!(self.caches.http_routes.presence(), Presence::Unknown | Presence::Forbidden) {
             return Known::Unknown;
         }
         let inside = |other: Option<String>| other.as_deref() == Some(namespace);

@@ -54,6 +54,7 @@ pub(super) struct Snapshot {
     gateways: Vec<GatewayView>,
     classes: Vec<GatewayClassView>,
     http_routes_served: Known<bool>,
+    http_routes_forbidden: bool,
     gateways_readable: bool,
     /// Others keep writing the routes: what they changed is left as it is for a while.
     pub(super) backed_off: bool,
@@ -93,10 +94,11 @@ impl Sources {
             gateways: Vec::new(),
             classes: Vec::new(),
             http_routes_served: match self.caches.http_routes.presence() {
-                Presence::Unknown => Known::Unknown,
+                Presence::Unknown | Presence::Forbidden => Known::Unknown,
                 Presence::Missing => Known::Known(false),
                 Presence::Listed => Known::Known(true),
             },
+            http_routes_forbidden: self.caches.http_routes.presence() == Presence::Forbidden,
             gateways_readable: self.caches.gateways.presence() == Presence::Listed
                 && self.caches.gateway_classes.presence() == Presence::Listed,
             backed_off: false,
@@ -472,6 +474,7 @@ impl Lists<'_> {
         let name = attach.map_or_else(|| route_name(&split), |attach| attach.route.clone());
         router::Observed::GatewayApi(GatewayObserved {
             installed: snapshot.http_routes_served,
+            forbidden: snapshot.http_routes_forbidden,
             route: snapshot.http_routes.iter().find(|view| *view.meta.name == *name),
             gateways: &self.gateways,
             classes: &self.classes,

@@ -1,7 +1,7 @@
 //! A server of watches, which the test writes line by line.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
@@ -28,6 +28,7 @@ pub(super) struct Watches {
 pub(super) struct State {
     open: HashMap<String, mpsc::UnboundedSender<Line>>,
     requests: Vec<String>,
+    forbidden: HashSet<String>,
     pub(super) streaming_refused: bool,
     pub(super) pages: Vec<Value>,
 }
@@ -55,6 +56,13 @@ impl Watches {
             let body = Full::new(Bytes::from(serde_json::to_vec(&body).unwrap()));
             Response::builder().status(status).body(Either::Left(body)).unwrap()
         };
+        if state.forbidden.contains(&path) {
+            self.opened.notify_waiters();
+            return plain(
+                StatusCode::FORBIDDEN,
+                json!({"kind": "Status", "code": 403, "reason": "Forbidden", "status": "Failure", "message": "you may not"}),
+            );
+        }
         if !query.contains("watch=true") {
             let page = state.pages.remove(0);
             return plain(StatusCode::OK, page);
@@ -82,6 +90,27 @@ impl Watches {
                     let line = format!("{{\"type\":{},\"object\":{}}}\n", event["type"], event["object"]);
                     sender.unbounded_send(Ok(Frame::data(Bytes::from(line)))).unwrap();
                 }
+                return;
+            }
+            opened.await;
+        }
+    }
+
+    /// Whether every request for the path is refused from now on.
+    pub(super) fn forbid(&self, path: &str, forbidden: bool) {
+        let mut state = self.state.lock().unwrap();
+        if forbidden {
+            state.forbidden.insert(path.to_owned());
+        } else {
+            state.forbidden.remove(path);
+        }
+    }
+
+    /// Waits until so many requests were made.
+    pub(super) async fn asked(&self, times: usize) {
+        loop {
+            let opened = self.opened.notified();
+            if self.requests().len() >= times {
                 return;
             }
             opened.await;
