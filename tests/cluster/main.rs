@@ -11,6 +11,7 @@ mod control_plane;
 mod crds;
 mod environment;
 mod installed;
+mod leadership;
 mod operator_process;
 mod policies;
 mod prometheus;
