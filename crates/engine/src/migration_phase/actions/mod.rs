@@ -109,7 +109,7 @@ impl Machine<'_> {
         }
         if spec.action == ActionKind::Approve && !self.observed.policies_enforced {
             let message =
-                "who asked cannot be proved: install the chart's ValidatingAdmissionPolicies (or see --trust-actions)";
+                "who asked cannot be proved: install the chart's ValidatingAdmissionPolicies (or see the flag --trust-unenforced-policies)";
             return Some((ActionState::Rejected, reasons::POLICIES_NOT_ENFORCED, message.to_owned()));
         }
         None

@@ -24,7 +24,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Either, Full};
 use kube::client::Body;
 use prometheus::IntCounterVec;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::sync::Mutex;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use self::request::Verb;
@@ -121,7 +121,7 @@ where
                 rules.check(mutates)?;
                 limiter.acquire().await;
             }
-            let deadline = rules.deadline(mutates)?;
+            let allowed = rules.allowed(mutates)?;
             let exchange = async {
                 let answer = {
                     let mut service = inner.lock().await;
@@ -136,7 +136,7 @@ where
                 };
                 Ok::<_, BoxError>((status, Response::from_parts(parts, body)))
             };
-            match tokio::time::timeout_at(deadline, exchange).await {
+            match tokio::time::timeout(allowed, exchange).await {
                 Ok(Ok((status, answer))) => {
                     rules.count(verb, &status.to_string());
                     Ok(answer)
@@ -148,7 +148,7 @@ where
                 Err(_) => {
                     rules.count(verb, "timeout");
                     rules.check(mutates)?;
-                    Err(TimedOut(rules.timeout).into())
+                    Err(TimedOut(allowed).into())
                 }
             }
         })
@@ -163,12 +163,13 @@ impl Rules {
         }
     }
 
-    fn deadline(&self, mutates: bool) -> Result<Instant, NotLeader> {
+    /// How long a request may take: a write no longer than this replica is sure to lead.
+    fn allowed(&self, mutates: bool) -> Result<Duration, NotLeader> {
         let remaining = match &self.leadership {
             Some(leadership) if mutates => leadership.remaining()?,
             _ => None,
         };
-        Ok(Instant::now() + remaining.map_or(self.timeout, |remaining| remaining.min(self.timeout)))
+        Ok(remaining.map_or(self.timeout, |remaining| remaining.min(self.timeout)))
     }
 
     fn count(&self, verb: Verb, code: &str) {
