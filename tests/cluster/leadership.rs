@@ -128,14 +128,10 @@ endpoints: [{{addresses: [192.0.2.1], conditions: {{ready: true}}}}]
             .await?;
         }
         for at in 0..PHASES {
-            let steps: String = STEPS
-                .iter()
-                .map(|weight| {
-                    format!(
-                        "  - {{name: to-{weight}, traffic: [{{split: way-{at}, newWeight: {weight}}}], soak: 1s}}\n"
-                    )
-                })
-                .collect();
+            let steps = STEPS.map(|weight| {
+                format!("  - {{name: to-{weight}, traffic: [{{split: way-{at}, newWeight: {weight}}}], soak: 1s}}\n")
+            });
+            let steps = steps.concat();
             self.apply(&format!(
                 "
 apiVersion: cutover.dev/v1alpha1
