@@ -103,7 +103,9 @@ fn rules_accept_and_refuse_as_the_cases_say() {
         }
     }
     let mut all = BTreeSet::new();
-    schemas.iter().for_each(|(_, schema)| rules(schema, &mut all));
+    for (_, schema) in &schemas {
+        rules(schema, &mut all);
+    }
     let untried: Vec<_> =
         all.iter().filter(|rule| !tried.contains(*rule) && !BEYOND.contains(&rule.as_str())).collect();
     assert!(untried.is_empty(), "rules that no case breaks: {untried:#?}");
@@ -138,10 +140,10 @@ fn faults(path: &str, schema: &Value, found: &mut Vec<String>) {
         "array" if !has("maxItems") => fault("a list without maxItems"),
         "object" if !has("properties") && !has("maxProperties") => fault("a map without maxProperties"),
         "integer" if !matches!(schema["format"].as_str(), Some("int32" | "int64")) => {
-            fault("an integer of another format")
+            fault("an integer of another format");
         }
         "integer" if path.contains(".spec.") && !(has("minimum") && has("maximum")) => {
-            fault("an integer without range")
+            fault("an integer without range");
         }
         "array" | "object" | "integer" | "boolean" => {}
         "" if whole && has("maxLength") => {}
