@@ -108,8 +108,7 @@ impl Machine<'_> {
             return Some((ActionState::Expired, reasons::EXPIRED, message));
         }
         if spec.action == ActionKind::Approve && !self.observed.policies_enforced {
-            let message =
-                "who asked cannot be proved: install the chart's ValidatingAdmissionPolicies (or see the flag --trust-unenforced-policies)";
+            let message = "who asked cannot be proved: install the chart's ValidatingAdmissionPolicies (or see the flag --trust-unenforced-policies)";
             return Some((ActionState::Rejected, reasons::POLICIES_NOT_ENFORCED, message.to_owned()));
         }
         None
