@@ -231,10 +231,10 @@ fn the_dockerfile_names_what_is_there_and_makes_what_was_tried() -> Result<()> {
     let ["cp", from, kept] = built.as_slice() else { anyhow::bail!("{copy}") };
     assert_eq!(*from, format!("target/$TARGET/release/{program}"));
     let stage = base.split_once(" AS ").context("a stage without a name")?.1;
-    let copied = of("COPY").last().context("no COPY")?;
+    let copied = of("COPY").next_back().context("no COPY")?;
     assert_eq!(copied, format!("--from={stage} {kept} {kept}"));
     assert_eq!(only("ENTRYPOINT")?, format!(r#"["{kept}"]"#));
-    assert_eq!(of("FROM").last(), Some("scratch"));
+    assert_eq!(of("FROM").next_back(), Some("scratch"));
     assert_eq!(only("USER")?, format!("{USER}:{USER}"));
     assert_eq!(Path::new(kept).file_name().and_then(|it| it.to_str()), Some(PROGRAM));
     let ignored = fs::read_to_string(root.join(".dockerignore"))?;
