@@ -12,6 +12,7 @@ mod crds;
 mod environment;
 mod installed;
 mod leadership;
+mod migration_phase;
 mod operator_process;
 mod policies;
 mod prometheus;

@@ -4,7 +4,7 @@ use cutover_api::{
     conditions::{reasons, types},
     v1alpha1::migration_phase::{Blocker, PhaseState, Stage},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     clock::after,
@@ -18,9 +18,12 @@ use crate::{
 
 /// Blockers that the status holds.
 const MOST_BLOCKERS: usize = 64;
+/// How soon the clock is looked at again while it cannot be trusted: nobody tells when it can.
+const LOOK_AT_CLOCK: SignedDuration = SignedDuration::from_secs(5);
 /// Blockers that a person has to clear.
-const NEED_A_PERSON: [&str; 5] = [
+const NEED_A_PERSON: [&str; 6] = [
     reasons::INVALID_SPEC,
+    reasons::DEPENDENCY_CYCLE,
     reasons::CURRENT_STEP_REMOVED,
     reasons::STEP_WOULD_LOWER,
     reasons::BASELINE_LOST,
@@ -142,11 +145,16 @@ impl Machine<'_> {
         let state = self.state();
         if state == PhaseState::Running {
             timers.extend(self.stage_end());
-            if let Some(after_dead) = self.guards().map(|guards| guards.dead_after.signed()) {
-                timers
-                    .extend(self.status.dead_sides.iter().map(|dead| self.clock.watched_end(&dead.since, after_dead)));
-            }
             timers.extend(self.status.approvals.iter().filter_map(|record| record.expires_at.as_ref()).map(|at| at.0));
+        }
+        // A frozen phase too may go back when a side has been dead for long enough.
+        if matches!(state, PhaseState::Running | PhaseState::Frozen)
+            && let Some(after_dead) = self.guards().map(|guards| guards.dead_after.signed())
+        {
+            timers.extend(self.status.dead_sides.iter().map(|dead| self.clock.watched_end(&dead.since, after_dead)));
+        }
+        if matches!(state, PhaseState::Running | PhaseState::RollingBack) && self.skewed() {
+            timers.push(after(self.clock.now, LOOK_AT_CLOCK));
         }
         if state == PhaseState::RollingBack
             && let Some(way) = &self.status.way_back

@@ -83,6 +83,8 @@ impl Machine<'_> {
     pub(super) fn prepare_again(&mut self, what: &str) -> bool {
         self.enter(Stage::Preparing);
         let name = self.status.step.as_ref().map(|step| step.name.clone()).unwrap_or_default();
+        // Who approved has seen other weights.
+        self.status.approvals.retain(|record| record.step != name);
         self.tell(Severity::Normal, reasons::PREPARING, "Prepare", format!("step {name} is prepared again for {what}"));
         true
     }

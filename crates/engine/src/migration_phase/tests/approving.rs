@@ -105,3 +105,16 @@ fn approvals_of_an_attempt_do_not_count_for_the_next() {
     assert_eq!(world.stored.attempt, Some(2));
     assert_eq!(world.stage(), Some(Stage::AwaitingApproval));
 }
+
+#[test]
+fn an_approval_is_of_the_weights_that_were_seen() {
+    let mut world = awaiting(2, &[]);
+    assert_eq!(approve(&mut world, "alice", &[]), Some(ActionState::Accepted));
+    world.edit(|spec| spec.steps[0].traffic[0].new_weight = 20);
+    assert!(world.run_until(5, |world| world.splits["api"].routed == 20));
+    assert!(world.run_until(5, |world| world.stage() == Some(Stage::AwaitingApproval)));
+    assert_eq!(approve(&mut world, "bob", &[]), Some(ActionState::Accepted));
+    assert_eq!(world.stage(), Some(Stage::AwaitingApproval));
+    assert_eq!(approve(&mut world, "alice", &[]), Some(ActionState::Accepted));
+    assert_eq!(world.state(), PhaseState::Completed);
+}

@@ -5,8 +5,10 @@ use cutover_api::{
     v1alpha1::{
         migration_phase::{OnFailure, PhaseState, Stage},
         phase_action::ActionKind,
+        traffic_split::Side,
     },
 };
+use jiff::SignedDuration;
 use rstest::rstest;
 
 use super::{
@@ -86,6 +88,35 @@ fn a_dead_legacy_side_freezes_because_going_back_would_lead_there() {
     assert_eq!(world.state(), PhaseState::Frozen);
     assert_eq!(world.stored.failure.as_ref().unwrap().reason, reasons::WAY_BACK_CLOSED);
     assert_eq!(world.splits["api"].routed, 10);
+}
+
+/// Nothing else would bring the phase up again: legacy may have come back before the new side was dead for long enough.
+#[test]
+fn a_frozen_phase_is_looked_at_when_a_dead_side_begins_to_count() {
+    let mut world = soaking();
+    kill(&mut world, false);
+    assert!(world.run_until(10, |world| world.state() == PhaseState::Frozen));
+    kill(&mut world, true);
+    world.round();
+    world.splits.get_mut("api").unwrap().legacy_ready = 1;
+    world.round();
+    assert_eq!(world.state(), PhaseState::Frozen);
+    let since = world.stored.dead_sides.iter().find(|dead| dead.side == Side::New).unwrap().since.0;
+    let plan = world.plan(&world.observe(&world.stored));
+    assert_eq!(plan.requeue_at, Some(since + SignedDuration::from_secs(5)));
+    assert!(world.run_until(8, |world| world.state() == PhaseState::RolledBack));
+}
+
+/// The clock is measured with each renewal of the lease, and nothing else happens when it is right again.
+#[test]
+fn a_phase_that_is_held_by_the_clock_looks_at_it_again() {
+    let mut world = soaking();
+    world.edit(|spec| spec.checks.clear());
+    world.offset = SignedDuration::from_secs(3_600);
+    world.run(2);
+    let plan = world.plan(&world.observe(&world.stored));
+    let soon = world.clock() + SignedDuration::from_secs(5);
+    assert!(plan.requeue_at.is_some_and(|at| at <= soon), "{:?}", plan.requeue_at);
 }
 
 #[test]

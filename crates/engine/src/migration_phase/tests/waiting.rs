@@ -72,6 +72,8 @@ fn a_cycle_over_several_phases_is_named() {
         "{:?}",
         plan.status.blocked_by
     );
+    let stalled = plan.status.conditions.iter().find(|condition| condition.type_ == "Stalled");
+    assert_eq!(stalled.map(|condition| condition.reason.as_str()), Some(reasons::DEPENDENCY_CYCLE));
 }
 
 #[test]
