@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use cutover_testkit::control_plane::ControlPlane;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
@@ -19,6 +19,8 @@ pub(super) const NAME: &str = "edge";
 pub(super) const GATEWAY_NAMESPACE: &str = "infra";
 const CONTROLLER: &str = "bench.example.com/gateway";
 const MANAGER: &str = "gateway-controller";
+/// Requests at once.
+const AT_ONCE: usize = 8;
 
 /// Makes the Gateway, and accepts routes until the process ends.
 pub(super) async fn start(plane: &ControlPlane) -> Result<()> {
@@ -49,24 +51,29 @@ pub(super) async fn start(plane: &ControlPlane) -> Result<()> {
 
 async fn accept(client: Client) {
     let routes: Api<DynamicObject> = Api::namespaced_with(client, NAMESPACE, &resource("HTTPRoute"));
-    let mut changes = watcher(routes.clone(), watcher::Config::default()).default_backoff().applied_objects().boxed();
-    loop {
-        match changes.try_next().await {
-            Ok(Some(route)) if !is_accepted(&route) => {
-                let status = json!({"status": {"parents": [{
-                    "parentRef": {"name": NAME, "namespace": GATEWAY_NAMESPACE},
-                    "controllerName": CONTROLLER,
-                    "conditions": conditions(&["Accepted", "ResolvedRefs"], route.metadata.generation),
-                }]}});
-                if let Err(error) = routes.patch_status(&route.name_any(), &params(), &Patch::Merge(status)).await {
-                    crate::say::line(format_args!("the bench's gateway could not accept a route: {error}"));
-                }
+    let changes = watcher(routes.clone(), watcher::Config::default()).default_backoff().applied_objects();
+    changes
+        .for_each_concurrent(AT_ONCE, async |route| {
+            let accepted = match route {
+                Ok(route) if is_accepted(&route) => Ok(()),
+                Ok(route) => accept_one(&routes, &route).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = accepted {
+                crate::say::line(format_args!("the bench's gateway: {error}"));
             }
-            Ok(Some(_)) => {}
-            Ok(None) => return,
-            Err(error) => crate::say::line(format_args!("watch interrupted: {error}")),
-        }
-    }
+        })
+        .await;
+}
+
+async fn accept_one(routes: &Api<DynamicObject>, route: &DynamicObject) -> Result<()> {
+    let status = json!({"status": {"parents": [{
+        "parentRef": {"name": NAME, "namespace": GATEWAY_NAMESPACE},
+        "controllerName": CONTROLLER,
+        "conditions": conditions(&["Accepted", "ResolvedRefs"], route.metadata.generation),
+    }]}});
+    routes.patch_status(&route.name_any(), &params(), &Patch::Merge(status)).await?;
+    Ok(())
 }
 
 fn is_accepted(route: &DynamicObject) -> bool {
