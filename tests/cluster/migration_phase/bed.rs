@@ -74,6 +74,9 @@ async fn start() -> Result<Bed> {
         flags: vec![
             "--log-level=info,cutover_operator=debug".into(),
             "--route-propagation=50ms".into(),
+            // Nobody starts it again when a machine that is too busy makes it give the lease up.
+            "--lease-duration=90s".into(),
+            "--lease-renew-deadline=60s".into(),
             format!("--prometheus=scripted={}", prometheus.url()),
             format!("--prometheus=real=http://{}", real_prometheus.address()),
             "--prometheus-timeout=500ms".into(),
