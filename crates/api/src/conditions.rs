@@ -117,6 +117,8 @@ pub mod reasons {
     pub const CLOCK_SKEW: &str = "ClockSkew";
     /// Hold: the step that was under way left the spec.
     pub const CURRENT_STEP_REMOVED: &str = "CurrentStepRemoved";
+    /// Hold: the phase was under way and its whole status is lost; a person decides how it goes on.
+    pub const STATUS_LOST: &str = "StatusLost";
     /// Hold: the baseline is lost; a Rollback has to name its target.
     pub const BASELINE_LOST: &str = "BaselineLost";
     /// The way back is not open: legacy cannot take the traffic.

@@ -1,10 +1,7 @@
 //! What is lost, deleted or wanted by two: weights stay, and nobody moves what another holds.
 
-use anyhow::{Context, Result, ensure};
-use cutover_api::v1alpha1::{
-    MigrationPhase, TrafficSplit,
-    migration_phase::{PhaseState, Stage},
-};
+use anyhow::{Result, ensure};
+use cutover_api::v1alpha1::{MigrationPhase, TrafficSplit, TrafficSplitStatus, migration_phase::PhaseState};
 use serde_json::json;
 
 use super::bed::{Shop, approved, is, to};
@@ -32,15 +29,12 @@ async fn a_phase_whose_status_was_lost_moves_nothing_by_itself() -> Result<()> {
     shop.phase("shift", &json!({"steps": [to(25), approved(to(50)), to(100)]})).await?;
     shop.asks("shift", "to-50").await?;
     shop.wipe::<MigrationPhase>("shift").await?;
-    let lower = "TrafficSplit storefront is at 50 and the step asks for 25: a step never lowers; Rollback first, or change the steps";
-    let status = shop.blocked("shift", "StepWouldLower", lower).await?;
-    ensure!(
-        status.attempt == Some(2)
-            && status.step.is_some_and(|step| step.name == "to-25" && step.stage == Stage::Preparing)
-    );
-    let split = shop.split_until("storefront", |_| true).await?;
-    let holder = split.holder.context("nobody holds it")?;
-    ensure!(holder.phase == "shift" && holder.attempt == 2, "{holder:#?}");
+    let lost = "a split or flag is held by it, a route remembers what was before it";
+    let status = shop.blocked("shift", "StatusLost", lost).await?;
+    ensure!(status.attempt == Some(2) && status.state == Some(PhaseState::Frozen), "{status:#?}");
+    let held = |status: &TrafficSplitStatus| status.holder.as_ref().is_some_and(|holder| holder.attempt == 2);
+    let split = shop.split_until("storefront", held).await?;
+    ensure!(split.holder.is_some_and(|holder| holder.phase == "shift"), "another phase holds it");
     // What was asked of the attempt that is over counts no more.
     let old = json!({"action": "Approve", "step": "to-50", "attempt": 1});
     shop.rejected("ana", "shift", old, "Superseded", "the phase is in attempt 2").await?;
@@ -49,6 +43,28 @@ async fn a_phase_whose_status_was_lost_moves_nothing_by_itself() -> Result<()> {
     shop.accepted("ana", "shift", json!({"action": "Rollback"})).await?;
     shop.state("shift", PhaseState::RolledBack).await?;
     shop.moved(&[20, 25, 50, 20]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phase_at_rest_whose_status_was_lost_starts_again_only_when_a_person_says_so() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.phase("shift", &json!({"steps": [approved(to(50)), to(100)]})).await?;
+    shop.asks("shift", "to-50").await?;
+    shop.accepted("ana", "shift", json!({"action": "Rollback"})).await?;
+    shop.state("shift", PhaseState::RolledBack).await?;
+    shop.free("storefront", 0).await?;
+    shop.wipe::<MigrationPhase>("shift").await?;
+    let lost = "a route remembers what was before it, actions have been taken on it";
+    let status = shop.blocked("shift", "StatusLost", lost).await?;
+    ensure!(status.state == Some(PhaseState::Frozen) && is(&status.conditions, "Stalled", "True").is_some());
+    // An edit is no decision.
+    shop.phase("shift", &json!({"steps": [approved(to(60)), to(100)]})).await?;
+    shop.blocked("shift", "StatusLost", lost).await?;
+    shop.moved(&[0, 50, 0]).await?;
+    shop.accepted("ana", "shift", json!({"action": "Retry"})).await?;
+    let status = shop.asks("shift", "to-60").await?;
+    ensure!(status.attempt == Some(3), "{status:#?}");
+    shop.moved(&[0, 50, 0, 60]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ pub fn decide(spec: Result<&Validated, &Invalid>, observed: &Observed, now: Time
 impl Machine<'_> {
     /// What holds before anything is decided: an attempt, the guards in force, no timer in the time to come.
     fn settle_in(&mut self) {
-        if self.status.state.is_none() {
+        if self.status.attempt.is_none() && self.status.state.is_none_or(|state| state == PhaseState::Waiting) {
             self.begin_anew();
         }
         if let Some((index, step)) = self.step() {
@@ -55,21 +55,6 @@ impl Machine<'_> {
         self.catch_up();
         self.recover_baseline();
         self.set_clocks();
-    }
-
-    /// No status: the phase is new, or its status was lost. An attempt of which an action, a split or a flag knows is over, so that
-    /// nothing that was asked of it counts again.
-    fn begin_anew(&mut self) {
-        let uid = &self.observed.phase.uid;
-        let actions = self.observed.actions.iter().filter(|a| a.spec.phase_uid == *uid).map(|a| a.spec.attempt);
-        let splits = self.observed.splits.values().filter_map(|known| known.as_ref().ok()?.as_ref()?.holder.as_ref());
-        let splits = splits.filter(|holder| holder.uid == *uid).map(|holder| holder.attempt);
-        let flags = self.observed.flags.values().filter_map(|known| known.as_ref().ok()?.as_ref()?.holder.as_ref());
-        let flags = flags.filter(|holder| holder.uid == *uid).map(|holder| holder.attempt);
-        let last = actions.chain(splits).chain(flags).max().unwrap_or(0);
-        self.status.attempt = Some(self.status.attempt.unwrap_or(0).max(last).saturating_add(1));
-        self.status.state = Some(PhaseState::Waiting);
-        self.find_baseline();
     }
 
     /// After the clock was set back, no timer waits for the old time to come again.

@@ -34,6 +34,7 @@ mod decide;
 mod following;
 mod gates;
 mod harm;
+mod lost;
 mod machine;
 mod observed;
 mod plan;

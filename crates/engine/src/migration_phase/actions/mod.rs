@@ -45,6 +45,9 @@ impl Outcome {
 impl Machine<'_> {
     /// Takes the actions that have not been settled, oldest first.
     pub fn take_actions(&mut self) {
+        if self.status.attempt.is_none() {
+            return;
+        }
         let observed = self.observed;
         let phase = &observed.phase;
         let mut open: Vec<_> = observed.actions.iter().filter(|a| !a.settled && a.spec.phase == phase.name).collect();

@@ -3,7 +3,7 @@
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::migration_phase::{Blocker, CheckState, PhaseState, Stage},
+    v1alpha1::migration_phase::{Blocker, CheckState, PhaseState, Requests, Stage},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -22,7 +22,8 @@ impl Machine<'_> {
             None => (reasons::FROZEN, "harm was seen"),
         };
         let message = format!("{why}: {message}. The weights are held: Rollback, Resume, Retry or Abort");
-        let mut holds = vec![blocker(reasons::FROZEN, message)];
+        let reason = if why == reasons::STATUS_LOST { reasons::STATUS_LOST } else { reasons::FROZEN };
+        let mut holds = vec![blocker(reason, message)];
         holds.extend(self.baseline_lost());
         holds
     }
@@ -61,6 +62,8 @@ impl Machine<'_> {
         }
         if self.status.step.is_none() {
             self.status.state = Some(PhaseState::Waiting);
+            self.status.failure = None;
+            self.publish(Requests::default());
             return;
         }
         self.status.state = Some(PhaseState::Running);

@@ -2,12 +2,15 @@
 
 use cutover_api::v1alpha1::migration_phase::{Blocker, PhaseState};
 
-use super::super::machine::Machine;
+use super::super::machine::{Machine, unknown};
 use crate::Severity;
 
 impl Machine<'_> {
     pub fn waiting_for(&self) -> Vec<Blocker> {
         let skew = self.skew();
+        if self.status.attempt.is_none() {
+            return vec![unknown("what a split or flag knows of an earlier attempt of this phase")];
+        }
         // Nothing moves when a phase starts: the clock is looked at when something does.
         self.forward_holds().into_iter().filter(|hold| Some(hold) != skew.as_ref()).collect()
     }

@@ -61,7 +61,9 @@ fn an_approval_of_another_step_is_refused() {
 fn an_approval_before_the_soak_is_over_is_refused() {
     let mut world = awaiting(1, &[]);
     world.spec.steps[0].soak = super::fixture::secs(30);
-    world.stored = cutover_api::v1alpha1::MigrationPhaseStatus::default();
+    world.ask(ActionKind::Abort, "alice");
+    world.run(1);
+    world.ask(ActionKind::Retry, "alice");
     world.run(6);
     assert_eq!(world.stage(), Some(Stage::Soaking));
     assert_eq!(approve(&mut world, "alice", &[]), Some(ActionState::Rejected));

@@ -9,19 +9,66 @@ use cutover_api::{
     },
 };
 
-use super::simulator::{Cut, Situation, World, reach};
+use super::simulator::{Cut, Input, Metric, Scene, Situation, World, reach};
 use crate::Known;
 
 #[test]
-fn a_lost_status_moves_nothing_and_begins_the_next_attempt() {
+fn a_lost_status_moves_nothing_and_asks_a_person() {
     let mut world = reach(Situation::AwaitingApproval);
     let weights: Vec<_> = world.splits.values().map(|split| split.routed).collect();
     world.stored = MigrationPhaseStatus::default();
     world.run(30);
     assert_eq!(world.stored.attempt, Some(2));
     assert_eq!(world.splits.values().map(|split| split.routed).collect::<Vec<_>>(), weights);
-    assert!(world.stored.blocked_by.iter().any(|blocker| blocker.reason == reasons::STEP_WOULD_LOWER));
-    assert!(world.stored.baseline.is_none(), "what is in force now is not what it was before");
+    assert_eq!(world.stored.blocked_by[0].reason, reasons::STATUS_LOST);
+    assert_eq!(world.splits["api"].holder.as_ref().map(|holder| holder.attempt), Some(2), "nobody else may take it");
+    let retry = world.ask(ActionKind::Retry, "alice");
+    world.run(3);
+    assert_eq!(world.outcome(&retry), Some(ActionState::Accepted));
+    assert_eq!((world.stored.attempt, world.state()), (Some(3), PhaseState::Running));
+}
+
+#[test]
+fn a_phase_at_rest_that_loses_its_status_moves_only_when_a_person_says_so() {
+    for situation in [Situation::RolledBack, Situation::Aborted, Situation::Frozen, Situation::Completed] {
+        for action in [ActionKind::Resume, ActionKind::Retry] {
+            let mut world = reach(situation);
+            world.metric = Metric::Good;
+            let weights = |world: &World| world.splits.values().map(|split| split.routed).collect::<Vec<_>>();
+            let before = weights(&world);
+            world.set(Scene::StatusLost);
+            world.run(60);
+            assert_eq!((world.state(), weights(&world)), (PhaseState::Frozen, before), "{situation:?}");
+            assert_eq!(world.stored.blocked_by[0].reason, reasons::STATUS_LOST, "{situation:?}");
+            let uid = world.ask(action, "alice");
+            world.run(3);
+            assert_eq!(world.outcome(&uid), Some(ActionState::Accepted), "{situation:?}");
+            assert_eq!(world.state(), PhaseState::Running, "{situation:?} {action:?}");
+        }
+    }
+}
+
+#[test]
+fn whether_a_status_was_lost_is_not_guessed_from_what_cannot_be_read() {
+    let mut world = reach(Situation::RolledBack);
+    world.set(Scene::StatusLost);
+    world.blind.insert(Input::Splits);
+    world.run(5);
+    assert_eq!((world.state(), world.stored.attempt), (PhaseState::Waiting, None));
+    assert_eq!(world.stored.blocked_by[0].reason, reasons::UNKNOWN_INPUT);
+    world.blind.clear();
+    world.run(5);
+    assert_eq!((world.state(), world.stored.blocked_by[0].reason.as_str()), (PhaseState::Frozen, reasons::STATUS_LOST));
+}
+
+#[test]
+fn a_new_phase_that_somebody_acted_on_at_once_is_not_taken_for_one_whose_status_was_lost() {
+    let mut world = reach(Situation::Waiting);
+    world.set(Scene::StatusLost);
+    world.predecessor = PhaseState::Completed;
+    world.ask(ActionKind::Abort, "alice");
+    world.run(3);
+    assert_eq!(world.state(), PhaseState::Running);
 }
 
 #[test]
@@ -40,7 +87,7 @@ fn an_action_from_before_a_lost_status_does_nothing() {
     world.stored = MigrationPhaseStatus::default();
     world.run(3);
     assert_eq!(world.outcome(&uid), Some(ActionState::Rejected));
-    assert_eq!(world.state(), PhaseState::Running);
+    assert_eq!(world.state(), PhaseState::Frozen);
 }
 
 #[test]
@@ -101,7 +148,7 @@ fn a_rollback_after_a_lost_status_leads_where_the_routes_remember() {
         observed
     };
     let began = world.plan(&remembering(&world));
-    assert_eq!((began.status.attempt, began.status.state), (Some(2), Some(PhaseState::Running)));
+    assert_eq!((began.status.attempt, began.status.state), (Some(2), Some(PhaseState::Frozen)));
     assert!(began.status.requests.iter().flat_map(|r| &r.splits).all(|r| r.new_weight.is_none()), "nothing moves");
     world.stored = began.status;
     world.ask(ActionKind::Rollback, "alice");
@@ -117,8 +164,10 @@ fn a_baseline_that_only_some_routes_remember_is_lost() {
     world.stored = MigrationPhaseStatus::default();
     let mut observed = world.observe(&world.stored);
     observed.flags.clear();
-    if let Some(Known::Known(Some(view))) = observed.splits.get_mut("api") {
-        view.route_baseline = Some(3);
+    for (name, weight) in [("api", Some(3)), ("web", None)] {
+        if let Some(Known::Known(Some(view))) = observed.splits.get_mut(name) {
+            view.route_baseline = weight;
+        }
     }
     assert_eq!(world.plan(&observed).status.baseline, None);
 }

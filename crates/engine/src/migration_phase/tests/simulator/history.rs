@@ -20,6 +20,8 @@ pub struct Past {
     pub soaked: i64,
     /// Milliseconds for which each dead side has been dead.
     pub dead: BTreeMap<(String, bool), i64>,
+    /// The whole status was lost after the phase had been under way, and no person has decided since.
+    pub undecided: bool,
     /// A person's Rollback has been accepted in this attempt.
     pub rollback_by_person: bool,
     /// The phase was reversible when its last way back began.

@@ -197,6 +197,7 @@ impl World {
         let evidence = match failure.reason.as_str() {
             reasons::SIDE_DEAD => self.dead_for(before, true) || self.dead_for(before, false),
             reasons::WAY_BACK_CLOSED => before.state == Some(PhaseState::RollingBack) || self.dead_for(before, false),
+            reasons::STATUS_LOST => self.past.undecided || before.attempt.is_none(),
             // Nothing moves: where to go was lost with a part of the status.
             reasons::BASELINE_LOST => before.way_back.is_none(),
             reasons::CHECK_FAILED => self.failed_in_a_row(),
@@ -257,6 +258,9 @@ impl World {
                 self.past.rollback_by_person = true;
             }
         }
+        self.past.undecided &= after.applied_actions == before.applied_actions;
+        let asks = after.requests.iter().flat_map(|r| &r.splits).any(|request| request.new_weight.is_some());
+        holds("after_a_lost_status_nothing_moves_without_a_person", !(self.past.undecided && asks), || yaml(after));
         let place = |s: &MigrationPhaseStatus| (s.state, s.step.as_ref().map(|step| (step.name.clone(), step.stage)));
         let stage = before.step.as_ref().map(|step| step.stage);
         let running = before.state == Some(PhaseState::Running) && after.applied_actions == before.applied_actions;

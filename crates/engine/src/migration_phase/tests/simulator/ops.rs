@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 
-use super::{Cut, Input, Metric, Scene, World, later};
+use super::{Cut, Input, Metric, Scene, World, later, world::UID};
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -221,7 +221,12 @@ impl World {
 
     fn lose_status(&mut self, how: u8) {
         match how {
-            0 => self.stored = MigrationPhaseStatus::default(),
+            0 => {
+                let moved = self.splits.values().any(|split| split.remembers.is_some());
+                let acted = self.actions.iter().any(|action| action.settled && action.spec.phase_uid == UID);
+                self.past.undecided |= moved || acted;
+                self.stored = MigrationPhaseStatus::default();
+            }
             1 => self.stored.baseline = None,
             2 => self.stored.history.clear(),
             _ => self.stored.way_back = None,

@@ -66,6 +66,8 @@ pub struct SimSplit {
     pub stuck: bool,
     /// Another phase asks for it whenever it is free.
     pub wanted_by_other: bool,
+    /// What the route's annotation keeps of the phase's baseline; it outlives the hold.
+    pub remembers: Option<i32>,
 }
 
 impl SimSplit {
@@ -84,6 +86,7 @@ impl SimSplit {
             full,
             stuck: false,
             wanted_by_other: false,
+            remembers: None,
         }
     }
 
@@ -109,7 +112,7 @@ impl SimSplit {
             new_ready: Some(self.new_ready),
             trouble: self.stuck.then(|| Trouble { reason: "Contended".into(), message: "the route is refused".into() }),
             current: true,
-            route_baseline: None,
+            route_baseline: self.remembers,
         }
     }
 
@@ -172,9 +175,13 @@ impl SimSplit {
         };
         if !self.stuck {
             self.routed = reach(self.routed, self.desired, &capacities, force).weight;
+            let baseline = asked.status.baseline.iter().flat_map(|baseline| &baseline.splits);
+            let kept =
+                baseline.filter(|entry| order.is_some() && entry.split == self.name).find_map(|it| it.new_weight);
+            self.remembers = kept.or(self.remembers);
         }
         if cut_off {
-            *self = Self { routed: self.routed, ..before };
+            *self = Self { routed: self.routed, remembers: self.remembers, ..before };
         } else {
             self.applied = self.routed;
         }

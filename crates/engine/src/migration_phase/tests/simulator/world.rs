@@ -20,7 +20,7 @@ use crate::{
     Known,
     migration_phase::{
         ActionView, ActiveCheck, EnvironmentView, Measured, Measurement, Observed, PhaseIdentity, Plan,
-        PredecessorView, decide, validate,
+        PredecessorView, SplitView, decide, validate,
     },
 };
 
@@ -141,8 +141,19 @@ impl World {
     }
 
     pub fn observe(&self, status: &MigrationPhaseStatus) -> Observed {
-        let splits =
-            self.splits.iter().map(|(name, split)| (name.clone(), self.seen(Input::Splits, Some(split.view()))));
+        let splits = self.splits.iter().map(|(name, split)| {
+            (
+                name.clone(),
+                self.seen(Input::Splits, {
+                    // As the controller does: the second copy is read while there is no first one.
+                    let view = split.view();
+                    Some(SplitView {
+                        route_baseline: view.route_baseline.filter(|_| status.baseline.is_none()),
+                        ..view
+                    })
+                }),
+            )
+        });
         let flags = self.flags.iter().map(|(name, flag)| (name.clone(), self.seen(Input::Flags, Some(flag.view()))));
         let not_ready = if self.environment_ready { vec![] } else { vec!["api".to_owned()] };
         let before = PredecessorView { state: Some(self.predecessor), after: vec![] };
