@@ -18,6 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 const WAITING: usize = 256;
 /// How long the end of a controller waits for the Events before it, at most: the lease is kept until then.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Events after which a recorder is replaced: it keeps those of the last six minutes, to merge what repeats, and looks through all of
+/// them for each new one. In a rollout of a thousand splits they would be most of the process's memory.
+const REMEMBERED: usize = 200;
 /// In bytes, by the API's validation.
 const LONGEST_NOTE: usize = 1024;
 
@@ -39,12 +42,17 @@ impl Events {
     #[must_use]
     pub fn start(client: Client, controller: &str, instance: &str) -> Self {
         let reporter = Reporter { controller: controller.to_owned(), instance: Some(instance.to_owned()) };
-        let recorder = Recorder::new(client, reporter);
         let (queue, mut waiting) = mpsc::channel(WAITING);
         tokio::spawn(async move {
+            let new_recorder = || Recorder::new(client.clone(), reporter.clone());
+            let (mut recorder, mut remembered) = (new_recorder(), 0);
             while let Some(next) = waiting.recv().await {
                 match next {
                     Waiting::Event(told) => {
+                        if remembered == REMEMBERED {
+                            (recorder, remembered) = (new_recorder(), 0);
+                        }
+                        remembered += 1;
                         let (event, object) = *told;
                         if let Err(error) = recorder.publish(&event, &object).await {
                             let Event { reason, action, .. } = event;

@@ -233,6 +233,30 @@ async fn an_event_that_cannot_be_written_stops_neither_the_caller_nor_the_next_o
 }
 
 #[tokio::test]
+async fn what_repeats_is_merged_until_too_much_else_has_happened() {
+    let (client, mut api_server) = server();
+    let events = Events::start(client, MANAGER, "cutover-operator-0");
+    let mut method_of = async |split: usize| {
+        let object = ObjectReference {
+            name: Some(format!("split-{split}")),
+            namespace: Some("shop".into()),
+            ..ObjectReference::default()
+        };
+        let note = Note { severity: Severity::Normal, reason: "Shifted", action: "Shift", message: String::new() };
+        events.publish(note, object);
+        let written = api_server.next().await;
+        let (method, answer) = (written.method.clone(), written.body.clone());
+        written.ok(&answer);
+        method
+    };
+    assert_eq!((method_of(0).await, method_of(0).await), (Method::POST, Method::PATCH));
+    for split in 1..200 {
+        assert_eq!(method_of(split).await, Method::POST);
+    }
+    assert_eq!(method_of(0).await, Method::POST, "what is remembered is bounded");
+}
+
+#[tokio::test]
 async fn the_end_waits_for_the_events_before_it() {
     let (client, mut api_server) = server();
     let events = Events::start(client, MANAGER, "cutover-operator-0");
