@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod chart;
+mod cli;
 mod control_plane;
 mod crds;
 mod environment;

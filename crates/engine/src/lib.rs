@@ -12,6 +12,8 @@ pub mod known;
 pub mod migration_phase;
 pub mod note;
 pub mod router;
+pub mod show;
+pub mod simulate;
 pub mod traffic_split;
 
 pub use known::Known;

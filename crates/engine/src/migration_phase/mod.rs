@@ -43,7 +43,10 @@ mod requests;
 mod stages;
 mod validate;
 
-pub use checks::{checks_due, query::InvalidQuery};
+pub use checks::{
+    checks_due,
+    query::{InvalidQuery, look_back},
+};
 pub use decide::decide;
 pub use observed::{
     ActionView, EnvironmentView, FlagView, Measured, Measurement, Observed, PhaseIdentity, PredecessorView, SplitView,
