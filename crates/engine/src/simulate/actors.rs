@@ -44,6 +44,8 @@ pub(super) struct SimSplit {
     has_legacy: bool,
     safety: Safety,
     desired: i32,
+    /// What `exposure` is to be.
+    exposed: Exposure,
     holder: Option<Holder>,
     epoch: i64,
     /// When the routes carry what is desired.
@@ -55,6 +57,7 @@ impl SimSplit {
         Self {
             weight_total: split.spec.weight_total,
             exposure: split.spec.exposure,
+            exposed: split.spec.exposure,
             has_legacy: split.spec.legacy.is_some(),
             safety: split.spec.safety.clone().unwrap_or_default(),
             ..Self::assumed(split.spec.new_weight, [])
@@ -72,6 +75,7 @@ impl SimSplit {
             has_legacy: true,
             safety: Safety::default(),
             desired: weight,
+            exposed: Exposure::Exposed,
             holder: None,
             epoch: 0,
             due: None,
@@ -110,11 +114,7 @@ impl SimSplit {
                     self.epoch += 1;
                 }
                 self.desired = request.new_weight.unwrap_or(self.desired);
-                let exposure = request.exposure.unwrap_or(self.exposure);
-                if exposure != self.exposure {
-                    self.exposure = exposure;
-                    self.due = Some(later(now, propagation));
-                }
+                self.exposed = request.exposure.unwrap_or(self.exposed);
                 self.holder = Some(Holder {
                     phase: phase.name.to_owned(),
                     uid: phase.uid.to_owned(),
@@ -125,12 +125,14 @@ impl SimSplit {
                 });
             }
         }
-        if self.weight == self.desired {
+        if self.weight == self.desired && self.exposure == self.exposed {
+            self.due = None;
             return;
         }
         let due = *self.due.get_or_insert(later(now, propagation));
         if due <= now {
             self.weight = self.desired;
+            self.exposure = self.exposed;
             self.due = None;
         }
     }

@@ -91,6 +91,9 @@ pub struct Change {
     /// Whether the split gets its routes with it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exposed: bool,
+    /// Whether the split loses its routes with it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
 }
 
 /// Something that is waited for.

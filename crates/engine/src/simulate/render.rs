@@ -80,6 +80,9 @@ fn waits(text: &mut String, waits: &[Wait], start: Timestamp, paint: Paint) {
 }
 
 fn change(change: &Change) -> String {
+    if change.hidden {
+        return format!("{} hidden again", change.name);
+    }
     let of =
         if change.kind == "FeatureFlag" || change.of == 100 { " %".to_owned() } else { format!(" of {}", change.of) };
     let exposed = if change.exposed { "exposed, " } else { "" };

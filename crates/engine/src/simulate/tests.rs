@@ -228,11 +228,14 @@ fn what_can_never_happen_is_told_and_not_waited_for() {
 
 #[test]
 fn a_hidden_split_is_exposed_by_its_step() {
-    let split = SPLIT.replace("routers:", "exposure: Hidden\n  routers:");
+    let split = SPLIT.replace("routers:", "newWeight: 100\n  exposure: Hidden\n  routers:");
     let steps = "steps: [{name: open, traffic: [{split: shop, newWeight: 100, exposure: Exposed}], soak: 1m}]";
     let forecast = forecast(&format!("{ENVIRONMENT}{split}{}", phase("p", steps)));
     let phase = &forecast.phases[0];
-    assert!(phase.steps[0].changes[0].exposed);
+    let change = &phase.steps[0].changes[0];
+    assert_eq!((change.exposed, change.from, change.to), (true, 0, 100));
+    let undone = &phase.steps[0].way_back.as_ref().unwrap().undoes[0];
+    assert!(undone.hidden, "{undone:?}");
     assert_eq!(course(&phase.steps[0]), [Some(0), Some(2), Some(62), Some(62)]);
 }
 
@@ -309,7 +312,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
     "spec.checks",
     phase("p", "steps: [{name: a, traffic: [{split: shop, newWeight: 5}], soak: 1h}]")
 )]
-#[case::too_slow("CheckTooSlow", Level::Warning, "spec.checks[0]", phase("p", &format!("steps: [{{name: a, traffic: [{{split: shop, newWeight: 5}}], soak: 6m}}], checks: {CHECKS}")))]
+#[case::too_short_a_soak("SoakTooShort", Level::Warning, "spec.checks[0]", phase("p", &format!("steps: [{{name: a, traffic: [{{split: shop, newWeight: 5}}], soak: 4m}}], checks: {CHECKS}")))]
 #[case::too_short(
     "TimeoutTooShort",
     Level::Error,

@@ -1,6 +1,6 @@
 //! The way back from a step: a copy of the world is harmed, and followed until the phase has come to rest.
 
-use cutover_api::v1alpha1::{migration_phase::PhaseState, phase_action::ActionKind};
+use cutover_api::v1alpha1::{migration_phase::PhaseState, phase_action::ActionKind, traffic_split::Exposure};
 use jiff::Timestamp;
 
 use super::{
@@ -94,26 +94,23 @@ fn run_until(world: &mut World, there: impl Fn(PhaseState) -> bool) -> Option<Ti
 }
 
 fn weights(world: &World) -> Vec<Change> {
-    let splits = world.splits.iter().map(|(name, split)| Change {
-        kind: "TrafficSplit",
+    let change = |kind, name: &String, share, of, hidden| Change {
+        kind,
         name: name.clone(),
-        from: split.weight,
-        to: split.weight,
-        of: split.weight_total,
+        from: share,
+        to: share,
+        of,
         exposed: false,
+        hidden,
+    };
+    let splits = world.splits.iter().map(|(name, split)| {
+        change("TrafficSplit", name, split.weight, split.weight_total, split.exposure == Exposure::Hidden)
     });
-    let flags = world.flags.iter().map(|(name, flag)| Change {
-        kind: "FeatureFlag",
-        name: name.clone(),
-        from: flag.percent,
-        to: flag.percent,
-        of: 100,
-        exposed: false,
-    });
+    let flags = world.flags.iter().map(|(name, flag)| change("FeatureFlag", name, flag.percent, 100, false));
     splits.chain(flags).collect()
 }
 
 fn undone(before: &[Change], after: &[Change]) -> Vec<Change> {
-    let pairs = before.iter().zip(after).filter(|(before, after)| before.from != after.to);
-    pairs.map(|(before, after)| Change { to: after.to, ..before.clone() }).collect()
+    let pairs = before.iter().zip(after).filter(|(before, after)| before != after);
+    pairs.map(|(before, after)| Change { from: before.from, ..after.clone() }).collect()
 }

@@ -420,16 +420,17 @@ impl World {
             Some(Change {
                 kind: "TrafficSplit",
                 name: target.split.clone(),
-                from: split.weight,
+                from: if split.exposure == Exposure::Hidden { 0 } else { split.weight },
                 to: target.new_weight,
                 of: split.weight_total,
                 exposed,
+                hidden: false,
             })
         });
         let flags = step.flags.iter().filter_map(|target| {
             let from = self.flags.get(&target.flag)?.percent;
             let name = target.flag.clone();
-            Some(Change { kind: "FeatureFlag", name, from, to: target.percent, of: 100, exposed: false })
+            Some(Change { kind: "FeatureFlag", name, from, to: target.percent, of: 100, exposed: false, hidden: false })
         });
         splits.chain(flags).filter(|change| change.from != change.to || change.exposed).collect()
     }

@@ -140,25 +140,22 @@ fn checks(about: &Phase, source: &Sourced<MigrationPhase>, found: &mut Findings)
         return;
     }
     for (i, check) in spec.checks.iter().enumerate() {
-        let needs = time_to_fail(check);
+        let back = look_back_of(check);
         let short: Vec<_> =
-            spec.steps.iter().filter(|step| watched(step) < needs).map(|step| step.name.as_str()).collect();
+            spec.steps.iter().filter(|step| watched(step) < back.signed()).map(|step| step.name.as_str()).collect();
         if !short.is_empty() {
-            let needs = HumanDuration::from_secs(u64::try_from(needs.as_secs()).unwrap_or_default());
             let message = format!(
-                "it needs {needs} to fail (its warm-up, and failAfter intervals), and these steps do not soak that long: {}; soak longer, or let it look back less",
+                "it looks back {back}, and these steps soak for less, so that they may end on what was measured before them: {}; soak longer, or look back less",
                 short.join(", ")
             );
-            found.add(Level::Warning, "CheckTooSlow", about, &format!("spec.checks[{i}]"), message);
+            found.add(Level::Warning, "SoakTooShort", about, &format!("spec.checks[{i}]"), message);
         }
     }
 }
 
-/// How long a check that fails from the first instant of a step takes to count as failed.
-fn time_to_fail(check: &Check) -> SignedDuration {
-    let warmup = check.warmup.map_or_else(|| look_back(&check.prometheus.query), HumanDuration::get);
-    let warmup = SignedDuration::try_from(warmup).unwrap_or(SignedDuration::MAX);
-    warmup.saturating_add(check.interval.signed().saturating_mul(check.fail_after))
+/// For how long after a shift a check still sees what was before it.
+fn look_back_of(check: &Check) -> HumanDuration {
+    check.warmup.unwrap_or_else(|| HumanDuration::from_secs(look_back(&check.prometheus.query).as_secs()))
 }
 
 /// How long a step is watched: as long as it takes people to approve, if they are asked.
