@@ -262,7 +262,7 @@ impl World {
             status: phase.status.clone(),
             splits: splits.collect(),
             flags: flags.collect(),
-            environment: Known::Known(Some(EnvironmentView { not_ready: Vec::new(), current: true })),
+            environment: Known::Known(Some(EnvironmentView { current: true, ..EnvironmentView::default() })),
             predecessors: others.chain(outside).collect(),
             measurements: phase.measured.clone(),
             actions: phase.actions.clone(),
