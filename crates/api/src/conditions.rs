@@ -95,6 +95,10 @@ pub mod reasons {
     pub const PREDECESSOR_NOT_COMPLETED: &str = "PredecessorNotCompleted";
     /// Gate: `after` leads back to the phase itself.
     pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
+    /// Gate: no window is open.
+    pub const OUTSIDE_WINDOW: &str = "OutsideWindow";
+    /// Gate: a freeze is in force.
+    pub const FREEZE: &str = "Freeze";
     /// Hold: another phase holds the split.
     pub const SPLIT_BUSY: &str = "SplitBusy";
     /// Hold: a split is not able to take a new weight.
@@ -142,6 +146,8 @@ pub mod reasons {
     pub const EXPIRED: &str = "Expired";
     /// Action: makes no sense in the phase's present state.
     pub const NOT_APPLICABLE: &str = "NotApplicable";
+    /// Action: what was approved is not what is there now.
+    pub const SUBJECT_CHANGED: &str = "SubjectChanged";
     /// Action: the policies that prove who asked are not enforced.
     pub const POLICIES_NOT_ENFORCED: &str = "PoliciesNotEnforced";
 }

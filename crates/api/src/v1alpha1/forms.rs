@@ -31,11 +31,19 @@ pub const VALUE_PATTERN: &str = "^[A-Za-z0-9._~-]+$";
 pub const KEY_PATTERN: &str = "^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$";
 /// Attributes of an evaluation context.
 pub const ATTRIBUTE_PATTERN: &str = "^[A-Za-z0-9_.-]+$";
+/// Times of the day; midnight at its end is 24:00.
+pub const CLOCK_PATTERN: &str = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$";
+/// Days.
+pub const DATE_PATTERN: &str = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$";
+/// Names of time zones.
+pub const ZONE_PATTERN: &str = "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$";
+/// What approvals are about.
+pub const SUBJECT_PATTERN: &str = "^[0-9a-f]+-[0-9a-f]+$";
 /// UIDs of objects.
 pub const UID_PATTERN: &str = "^[-A-Za-z0-9]+$";
 
 /// Each form in words, with an example.
-pub(crate) const WORDS: [(&str, &str); 16] = [
+pub(crate) const WORDS: [(&str, &str); 20] = [
     (
         NAME_PATTERN,
         "must be the name of an object: lower-case letters, digits, hyphens and dots, beginning and ending with a letter or digit, such as shop-v2",
@@ -66,6 +74,13 @@ pub(crate) const WORDS: [(&str, &str); 16] = [
     (
         ATTRIBUTE_PATTERN,
         "must be letters, digits, underscores, dots and hyphens; dots reach into objects, such as user.email",
+    ),
+    (CLOCK_PATTERN, "must be a time of the day in quotes, with hours from 00 to 24 and minutes, such as \"09:00\""),
+    (DATE_PATTERN, "must be a day in quotes, as year, month and day, such as \"2026-12-20\""),
+    (ZONE_PATTERN, "must be the name of a time zone of the IANA database, such as America/Sao_Paulo or UTC"),
+    (
+        SUBJECT_PATTERN,
+        "must be what the phase shows as its subject: kubectl get mphase NAME -o jsonpath={.status.approvalSubject}",
     ),
     (
         UID_PATTERN,

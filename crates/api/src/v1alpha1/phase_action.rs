@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    forms::{LABEL_PATTERN, NAME_PATTERN, UID_PATTERN},
+    forms::{LABEL_PATTERN, NAME_PATTERN, SUBJECT_PATTERN, UID_PATTERN},
     schema::Instant,
 };
 
@@ -32,8 +32,9 @@ use super::{
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("self == oldSelf").message("an action cannot be changed: create another one"),
-    validation = Rule::new("self.action != 'Approve' || has(self.step)").message("Approve needs step: the step whose approval is given").field_path(".step"),
+    validation = Rule::new("self.action != 'Approve' || has(self.step) || has(self.subjectHash)").message("Approve needs step: the step whose approval is given; or, for the phase's start, subjectHash: what is approved").field_path(".step"),
     validation = Rule::new("self.action == 'Approve' || !has(self.step)").message("step belongs to Approve only").field_path(".step"),
+    validation = Rule::new("self.action == 'Approve' || !has(self.subjectHash)").message("subjectHash belongs to Approve only").field_path(".subjectHash"),
     validation = Rule::new("self.action == 'Rollback' || (!has(self.to) && !has(self.force))").message("to and force belong to Rollback only").field_path(".to"),
     validation = Rule::new("self.action == 'Pause' || !has(self.until)").message("until belongs to Pause only").field_path(".until")
 )]
@@ -50,10 +51,15 @@ pub struct PhaseActionSpec {
     pub attempt: i32,
     /// What is to be done.
     pub action: ActionKind,
-    /// For Approve: the step whose approval is given.
+    /// For Approve: the step whose approval is given. Without it, the phase's start is approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_PATTERN))]
     pub step: Option<String>,
+    /// For Approve: what was looked at, `status.approvalSubject` of the phase. If that is another by now, the approval is rejected.
+    /// Needed for the phase's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = SUBJECT_PATTERN))]
+    pub subject_hash: Option<String>,
     /// For Rollback: where to. Default: the phase's `rollback.to`. `Legacy` gives everything back to the legacy side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<RollbackTo>,
@@ -83,7 +89,7 @@ pub struct PhaseActionSpec {
 /// What a person can ask of a phase.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ActionKind {
-    /// Give the approval that a step waits for.
+    /// Give the approval that a step, or the phase's start, waits for.
     Approve,
     /// Hold the weights and disarm the checks, until a person resumes or the pause ends.
     Pause,

@@ -1,5 +1,8 @@
 //! Gates and holds: what stops forward moves, and forward moves only.
 
+mod approvals;
+pub(super) mod calendar;
+
 use std::collections::BTreeSet;
 
 use cutover_api::{conditions::reasons, v1alpha1::migration_phase::Blocker};
@@ -7,7 +10,7 @@ use jiff::SignedDuration;
 
 use super::{
     following::missing,
-    machine::{Machine, blocker, unknown},
+    machine::{Machine, blocker, blocker_until, unknown},
 };
 use crate::Known;
 
@@ -28,7 +31,28 @@ impl Machine<'_> {
         if spec.gates.as_ref().is_some_and(|gates| gates.components_ready) {
             closed.extend(self.components(spec.environment.as_deref().unwrap_or_default()));
         }
+        closed.extend(self.unapproved());
+        closed.extend(self.calendar());
         closed
+    }
+
+    /// Windows and freezes.
+    fn calendar(&self) -> Vec<Blocker> {
+        let (Ok(valid), Some(shut)) = (self.spec, &self.shut) else { return Vec::new() };
+        let (at, opens) = match &shut.until {
+            Some((at, clocks)) => (Some(*at), format!("the way is open {clocks}")),
+            None => (None, "the way does not open again: change spec.gates".to_owned()),
+        };
+        let gates = valid.spec().gates.as_ref();
+        let freeze = shut.freeze.and_then(|i| Some((i, gates?.freezes.get(i)?))).map(|(i, freeze)| {
+            let (from, to, zone) = (&freeze.from, &freeze.to, &freeze.time_zone);
+            let message = format!("spec.gates.freezes[{i}]: nothing moves from {from} to {to} ({zone}); {opens}");
+            blocker_until(reasons::FREEZE, message, at)
+        });
+        let outside = shut
+            .outside
+            .then(|| blocker_until(reasons::OUTSIDE_WINDOW, format!("spec.gates.windows: none is open; {opens}"), at));
+        freeze.into_iter().chain(outside).collect()
     }
 
     fn predecessor(&self, index: usize, name: &str) -> Option<Blocker> {

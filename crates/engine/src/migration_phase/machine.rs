@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     clock::{Clock, Timer, hold},
+    gates::calendar::Shut,
     observed::{FlagView, Observed, SplitView},
     plan::{AuditEntry, Settlement},
     requests::summary,
@@ -44,6 +45,8 @@ pub(super) struct Machine<'a> {
     pub audit: Vec<AuditEntry>,
     pub settle: Vec<Settlement>,
     pub person: Option<Person>,
+    /// Why the calendar lets nothing move forward now.
+    pub shut: Option<Shut>,
     summary: String,
 }
 
@@ -54,7 +57,8 @@ impl<'a> Machine<'a> {
         let clock = Clock { now, watching_since: now.checked_sub(watched).unwrap_or(Timestamp::MIN) };
         let summary = describe(&status);
         let (notes, audit, settle) = (Vec::new(), Vec::new(), Vec::new());
-        Self { spec, observed, clock, status, notes, audit, settle, person: None, summary }
+        let shut = spec.ok().and_then(|valid| valid.calendar().shut(now));
+        Self { spec, observed, clock, status, notes, audit, settle, person: None, shut, summary }
     }
 
     /// The split of that name, as far as it is known.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use cutover_api::v1alpha1::{
     Environment, FeatureFlag, MigrationPhase, MigrationPhaseStatus, PhaseAction, PhaseActionSpec, TrafficSplit,
+    environment::System,
     feature_flag::FlagHolder,
     migration_phase::PhaseState,
     traffic_split::{Exposure, Holder, Safety},
@@ -188,14 +189,21 @@ pub struct EnvironmentView {
     pub not_ready: Vec<String>,
     /// Whether the status is about the present spec: an old one proves nothing.
     pub current: bool,
+    /// Images of the new components that the environment runs, by name.
+    pub images: BTreeMap<String, String>,
 }
 
 impl EnvironmentView {
     /// The view of an object that the API server returned.
     #[must_use]
     pub fn of(environment: &Environment) -> Self {
-        let Some(status) = &environment.status else { return Self::default() };
+        let new = environment.spec.components.iter().filter(|component| component.system == System::New);
+        let images = new
+            .filter_map(|component| Some((component.name.clone(), component.source.workload.as_ref()?.image.clone())));
+        let images = images.collect();
+        let Some(status) = &environment.status else { return Self { images, ..Self::default() } };
         Self {
+            images,
             not_ready: status.components.iter().filter(|c| !c.ready).map(|c| c.name.clone()).collect(),
             current: status.observed_generation.is_some()
                 && status.observed_generation == environment.metadata.generation,

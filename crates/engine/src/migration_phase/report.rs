@@ -33,6 +33,7 @@ const NEED_A_PERSON: [&str; 6] = [
 impl Machine<'_> {
     /// Fills in what follows from the rest of the status.
     pub fn report(&mut self) {
+        self.status.approval_subject = self.subject();
         let blocked = self.blockers();
         self.tell_of_timeout(&blocked);
         let (health, reason, message) = self.health(&blocked);
@@ -145,7 +146,10 @@ impl Machine<'_> {
         let state = self.state();
         if state == PhaseState::Running {
             timers.extend(self.stage_end());
+        }
+        if matches!(state, PhaseState::Waiting | PhaseState::Running) {
             timers.extend(self.status.approvals.iter().filter_map(|record| record.expires_at.as_ref()).map(|at| at.0));
+            timers.extend(self.status.blocked_by.iter().filter_map(|blocked| blocked.until.as_ref()).map(|at| at.0));
         }
         // A frozen phase too may go back when a side has been dead for long enough.
         if matches!(state, PhaseState::Running | PhaseState::Frozen)

@@ -5,44 +5,52 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cutover_api::v1alpha1::{MigrationPhaseSpec, migration_phase::Step, traffic_split::Exposure};
 
-use super::{checks::query, observed::PhaseIdentity};
+use super::{checks::query, gates::calendar::Calendar, observed::PhaseIdentity};
 
 /// The most splits, and the most flags, that one phase can move: status lists no more.
 const MAX_MOVED: usize = 64;
 
 /// A spec in which every field makes sense together with the others.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Validated(MigrationPhaseSpec);
+pub struct Validated {
+    spec: MigrationPhaseSpec,
+    calendar: Calendar,
+}
 
 impl Validated {
     /// The spec.
     #[must_use]
     pub const fn spec(&self) -> &MigrationPhaseSpec {
-        &self.0
+        &self.spec
+    }
+
+    /// Its windows and freezes.
+    pub(super) const fn calendar(&self) -> &Calendar {
+        &self.calendar
     }
 
     /// The step at `index`.
     #[must_use]
     pub fn step(&self, index: usize) -> Option<&Step> {
-        self.0.steps.get(index)
+        self.spec.steps.get(index)
     }
 
     /// The step of that name, and where it is now.
     #[must_use]
     pub fn step_named(&self, name: &str) -> Option<(usize, &Step)> {
-        self.0.steps.iter().enumerate().find(|(_, step)| step.name == name)
+        self.spec.steps.iter().enumerate().find(|(_, step)| step.name == name)
     }
 
     /// Every split that a step moves.
     #[must_use]
     pub fn splits(&self) -> BTreeSet<&str> {
-        self.0.steps.iter().flat_map(|step| &step.traffic).map(|target| target.split.as_str()).collect()
+        self.spec.steps.iter().flat_map(|step| &step.traffic).map(|target| target.split.as_str()).collect()
     }
 
     /// Every flag that a step moves.
     #[must_use]
     pub fn flags(&self) -> BTreeSet<&str> {
-        self.0.steps.iter().flat_map(|step| &step.flags).map(|target| target.flag.as_str()).collect()
+        self.spec.steps.iter().flat_map(|step| &step.flags).map(|target| target.flag.as_str()).collect()
     }
 }
 
@@ -91,7 +99,14 @@ pub fn validate(phase: &PhaseIdentity, spec: &MigrationPhaseSpec) -> Result<Vali
             found.add(format!("spec.{field}"), "nothing can follow in no time: write at least 1s");
         }
     }
-    if found.0.is_empty() { Ok(Validated(spec.clone())) } else { Err(Invalid { problems: found.0 }) }
+    let calendar = spec.gates.as_ref().map(Calendar::of).transpose().unwrap_or_else(|problems| {
+        found.0.extend(problems);
+        None
+    });
+    if !found.0.is_empty() {
+        return Err(Invalid { problems: found.0 });
+    }
+    Ok(Validated { spec: spec.clone(), calendar: calendar.unwrap_or_default() })
 }
 
 fn steps(spec: &MigrationPhaseSpec, found: &mut Problems) {

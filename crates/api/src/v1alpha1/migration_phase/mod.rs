@@ -1,6 +1,7 @@
 //! MigrationPhase: gates, steps and checks of one phase, and what to do on failure.
 
 mod check;
+mod gates;
 mod record;
 mod request;
 mod state;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::{Check, NoDataPolicy, PrometheusCheck},
+    gates::{Day, Freeze, Gates, Window},
     record::{ApprovalRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid},
     request::{FlagRequest, Requests, SplitRequest, WayBack},
     state::{CheckState, PhaseState, Stage},
@@ -125,15 +127,6 @@ const fn default_dead_after() -> HumanDuration {
 
 const fn default_true() -> bool {
     true
-}
-
-/// What must hold before the phase starts and before each forward move.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Gates {
-    /// Every legacy, new and shared component of the environment is ready. Default `false`.
-    #[serde(default)]
-    pub components_ready: bool,
 }
 
 /// What harm leads to.

@@ -59,9 +59,14 @@ pub struct CheckStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalRecord {
-    /// Step that was approved.
+    /// Step that was approved; absent: the phase's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub step: String,
+    pub step: Option<String>,
+    /// What was approved: `status.approvalSubject` as it was. For another one the approval does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub subject: Option<String>,
     /// Who approved.
     #[schemars(length(max = 253))]
     pub by: String,

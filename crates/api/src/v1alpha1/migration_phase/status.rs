@@ -53,6 +53,11 @@ pub struct MigrationPhaseStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub checks: Vec<CheckStatus>,
+    /// What an approval is about now: a hash over steps, checks and failure policy, a hyphen, and a hash over the images of the
+    /// environment's new components. A PhaseAction gives it as `subjectHash`. Absent while the environment cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub approval_subject: Option<String>,
     /// Approvals given in this attempt. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

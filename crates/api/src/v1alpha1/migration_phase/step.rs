@@ -67,7 +67,7 @@ pub struct FlagTarget {
     pub percent: i32,
 }
 
-/// Approval of a step by people.
+/// Approval by people.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepApproval {

@@ -40,6 +40,12 @@ impl Machine<'_> {
 
     fn approve(&mut self, action: &ActionView) -> Outcome {
         let spec = &action.spec;
+        if let Some((reason, message)) = spec.subject_hash.as_deref().and_then(|asked| self.another_subject(asked)) {
+            return Outcome::Refused(reason, message);
+        }
+        if spec.step.is_none() {
+            return self.approve_start(action);
+        }
         let Some(present) = self.status.step.as_ref().map(|step| step.name.clone()) else {
             return Outcome::not_applicable("no step is under way: approve when the step has soaked");
         };
@@ -70,24 +76,66 @@ impl Machine<'_> {
                 spec.requested_by
             ));
         }
-        if self.status.approvals.len() >= MOST_APPROVALS {
-            let now = self.clock.now;
-            self.status
-                .approvals
-                .retain(|r| r.step == present && r.expires_at.as_ref().is_none_or(|until| now < until.0));
-            self.status.approvals.truncate(MOST_APPROVALS - 1);
+        self.record_approval(action, Some(present.clone()));
+        let message = format!("step {present} is approved by {}", spec.requested_by);
+        self.tell(Severity::Normal, "Approved", "Approve", message.clone());
+        Outcome::Done(message)
+    }
+
+    /// An approval of the start, or, under way, of steps that have changed since.
+    fn approve_start(&mut self, action: &ActionView) -> Outcome {
+        let spec = &action.spec;
+        let state = self.state();
+        if !matches!(state, PhaseState::Waiting | PhaseState::Running | PhaseState::Paused) {
+            return Outcome::not_applicable(format!("the phase is {state:?}: there is no start to approve"));
         }
-        self.status.approvals.push(ApprovalRecord {
-            step: present.clone(),
+        let gates = self.spec.ok().and_then(|valid| valid.spec().gates.as_ref());
+        let Some(approval) = gates.and_then(|gates| gates.approvals.as_ref()) else {
+            return Outcome::not_applicable("the spec asks for no approval of the start; give step to approve a step");
+        };
+        if spec.subject_hash.is_none() {
+            return Outcome::not_applicable("give subjectHash, the phase's status.approvalSubject: what is approved");
+        }
+        if !speaks_for(approval, &spec.groups) {
+            let groups = approval.groups.join(", ");
+            return Outcome::not_applicable(format!(
+                "only members of {groups} can approve: name the group in spec.groups"
+            ));
+        }
+        if self.start_approvers(approval).contains(spec.requested_by.as_str()) {
+            return Outcome::not_applicable(format!(
+                "{} has approved already: each person counts once",
+                spec.requested_by
+            ));
+        }
+        self.record_approval(action, None);
+        let message = format!("the start is approved by {}", spec.requested_by);
+        self.tell(Severity::Normal, "Approved", "Approve", message.clone());
+        Outcome::Done(message)
+    }
+
+    /// Keeps an approval in the place of a former one by the same person for the same.
+    fn record_approval(&mut self, action: &ActionView, step: Option<String>) {
+        let spec = &action.spec;
+        let now = self.clock.now;
+        let subject = self.subject();
+        let approvals = &mut self.status.approvals;
+        approvals.retain(|record| record.step != step || record.by != spec.requested_by);
+        if approvals.len() >= MOST_APPROVALS {
+            // Those of former steps have done what they were for.
+            approvals.retain(|record| record.step.is_none() || record.step == step);
+            approvals.retain(|record| record.expires_at.as_ref().is_none_or(|until| now < until.0));
+            approvals.truncate(MOST_APPROVALS - 1);
+        }
+        approvals.push(ApprovalRecord {
+            step,
+            subject,
             by: spec.requested_by.clone(),
             groups: spec.groups.clone(),
             at: self.clock.record(),
             action: action.uid.clone(),
             expires_at: spec.expires_at.clone(),
         });
-        let message = format!("step {present} is approved by {}", spec.requested_by);
-        self.tell(Severity::Normal, "Approved", "Approve", message.clone());
-        Outcome::Done(message)
     }
 
     fn pause_by(&mut self, action: &ActionView) -> Outcome {

@@ -7,7 +7,7 @@ use cutover_api::{
     v1alpha1::migration_phase::{ApprovalRecord, Blocker, Step, StepApproval},
 };
 
-use super::super::machine::{Machine, blocker};
+use super::super::machine::{Machine, blocker, unknown};
 
 impl Machine<'_> {
     pub fn approval_for(&self) -> Vec<Blocker> {
@@ -15,6 +15,9 @@ impl Machine<'_> {
         if let Some((_, step)) = self.step()
             && let Some(approval) = &step.approval
         {
+            if self.subject().is_none() {
+                holds.push(unknown("what the approval is about"));
+            }
             let given = self.approvers(step, approval).len();
             let required = usize::try_from(approval.required).unwrap_or(1);
             if given < required {
@@ -32,8 +35,10 @@ impl Machine<'_> {
 
     /// The different people whose approval of the step counts now.
     pub fn approvers(&self, step: &Step, approval: &StepApproval) -> BTreeSet<&str> {
+        let subject = self.subject();
         let counts = |record: &&ApprovalRecord| {
-            record.step == step.name
+            record.step.as_ref() == Some(&step.name)
+                && record.subject == subject
                 && speaks_for(approval, &record.groups)
                 && record.expires_at.as_ref().is_none_or(|until| self.clock.now < until.0)
         };

@@ -84,7 +84,7 @@ impl Machine<'_> {
         self.enter(Stage::Preparing);
         let name = self.status.step.as_ref().map(|step| step.name.clone()).unwrap_or_default();
         // Who approved has seen other weights.
-        self.status.approvals.retain(|record| record.step != name);
+        self.status.approvals.retain(|record| record.step.as_ref() != Some(&name));
         self.tell(Severity::Normal, reasons::PREPARING, "Prepare", format!("step {name} is prepared again for {what}"));
         true
     }

@@ -2,6 +2,8 @@
 
 mod actions;
 mod approving;
+mod approving_start;
+mod calendar;
 mod checking;
 mod edits;
 mod fixture;

@@ -43,7 +43,7 @@ fn a_sound_spec_is_valid() {
     |s: &mut MigrationPhaseSpec| {
         s.checks.clear();
         s.environment = None;
-        s.gates = Some(Gates { components_ready: true });
+        s.gates = Some(Gates { components_ready: true, ..Gates::default() });
     },
     "spec.gates.componentsReady"
 )]

@@ -20,7 +20,7 @@ use crate::{
 fn world() -> World {
     let mut spec = spec(vec![step("all", &[("api", 100)], &[], 0)]);
     spec.after = vec!["before".into()];
-    spec.gates = Some(Gates { components_ready: true });
+    spec.gates = Some(Gates { components_ready: true, ..Gates::default() });
     World::new(spec, &[("api", 0, 0)], &[])
 }
 
@@ -52,8 +52,8 @@ fn a_predecessor_keeps_the_gate_closed(#[case] predecessor: Known<Option<Predece
 #[rstest]
 #[case::not_there(Known::Known(None), reasons::REFERENCE_NOT_FOUND)]
 #[case::not_read(Known::Unknown, reasons::UNKNOWN_INPUT)]
-#[case::not_ready(Known::Known(Some(EnvironmentView { not_ready: vec!["api".into()], current: true })), reasons::COMPONENTS_NOT_READY)]
-#[case::old_status(Known::Known(Some(EnvironmentView { not_ready: vec![], current: false })), reasons::COMPONENTS_NOT_READY)]
+#[case::not_ready(Known::Known(Some(EnvironmentView { not_ready: vec!["api".into()], current: true, ..Default::default() })), reasons::COMPONENTS_NOT_READY)]
+#[case::old_status(Known::Known(Some(EnvironmentView { not_ready: vec![], current: false, ..Default::default() })), reasons::COMPONENTS_NOT_READY)]
 fn components_keep_the_gate_closed(#[case] environment: Known<Option<EnvironmentView>>, #[case] reason: &str) {
     let plan = plan(|observed| observed.environment = environment);
     assert_eq!(plan.status.state, Some(PhaseState::Waiting));

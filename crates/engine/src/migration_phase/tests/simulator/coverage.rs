@@ -67,6 +67,7 @@ pub enum Scene {
     ClockAhead,
     ClockBehind,
     GateClosed,
+    OutsideWindow,
     SpecInvalid,
     StepRemoved,
     NewSideDead,
@@ -81,13 +82,14 @@ pub enum Scene {
 }
 
 impl Scene {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Calm,
         Self::Unread,
         Self::EnvironmentUnread,
         Self::ClockAhead,
         Self::ClockBehind,
         Self::GateClosed,
+        Self::OutsideWindow,
         Self::SpecInvalid,
         Self::StepRemoved,
         Self::NewSideDead,

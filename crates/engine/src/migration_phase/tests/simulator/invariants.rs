@@ -5,6 +5,7 @@ use cutover_api::{
     v1alpha1::{
         MigrationPhaseStatus,
         migration_phase::{NoDataPolicy, OnFailure, PhaseState, Requests, Stage},
+        phase_action::ActionKind,
     },
 };
 
@@ -138,6 +139,8 @@ impl World {
         holds("nothing_rises_while_a_gate_is_closed", self.environment_ready || !gated, what);
         let done = self.predecessor == PhaseState::Completed || self.spec.after.is_empty();
         holds("nothing_rises_while_a_gate_is_closed", done, what);
+        holds("nothing_rises_while_a_gate_is_closed", !self.calendar_is_closed(), what);
+        holds("nothing_rises_without_approval_of_the_start", self.start_is_approved(after), what);
         let needed = (split.full * asked + 99) / 100;
         let able = split.new_ready >= needed.max(1);
         holds("nothing_rises_without_capacity", able, what);
@@ -157,13 +160,44 @@ impl World {
         holds("nothing_rises_while_a_check_does_not_pass", !judged || self.passing(), what);
     }
 
+    /// What a person with the spec and a clock would say; windows of the simulator are in UTC and do not go over midnight.
+    fn calendar_is_closed(&self) -> bool {
+        let Some(gates) = &self.spec.gates else { return false };
+        let show = |format: &str| self.clock().strftime(format).to_string();
+        let (time, day) = (show("%H:%M"), show("%Y-%m-%d"));
+        let elsewhere = |zone: &str| zone != "UTC";
+        let open =
+            gates.windows.iter().any(|window| elsewhere(&window.time_zone) || window.from <= time && time < window.to);
+        let frozen = gates.freezes.iter().any(|freeze| freeze.from <= day && day <= freeze.to);
+        frozen || (!open && !gates.windows.is_empty())
+    }
+
+    /// So many people have approved what is done now, whatever images get the traffic by now.
+    fn start_is_approved(&self, status: &MigrationPhaseStatus) -> bool {
+        let approval = self.spec.gates.as_ref().and_then(|gates| gates.approvals.as_ref());
+        let todo = |subject: Option<&String>| subject.and_then(|text| Some(text.split_once('-')?.0.to_owned()));
+        approval.is_none_or(|approval| {
+            let given = self.actions.iter().filter(|action| {
+                let spec = &action.spec;
+                status.applied_actions.contains(&action.uid)
+                    && spec.action == ActionKind::Approve
+                    && spec.step.is_none()
+                    && Some(spec.attempt) == status.attempt
+                    && todo(spec.subject_hash.as_ref()) == todo(status.approval_subject.as_ref())
+                    && (approval.groups.is_empty() || spec.groups.iter().any(|group| approval.groups.contains(group)))
+            });
+            let people: std::collections::BTreeSet<_> = given.map(|action| &action.spec.requested_by).collect();
+            i32::try_from(people.len()).unwrap() >= approval.required
+        })
+    }
+
     /// Whether something cannot be read that this phase goes by.
     fn unread(&self) -> bool {
         let gated = self.spec.gates.as_ref().is_some_and(|gates| gates.components_ready);
         self.blind.iter().any(|input| match input {
             Input::Splits | Input::Clock => true,
             Input::Flags => !self.flags.is_empty(),
-            Input::Environment => gated,
+            Input::Environment => gated || self.spec.gates.as_ref().is_some_and(|gates| gates.approvals.is_some()),
             Input::Predecessors => !self.spec.after.is_empty(),
         })
     }

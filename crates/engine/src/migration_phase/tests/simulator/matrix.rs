@@ -20,7 +20,7 @@ fn world(on_failure: OnFailure) -> World {
     ];
     let mut spec = spec(steps);
     spec.checks = vec![check("errors")];
-    spec.gates = Some(Gates { components_ready: true });
+    spec.gates = Some(Gates { components_ready: true, ..Gates::default() });
     spec.after = vec!["before".into()];
     spec.on_failure = on_failure;
     (spec.shift_timeout, spec.prepare_timeout, spec.dead_after) = (secs(20), secs(20), secs(3));

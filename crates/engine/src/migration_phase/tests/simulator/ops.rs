@@ -2,7 +2,7 @@
 
 use cutover_api::v1alpha1::{
     MigrationPhaseStatus,
-    migration_phase::PhaseState,
+    migration_phase::{Freeze, PhaseState, Window},
     phase_action::{ActionKind, RollbackTo},
 };
 use jiff::SignedDuration;
@@ -28,6 +28,8 @@ pub enum Op {
     Stuck(u8, bool),
     Other(u8, bool),
     Environment(bool),
+    Image(u8),
+    Calendar(u8),
     Predecessor(bool),
     Edit(u8),
     LoseStatus(u8),
@@ -74,6 +76,8 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (any::<u8>(), any::<bool>()).prop_map(|(split, stuck)| Op::Stuck(split, stuck)),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(split, other)| Op::Other(split, other)),
         1 => any::<bool>().prop_map(Op::Environment),
+        1 => (0_u8..3).prop_map(Op::Image),
+        1 => (0_u8..4).prop_map(Op::Calendar),
         1 => any::<bool>().prop_map(Op::Predecessor),
         2 => (0_u8..8).prop_map(Op::Edit),
         3 => Just(Op::Mend),
@@ -122,6 +126,8 @@ impl World {
                 self.splits.get_mut(&name).unwrap().wanted_by_other = *wanted;
             }
             Op::Environment(ready) => self.environment_ready = *ready,
+            Op::Image(which) => _ = self.images.insert("api".into(), format!("api:{which}")),
+            Op::Calendar(which) => self.set_calendar(*which),
             Op::Predecessor(done) => {
                 self.predecessor = if *done { PhaseState::Completed } else { PhaseState::RolledBack };
             }
@@ -148,11 +154,15 @@ impl World {
         let to = [None, Some(RollbackTo::Baseline), Some(RollbackTo::PreviousStep), Some(RollbackTo::Legacy)];
         let until = later(self, i64::from(how) * 2);
         let time = self.time;
+        let seen = self.stored.approval_subject.clone();
         self.ask_with(kind, by, |action| {
             match kind {
                 ActionKind::Rollback => {
                     action.spec.to = to[usize::from(how / 3) % 4];
                     action.spec.force = (how.is_multiple_of(5)).then_some(true);
+                }
+                ActionKind::Approve if how.is_multiple_of(3) => {
+                    (action.spec.step, action.spec.subject_hash) = (None, seen);
                 }
                 ActionKind::Pause => action.spec.until = (how.is_multiple_of(2)).then_some(until.clone()),
                 _ => {}
@@ -165,6 +175,23 @@ impl World {
                 5 => action.spec.groups.clear(),
                 _ => {}
             }
+        });
+    }
+
+    /// Nothing, a window that closes soon, a window that is closed, or a freeze.
+    fn set_calendar(&mut self, which: u8) {
+        let minute = |minutes: i64| (self.clock() + SignedDuration::from_mins(minutes)).strftime("%H:%M").to_string();
+        let window = |from: String, to: String| vec![Window { days: vec![], from, to, time_zone: "UTC".into() }];
+        let day = self.clock().strftime("%Y-%m-%d").to_string();
+        let (windows, freezes) = match which {
+            0 => (vec![], vec![]),
+            1 => (window(minute(-1), minute(1)), vec![]),
+            2 => (window(minute(3), minute(60)), vec![]),
+            _ => (vec![], vec![Freeze { from: day.clone(), to: day, time_zone: "UTC".into() }]),
+        };
+        self.edit(|spec| {
+            let gates = spec.gates.get_or_insert_default();
+            (gates.windows, gates.freezes) = (windows, freezes);
         });
     }
 
@@ -246,6 +273,7 @@ impl World {
             Scene::ClockAhead => self.set_clock(3_600),
             Scene::ClockBehind => self.set_clock(-3_600),
             Scene::GateClosed => self.environment_ready = false,
+            Scene::OutsideWindow => return self.set_calendar(2),
             Scene::SpecInvalid => self.edit_somehow(1),
             Scene::StepRemoved => self.edit_somehow(2),
             Scene::NewSideDead => split.new_ready = 0,

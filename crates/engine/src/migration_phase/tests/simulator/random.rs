@@ -9,7 +9,7 @@ use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 use super::{
     super::fixture::{check, secs, spec, step},
-    World, holds,
+    Cut, World, holds,
     ops::{Op, op},
     yaml,
 };
@@ -40,7 +40,7 @@ prop_compose! {
         checks in 0_usize..3,
         (fail_after, warmup, no_data) in (1_i32..4, proptest::option::of(0_u64..6), 0_u8..3),
         (freeze, previous, reversible) in (prop::bool::weighted(0.2), any::<bool>(), prop::bool::weighted(0.8)),
-        (gated, after) in (any::<bool>(), any::<bool>()),
+        (gated, after, people) in (any::<bool>(), any::<bool>(), proptest::option::weighted(0.3, 1_i32..3)),
         (shift, dead, back) in (10_u64..60, 1_u64..8, 15_u64..60),
     ) -> MigrationPhaseSpec {
         let steps = rows.iter().enumerate().map(|(i, row)| {
@@ -65,7 +65,9 @@ prop_compose! {
         spec.rollback.to = if previous { AutomaticRollbackTo::PreviousStep } else { AutomaticRollbackTo::Baseline };
         spec.rollback.timeout = secs(back);
         spec.reversible = reversible;
-        spec.gates = gated.then_some(Gates { components_ready: true });
+        let approvals = people.map(|required| StepApproval { required, groups: vec!["owners".into()] });
+        spec.gates = (gated || people.is_some())
+            .then(|| Gates { components_ready: gated, approvals, ..Gates::default() });
         spec.after = if after { vec!["before".into()] } else { vec![] };
         spec.shift_timeout = secs(shift);
         spec.prepare_timeout = secs(30);
@@ -88,7 +90,14 @@ prop_compose! {
 fn world((spec, starts, full, flags): (MigrationPhaseSpec, Vec<i32>, i32, usize)) -> World {
     let weights: Vec<_> = SPLITS.into_iter().zip(starts).map(|(name, at)| (name, at, full)).collect();
     let percents: Vec<_> = FLAGS.into_iter().take(flags).map(|name| (name, 0)).collect();
-    World::new(spec, &weights, &percents)
+    let mut world = World::new(spec, &weights, &percents);
+    world.reconcile(Cut::Never);
+    if world.spec.gates.as_ref().is_some_and(|gates| gates.approvals.is_some()) {
+        for who in ["alice", "bob"] {
+            world.approve_start(who);
+        }
+    }
+    world
 }
 
 fn walk(world: &mut World, ops: &[Op]) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cutover_api::v1alpha1::{
     MigrationPhaseSpec, MigrationPhaseStatus, PhaseActionSpec,
-    migration_phase::{PhaseState, Stage},
+    migration_phase::{Gates, PhaseState, Stage},
     phase_action::{ActionKind, ActionState, RollbackTo},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -74,6 +74,7 @@ pub struct World {
     pub splits: BTreeMap<String, SimSplit>,
     pub flags: BTreeMap<String, SimFlag>,
     pub environment_ready: bool,
+    pub images: BTreeMap<String, String>,
     pub predecessor: PhaseState,
     pub metric: Metric,
     pub measured: BTreeMap<String, Measurement>,
@@ -102,6 +103,7 @@ impl World {
             splits: splits.collect(),
             flags: flags.collect(),
             environment_ready: true,
+            images: BTreeMap::new(),
             predecessor: PhaseState::Completed,
             metric: Metric::Good,
             measured: BTreeMap::new(),
@@ -156,13 +158,14 @@ impl World {
         });
         let flags = self.flags.iter().map(|(name, flag)| (name.clone(), self.seen(Input::Flags, Some(flag.view()))));
         let not_ready = if self.environment_ready { vec![] } else { vec!["api".to_owned()] };
+        let environment = EnvironmentView { not_ready, current: true, images: self.images.clone() };
         let before = PredecessorView { state: Some(self.predecessor), after: vec![] };
         Observed {
             phase: self.identity(),
             status: status.clone(),
             splits: splits.collect(),
             flags: flags.collect(),
-            environment: self.seen(Input::Environment, Some(EnvironmentView { not_ready, current: true })),
+            environment: self.seen(Input::Environment, Some(environment)),
             predecessors: BTreeMap::from([("before".into(), self.seen(Input::Predecessors, Some(before)))]),
             measurements: self.measured.clone(),
             actions: self.actions.clone(),
@@ -323,6 +326,7 @@ impl World {
                 attempt: self.stored.attempt.unwrap_or(1),
                 action: kind,
                 step: (kind == ActionKind::Approve).then_some(step),
+                subject_hash: None,
                 to: None,
                 force: None,
                 until: None,
@@ -336,6 +340,12 @@ impl World {
         change(&mut action);
         self.actions.push(action);
         uid
+    }
+
+    /// A person approves the start of what is there to be seen.
+    pub fn approve_start(&mut self, by: &str) -> String {
+        let seen = self.stored.approval_subject.clone();
+        self.ask_with(ActionKind::Approve, by, |action| (action.spec.step, action.spec.subject_hash) = (None, seen))
     }
 
     pub fn roll_back(&mut self, to: RollbackTo) -> String {
@@ -353,6 +363,14 @@ impl World {
         self.environment_ready = true;
         self.predecessor = PhaseState::Completed;
         self.metric = Metric::Good;
+        let closing = |gates: &Gates| !gates.windows.is_empty() || !gates.freezes.is_empty();
+        if self.spec.gates.as_ref().is_some_and(closing) {
+            self.edit(|spec| {
+                let gates = spec.gates.get_or_insert_default();
+                gates.windows.clear();
+                gates.freezes.clear();
+            });
+        }
         for split in self.splits.values_mut() {
             (split.legacy_ready, split.new_ready) = (8, 8);
             (split.stuck, split.wanted_by_other) = (false, false);
