@@ -4,6 +4,7 @@
 mod bed;
 mod checks;
 mod forward;
+mod gates;
 mod harm;
 mod losing;
 mod people;

@@ -88,6 +88,7 @@ fn forged() -> PhaseAction {
         attempt: 1,
         action: ActionKind::Pause,
         step: None,
+        subject_hash: None,
         to: None,
         force: None,
         until: None,

@@ -1,0 +1,96 @@
+//! Gates, closed and open: who approves the start, and when the calendar lets traffic move.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cutover_api::v1alpha1::{MigrationPhase, migration_phase::PhaseState};
+use jiff::{SignedDuration, Timestamp, Unit};
+use kube::runtime::wait::await_condition;
+use serde_json::{Value, json};
+
+use super::bed::{Shop, approved, to};
+
+fn start(subject: &str, groups: &[&str]) -> Value {
+    json!({"action": "Approve", "subjectHash": subject, "groups": groups})
+}
+
+/// What approvals of the phase are about, while it waits for them.
+async fn subject(shop: &Shop, given: &str) -> Result<String> {
+    let status = shop.blocked("shift", "AwaitingApproval", given).await?;
+    status.approval_subject.context("no subject is shown")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phase_starts_when_enough_people_have_approved_what_is_there() -> Result<()> {
+    let shop = Shop::open().await?;
+    let gates = json!({"approvals": {"required": 2, "groups": ["owners"]}});
+    shop.phase("shift", &json!({"gates": gates, "steps": [approved(to(50)), to(100)]})).await?;
+
+    let seen = subject(&shop, "0 of 2 approvals of the start by members of owners").await?;
+    shop.accepted("ana", "shift", start(&seen, &["owners"])).await?;
+    let twice = "ana has approved already: each person counts once";
+    shop.rejected("ana", "shift", start(&seen, &["owners"]), "NotApplicable", twice).await?;
+    let nobody = "only members of owners can approve";
+    shop.rejected("ben", "shift", start(&seen, &["guests"]), "NotApplicable", nobody).await?;
+
+    // Other steps are another matter: what was approved counts no more, and cannot be approved.
+    shop.edit::<MigrationPhase>("shift", json!({"spec": {"steps": [approved(to(40)), to(100)]}})).await?;
+    let now = subject(&shop, "0 of 2 approvals of the start").await?;
+    ensure!(now != seen, "the subject is {seen} still");
+    let changed = "the steps, the checks or the failure policy are others than those that were approved";
+    shop.rejected("ben", "shift", start(&seen, &["owners"]), "SubjectChanged", changed).await?;
+    shop.accepted("ben", "shift", start(&now, &["owners"])).await?;
+    shop.accepted("ana", "shift", start(&now, &["owners"])).await?;
+
+    // The start is no step, and under way other steps need people again.
+    shop.asks("shift", "to-40").await?;
+    shop.edit::<MigrationPhase>("shift", json!({"spec": {"steps": [approved(to(40)), to(90)]}})).await?;
+    shop.accepted("eva", "shift", json!({"action": "Approve", "step": "to-40"})).await?;
+    let now = subject(&shop, "0 of 2 approvals of the steps, checks and failure policy as they are now").await?;
+    shop.moved(&[0, 40]).await?;
+    shop.accepted("ana", "shift", start(&now, &["owners"])).await?;
+    shop.accepted("ben", "shift", start(&now, &["owners"])).await?;
+    shop.state("shift", PhaseState::Completed).await?;
+    shop.moved(&[0, 40, 90]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_moves_when_a_window_opens_and_no_earlier() -> Result<()> {
+    let shop = Shop::open().await?;
+    let opens = Timestamp::now().round(Unit::Minute)? + SignedDuration::from_mins(1);
+    let clocks = |at: Timestamp| at.in_tz("UTC").map(|at| at.strftime("%H:%M").to_string());
+    let (from, to_) = (clocks(opens)?, clocks(opens + SignedDuration::from_hours(2))?);
+    let window = json!({"from": from, "to": to_, "timeZone": "UTC"});
+    shop.phase("shift", &json!({"gates": {"windows": [window]}, "steps": [to(100)]})).await?;
+
+    let status = shop.blocked("shift", "OutsideWindow", "none is open; the way is open").await?;
+    let until = status.blocked_by.iter().find_map(|blocked| blocked.until.as_ref()).context("until when?")?;
+    ensure!(until.0 == opens, "{} is not {opens}", until.0);
+    shop.moved(&[0]).await?;
+
+    let done = |phase: Option<&MigrationPhase>| {
+        phase.and_then(|phase| phase.status.as_ref()).is_some_and(|s| s.state == Some(PhaseState::Completed))
+    };
+    let waits = await_condition(shop.all::<MigrationPhase>(), "shift", done);
+    tokio::time::timeout(Duration::from_secs(120), waits).await.context("the window does not open")??;
+    ensure!(Timestamp::now() >= opens, "traffic moved before {opens}");
+    shop.moved(&[0, 100]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_between_two_steps_holds_the_second_and_not_the_way_back() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.phase("shift", &json!({"steps": [approved(to(50)), to(100)]})).await?;
+    shop.asks("shift", "to-50").await?;
+    let day = |days: i64| {
+        let at = Timestamp::now() + SignedDuration::from_hours(24 * days);
+        at.strftime("%Y-%m-%d").to_string()
+    };
+    let freeze = json!({"from": day(-1), "to": day(1), "timeZone": "Europe/Berlin"});
+    shop.edit::<MigrationPhase>("shift", json!({"spec": {"gates": {"freezes": [freeze]}}})).await?;
+    shop.accepted("ana", "shift", json!({"action": "Approve", "step": "to-50"})).await?;
+    shop.blocked("shift", "Freeze", "spec.gates.freezes[0]: nothing moves from").await?;
+    shop.accepted("ana", "shift", json!({"action": "Rollback"})).await?;
+    shop.state("shift", PhaseState::RolledBack).await?;
+    shop.moved(&[0, 50, 0]).await
+}
