@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use cutover_api::v1alpha1::{
     MigrationPhase, PhaseAction,
-    migration_phase::PhaseState,
+    migration_phase::{PhaseState, StepApproval},
     phase_action::{ActionKind, ActionState, PhaseActionStatus},
 };
 use jiff::Timestamp;
@@ -28,13 +28,28 @@ pub(crate) async fn approve(connection: Connection, what: Approve) -> Result<Exi
     let status = asking.phase.status.as_ref();
     let present = status.and_then(|status| status.step.as_ref()).map(|step| step.name.clone());
     let name = asking.phase.name_any();
-    let step = what.step.or(present).ok_or_else(|| {
-        Failure::rejected(format!(
-            "phase {name} is in no step, so nothing awaits approval: see `kubectl cutover status {name}`"
-        ))
-    })?;
-    let groups = if what.groups.is_empty() { asking.groups_for(&step)? } else { what.groups };
-    let mut more = Map::from_iter([("step".to_owned(), json!(step)), ("groups".to_owned(), json!(groups))]);
+    let mut more = Map::new();
+    let step = what.step.or(present);
+    let asked = match &step {
+        Some(step) => {
+            more.insert("step".to_owned(), json!(step));
+            asking.phase.spec.steps.iter().find(|known| known.name == *step).and_then(|step| step.approval.as_ref())
+        }
+        // Before the first step it is the start that is approved, as it was seen.
+        None => asking.phase.spec.gates.as_ref().and_then(|gates| gates.approvals.as_ref()),
+    };
+    if step.is_none() {
+        let subject = status.and_then(|status| status.approval_subject.as_ref());
+        let (Some(subject), true) = (subject, asked.is_some()) else {
+            return Err(Failure::rejected(format!(
+                "phase {name} is in no step, so nothing awaits approval: see `kubectl cutover status {name}`"
+            )));
+        };
+        more.insert("subjectHash".to_owned(), json!(subject));
+    }
+    let what_for = step.map_or_else(|| "the start".to_owned(), |step| format!("step {step}"));
+    let groups = if what.groups.is_empty() { asking.groups_for(&what_for, asked)? } else { what.groups };
+    more.insert("groups".to_owned(), json!(groups));
     if let Some(length) = what.valid_for {
         more.insert("expiresAt".to_owned(), json!(whole(Timestamp::now().checked_add(length.signed())?)?));
     }
@@ -111,10 +126,8 @@ impl Asking {
         Ok(Self { cluster, phase, who, action, act, reason })
     }
 
-    /// Those of the caller's groups that the step's approval asks for.
-    fn groups_for(&self, step: &str) -> Result<Vec<String>> {
-        let approval =
-            self.phase.spec.steps.iter().find(|known| known.name == step).and_then(|step| step.approval.as_ref());
+    /// Those of the caller's groups that the approval asks for.
+    fn groups_for(&self, what: &str, approval: Option<&StepApproval>) -> Result<Vec<String>> {
         let Some(wanted) = approval.map(|approval| &approval.groups).filter(|groups| !groups.is_empty()) else {
             return Ok(Vec::new());
         };
@@ -123,7 +136,7 @@ impl Asking {
         if common.is_empty() {
             let (who, wanted) = (self.user(), wanted.join(" or "));
             return Err(Failure::rejected(format!(
-                "step {step} is approved by members of {wanted}, and {who} is in none of them: ask one of them"
+                "{what} is approved by members of {wanted}, and {who} is in none of them: ask one of them"
             )));
         }
         Ok(common)

@@ -115,7 +115,7 @@ pub(crate) struct Act {
 pub(crate) struct Approve {
     #[command(flatten)]
     pub(crate) act: Act,
-    /// The step. Default: the present one.
+    /// The step. Default: the present one, or before the first one the start.
     #[arg(long)]
     pub(crate) step: Option<String>,
     /// Group to act for; may be repeated. Default: those of yours that the step asks for.

@@ -225,7 +225,7 @@ fn summary(phase: &MigrationPhase, objects: &Objects) -> PhaseSummary {
             _ => Progress::ToCome,
         },
         moves: moves(step, namespace(&phase.metadata).as_str(), objects),
-        approvals: status.approvals.iter().filter(|record| record.step == step.name).count(),
+        approvals: status.approvals.iter().filter(|record| record.step.as_ref() == Some(&step.name)).count(),
         approvals_required: step.approval.as_ref().map_or(0, |approval| approval.required),
     });
     let since = if state.holds() { step.map(|step| &step.started_at) } else { status.finished_at.as_ref() };

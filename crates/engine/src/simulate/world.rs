@@ -100,13 +100,17 @@ impl SimPhase {
     /// A person asks something.
     pub fn ask(&mut self, action: ActionKind, by: &str, groups: Vec<String>, now: Timestamp) {
         let uid = format!("simulated-action-{}", self.actions.len());
-        let step = self.status.step.as_ref().map(|step| step.name.clone());
+        let approves = action == ActionKind::Approve;
+        let step = self.status.step.as_ref().map(|step| step.name.clone()).filter(|_| approves);
+        // Without a step it is the start that is approved, as it is now.
+        let subject_hash = self.status.approval_subject.clone().filter(|_| approves && step.is_none());
         let spec = PhaseActionSpec {
             phase: self.identity.name.clone(),
             phase_uid: self.identity.uid.clone(),
             attempt: self.status.attempt.unwrap_or(1),
             action,
-            step: step.filter(|_| action == ActionKind::Approve),
+            step,
+            subject_hash,
             to: None,
             force: None,
             until: None,
@@ -235,8 +239,11 @@ impl World {
         phase.timer = plan.requeue_at;
         phase.checks = plan.checks;
         phase.status = plan.status;
-        let asked = phase.state() == PhaseState::Running
-            && phase.status.step.as_ref().is_some_and(|step| step.stage == Stage::AwaitingApproval);
+        let start = phase.state() == PhaseState::Waiting
+            && phase.status.blocked_by.iter().any(|blocker| blocker.reason == reasons::AWAITING_APPROVAL);
+        let asked = start
+            || phase.state() == PhaseState::Running
+                && phase.status.step.as_ref().is_some_and(|step| step.stage == Stage::AwaitingApproval);
         phase.approval_due =
             asked.then(|| phase.approval_due.unwrap_or(now.checked_add(self.assumed.approval).unwrap_or(now)));
         if let Some(step) = reached.filter(|_| self.forks) {
@@ -298,7 +305,10 @@ impl World {
                 continue;
             }
             let index = phase.status.step.as_ref().and_then(|step| usize::try_from(step.index).ok());
-            let approval = index.and_then(|index| phase.spec.steps.get(index)?.approval.clone());
+            let approval = match index {
+                Some(index) => phase.spec.steps.get(index).and_then(|step| step.approval.clone()),
+                None => phase.spec.gates.as_ref().and_then(|gates| gates.approvals.clone()),
+            };
             for person in 1..=approval.as_ref().map_or(0, |approval| approval.required) {
                 let groups = approval.as_ref().map(|approval| approval.groups.clone()).unwrap_or_default();
                 phase.ask(ActionKind::Approve, &format!("person-{person}"), groups, now);
