@@ -62,7 +62,8 @@ pub fn history(phase: &MigrationPhase, actions: &[PhaseAction]) -> Vec<Happened>
             rejected: matches!(status.state, Some(ActionState::Rejected | ActionState::Expired)),
         }
     });
-    let mut all: Vec<_> = kept.chain(asked).collect();
+    // Times are in whole seconds: what was asked comes before what it led to.
+    let mut all: Vec<_> = asked.chain(kept).collect();
     all.sort_by_key(|entry| entry.at);
     all
 }

@@ -6,6 +6,7 @@
 //! For each step a copy of the world is then harmed in the instant the step is in force, and followed until it has come to rest.
 
 mod actors;
+mod checks;
 mod forecast;
 pub mod lint;
 pub mod render;

@@ -4,6 +4,7 @@ use cutover_api::v1alpha1::{migration_phase::PhaseState, phase_action::ActionKin
 use jiff::Timestamp;
 
 use super::{
+    checks::notice,
     forecast::{Change, WayBack},
     world::{Harm, World},
 };
@@ -52,7 +53,7 @@ pub(super) fn follow(world: &World, index: usize) -> Option<WayBack> {
 }
 
 fn inject(world: &mut World, phase: &str) -> &'static str {
-    let checked = world.phases.first().is_some_and(|phase| !phase.spec.checks.is_empty());
+    let checked = world.phases.first().is_some_and(|phase| notice(&phase.spec));
     let running = world.phases.first().is_some_and(|phase| phase.state() == PhaseState::Running);
     let moved: Vec<_> =
         world.phases.first().into_iter().flat_map(|phase| &phase.spec.steps).flat_map(|step| &step.traffic).collect();

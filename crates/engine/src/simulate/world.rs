@@ -9,7 +9,7 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::{
         MigrationPhaseSpec, MigrationPhaseStatus, PhaseActionSpec,
-        migration_phase::{Check, PhaseState, Stage},
+        migration_phase::{PhaseState, Stage},
         phase_action::ActionKind,
         traffic_split::Exposure,
     },
@@ -19,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Assumptions, Manifests,
     actors::{Asking, SimFlag, SimSplit},
+    checks,
     forecast::{Change, Forecast, PhaseForecast, StepForecast, Wait},
     meta::{name_of, namespace_of},
 };
@@ -26,8 +27,8 @@ use crate::{
     Known,
     conditions::whole_seconds,
     migration_phase::{
-        ActionView, ActiveCheck, EnvironmentView, Invalid, Measured, Measurement, Observed, PhaseIdentity,
-        PredecessorView, Validated, decide, validate,
+        ActionView, ActiveCheck, EnvironmentView, Invalid, Measurement, Observed, PhaseIdentity, PredecessorView,
+        Validated, decide, validate,
     },
 };
 
@@ -338,7 +339,7 @@ impl World {
                 else {
                     continue;
                 };
-                let result = Measured::Value(value(check, fails));
+                let result = checks::sample(check, fails);
                 phase.measured.insert(active.name.clone(), Measurement { result, at, round: active.round.clone() });
                 changed = true;
             }
@@ -483,13 +484,4 @@ fn last_run(first: Timestamp, now: Timestamp, interval: Duration) -> Timestamp {
     let interval = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX).max(1);
     let over = now.duration_since(first).as_secs();
     now.checked_sub(SignedDuration::from_secs(over % interval)).unwrap_or(now)
-}
-
-/// What a check measures: something inside its bounds, or outside.
-fn value(check: &Check, fails: bool) -> f64 {
-    let bound = |bound: &Option<cutover_api::Decimal>| bound.as_ref().map(cutover_api::Decimal::value);
-    let (min, max) = (bound(&check.min), bound(&check.max));
-    let inside = min.or(max).unwrap_or_default();
-    let outside = max.map(|max| max + max.abs() + 1.0).or(min.map(|min| min - min.abs() - 1.0));
-    if fails { outside.unwrap_or(inside) } else { inside }
 }

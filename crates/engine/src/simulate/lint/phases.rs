@@ -2,25 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::{
-    HumanDuration,
-    v1alpha1::{
-        MigrationPhase,
-        migration_phase::{Check, Step},
-    },
-};
+use cutover_api::v1alpha1::{MigrationPhase, migration_phase::Step};
 use jiff::SignedDuration;
 
 use super::{
     super::{
         Assumptions, Manifests, Sourced,
+        checks::{notice, sees_back},
         meta::{name_of, namespace_of},
     },
     About, Findings, Level,
     splits::not_here,
     there,
 };
-use crate::migration_phase::{PhaseIdentity, look_back, validate};
+use crate::migration_phase::{PhaseIdentity, validate};
 
 type Phase<'a> = About<'a, MigrationPhase>;
 
@@ -132,7 +127,7 @@ fn idle_steps(about: &Phase, source: &Sourced<MigrationPhase>, manifests: &Manif
 
 fn checks(about: &Phase, source: &Sourced<MigrationPhase>, found: &mut Findings) {
     let spec = &source.object.spec;
-    if spec.checks.is_empty() {
+    if !notice(spec) {
         let message =
             "no check: harm shows only when a side has no ready endpoint at all; add one, such as an error rate"
                 .to_owned();
@@ -140,7 +135,7 @@ fn checks(about: &Phase, source: &Sourced<MigrationPhase>, found: &mut Findings)
         return;
     }
     for (i, check) in spec.checks.iter().enumerate() {
-        let back = look_back_of(check);
+        let back = sees_back(check);
         let short: Vec<_> =
             spec.steps.iter().filter(|step| watched(step) < back.signed()).map(|step| step.name.as_str()).collect();
         if !short.is_empty() {
@@ -151,11 +146,6 @@ fn checks(about: &Phase, source: &Sourced<MigrationPhase>, found: &mut Findings)
             found.add(Level::Warning, "SoakTooShort", about, &format!("spec.checks[{i}]"), message);
         }
     }
-}
-
-/// For how long after a shift a check still sees what was before it.
-fn look_back_of(check: &Check) -> HumanDuration {
-    check.warmup.unwrap_or_else(|| HumanDuration::from_secs(look_back(&check.prometheus.query).as_secs()))
 }
 
 /// How long a step is watched: as long as it takes people to approve, if they are asked.
