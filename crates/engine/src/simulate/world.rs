@@ -9,7 +9,7 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::{
         MigrationPhaseSpec, MigrationPhaseStatus, PhaseActionSpec,
-        migration_phase::{PhaseState, Stage},
+        migration_phase::{PhaseState, Stage, Step, StepApproval},
         phase_action::ActionKind,
         traffic_split::Exposure,
     },
@@ -102,16 +102,13 @@ impl SimPhase {
     pub fn ask(&mut self, action: ActionKind, by: &str, groups: Vec<String>, now: Timestamp) {
         let uid = format!("simulated-action-{}", self.actions.len());
         let approves = action == ActionKind::Approve;
-        let step = self.status.step.as_ref().map(|step| step.name.clone()).filter(|_| approves);
-        // Without a step it is the start that is approved, as it is now.
-        let subject_hash = self.status.approval_subject.clone().filter(|_| approves && step.is_none());
         let spec = PhaseActionSpec {
             phase: self.identity.name.clone(),
             phase_uid: self.identity.uid.clone(),
             attempt: self.status.attempt.unwrap_or(1),
             action,
-            step,
-            subject_hash,
+            step: self.awaiting_step().map(|step| step.name.clone()).filter(|_| approves),
+            subject_hash: self.status.approval_subject.clone().filter(|_| approves),
             to: None,
             force: None,
             until: None,
@@ -121,6 +118,19 @@ impl SimPhase {
             expires_at: None,
         };
         self.actions.push(ActionView { name: uid.clone(), uid, created: now, spec, settled: false });
+    }
+
+    /// The step whose approval is awaited.
+    fn awaiting_step(&self) -> Option<&Step> {
+        let step = self.status.step.as_ref().filter(|step| step.stage == Stage::AwaitingApproval)?;
+        self.spec.steps.get(usize::try_from(step.index).ok()?)
+    }
+
+    /// The approval that is awaited: of a step, or of the start.
+    fn awaited(&self) -> Option<&StepApproval> {
+        let asked = self.status.blocked_by.iter().any(|hold| hold.reason == reasons::AWAITING_APPROVAL);
+        let gates = || self.spec.gates.as_ref().and_then(|gates| gates.approvals.as_ref());
+        self.awaiting_step().map_or_else(gates, |step| step.approval.as_ref()).filter(|_| asked)
     }
 }
 
@@ -240,11 +250,7 @@ impl World {
         phase.timer = plan.requeue_at;
         phase.checks = plan.checks;
         phase.status = plan.status;
-        let start = phase.state() == PhaseState::Waiting
-            && phase.status.blocked_by.iter().any(|blocker| blocker.reason == reasons::AWAITING_APPROVAL);
-        let asked = start
-            || phase.state() == PhaseState::Running
-                && phase.status.step.as_ref().is_some_and(|step| step.stage == Stage::AwaitingApproval);
+        let asked = matches!(phase.state(), PhaseState::Waiting | PhaseState::Running) && phase.awaited().is_some();
         phase.approval_due =
             asked.then(|| phase.approval_due.unwrap_or(now.checked_add(self.assumed.approval).unwrap_or(now)));
         if let Some(step) = reached.filter(|_| self.forks) {
@@ -305,14 +311,9 @@ impl World {
             if phase.approval_due.is_none_or(|due| due > now) || !phase.actions.is_empty() {
                 continue;
             }
-            let index = phase.status.step.as_ref().and_then(|step| usize::try_from(step.index).ok());
-            let approval = match index {
-                Some(index) => phase.spec.steps.get(index).and_then(|step| step.approval.clone()),
-                None => phase.spec.gates.as_ref().and_then(|gates| gates.approvals.clone()),
-            };
-            for person in 1..=approval.as_ref().map_or(0, |approval| approval.required) {
-                let groups = approval.as_ref().map(|approval| approval.groups.clone()).unwrap_or_default();
-                phase.ask(ActionKind::Approve, &format!("person-{person}"), groups, now);
+            let Some(approval) = phase.awaited().cloned() else { continue };
+            for person in 1..=approval.required {
+                phase.ask(ActionKind::Approve, &format!("person-{person}"), approval.groups.clone(), now);
                 given = true;
             }
             phase.approval_due = None;
