@@ -29,22 +29,23 @@ pub(crate) async fn approve(connection: Connection, what: Approve) -> Result<Exi
     let present = status.and_then(|status| status.step.as_ref()).map(|step| step.name.clone());
     let name = asking.phase.name_any();
     let mut more = Map::new();
-    let step = what.step.or(present);
+    let step = if what.start { None } else { what.step.or(present) };
     let asked = match &step {
         Some(step) => {
             more.insert("step".to_owned(), json!(step));
             asking.phase.spec.steps.iter().find(|known| known.name == *step).and_then(|step| step.approval.as_ref())
         }
-        // Before the first step it is the start that is approved, as it was seen.
+        // Before the first step it is the start that is approved.
         None => asking.phase.spec.gates.as_ref().and_then(|gates| gates.approvals.as_ref()),
     };
-    if step.is_none() {
-        let subject = status.and_then(|status| status.approval_subject.as_ref());
-        let (Some(subject), true) = (subject, asked.is_some()) else {
-            return Err(Failure::rejected(format!(
-                "phase {name} is in no step, so nothing awaits approval: see `kubectl cutover status {name}`"
-            )));
-        };
+    let subject = status.and_then(|status| status.approval_subject.as_ref());
+    if step.is_none() && (subject.is_none() || asked.is_none()) {
+        return Err(Failure::rejected(format!(
+            "phase {name} is in no step, and its start awaits no approval: see `kubectl cutover status {name}`"
+        )));
+    }
+    // What is approved is what is there now: should it change before the approval arrives, that one is rejected.
+    if let Some(subject) = subject {
         more.insert("subjectHash".to_owned(), json!(subject));
     }
     let what_for = step.map_or_else(|| "the start".to_owned(), |step| format!("step {step}"));

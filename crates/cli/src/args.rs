@@ -118,6 +118,9 @@ pub(crate) struct Approve {
     /// The step. Default: the present one, or before the first one the start.
     #[arg(long)]
     pub(crate) step: Option<String>,
+    /// The phase's start, also when it is under way and its steps or checks have changed since.
+    #[arg(long, conflicts_with = "step")]
+    pub(crate) start: bool,
     /// Group to act for; may be repeated. Default: those of yours that the step asks for.
     #[arg(long = "group")]
     pub(crate) groups: Vec<String>,

@@ -220,6 +220,23 @@ fn two_phases_at_one_split_take_turns() {
 }
 
 #[test]
+fn windows_freezes_and_the_approval_of_the_start_are_waited_for() {
+    let steps = "steps: [{name: few, traffic: [{split: shop, newWeight: 5}], soak: 8h}, {name: all, traffic: [{split: shop, newWeight: 100}], soak: 1h}]";
+    let window = "windows: [{days: [Mon, Tue, Wed, Thu], from: '09:00', to: '16:00', timeZone: UTC}]";
+    let freeze = "freezes: [{from: '2026-12-02', to: '2026-12-06'}]";
+    let gates = format!("gates: {{approvals: {{required: 2, groups: [owners]}}, {window}, {freeze}}}");
+    let phase = one(&phase("p", &format!("{gates}, {steps}")));
+    assert_eq!(phase.state, PhaseState::Completed, "{phase:?}");
+    // It is Tuesday, nine in the morning: two people need an hour; then there is no going on before Monday.
+    assert_eq!(offset(phase.started), Some(3_600));
+    assert_eq!(phase.waits.iter().map(|wait| wait.reason.as_str()).collect::<Vec<_>>(), ["AwaitingApproval"]);
+    let monday: Timestamp = "2026-12-07T09:00:00Z".parse().unwrap();
+    assert_eq!(phase.steps[1].asked, Some(monday));
+    let waits: Vec<_> = phase.steps[1].waits.iter().map(|wait| (wait.reason.as_str(), wait.until)).collect();
+    assert_eq!(waits, [("OutsideWindow", monday)]);
+}
+
+#[test]
 fn what_can_never_happen_is_told_and_not_waited_for() {
     let phase = one(&phase("p", "steps: [{name: s, traffic: [{split: shop, newWeight: 500}]}]"));
     assert_eq!((phase.state, phase.completed, phase.steps[0].asked), (PhaseState::Running, None, None));
