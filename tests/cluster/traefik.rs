@@ -175,7 +175,8 @@ spec:
     let answers = stream::iter(0..100).map(|_| http::get(entry, &host, "/")).buffer_unordered(4);
     let codes: Vec<_> = answers.map_ok(|answer| answer.status().as_u16()).try_collect().await?;
     let lost = codes.iter().filter(|code| **code == 502).count();
-    assert_eq!(lost, 50, "every second request goes to nobody: {codes:?}");
+    // A retry would find the other endpoint. A reload of the proxy's configuration starts its round robin anew.
+    assert!((45..=55).contains(&lost), "every second request goes to nobody: {codes:?}");
     one.stop().await;
     Ok(())
 }
