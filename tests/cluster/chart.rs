@@ -244,6 +244,63 @@ async fn people_get_their_part_of_the_built_in_roles() -> Result<()> {
     .await
 }
 
+/// Every role against every verb: what is missing in one is as much a part of it as what is there.
+#[tokio::test]
+async fn each_role_decides_what_it_is_for() -> Result<()> {
+    const DECISIONS: [&str; 7] = ["approve", "promote", "pause", "resume", "abort", "rollback", "retry"];
+    let plane = plane().await?;
+    let namespace = plane.unique_namespace().await?;
+    let elsewhere = plane.unique_namespace().await?;
+    let client = plane.admin().await?;
+    for role in ["view", "edit", "decide", "approve", "operate", "admin"] {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": role},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("cutover-{role}")},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": format!("{role}-er")}],
+        });
+        plane.apply_yaml(&namespace, &binding.to_string()).await?;
+    }
+    let decides = |role: &str, verb: &str| match role {
+        "decide" | "admin" => true,
+        "approve" => verb == "approve",
+        "operate" => verb != "approve",
+        _ => false,
+    };
+    let mut expected = Vec::new();
+    for role in ["view", "edit", "decide", "approve", "operate", "admin"] {
+        for verb in DECISIONS {
+            expected.push((role, (verb, "cutover.dev", "migrationphases"), decides(role, verb)));
+        }
+        let acts = matches!(role, "decide" | "approve" | "operate" | "admin");
+        let writes = matches!(role, "edit" | "admin");
+        expected.extend([
+            (role, ("create", "cutover.dev", "phaseactions"), acts),
+            (role, ("update", "cutover.dev", "phaseactions"), false),
+            (role, ("delete", "cutover.dev", "phaseactions"), role == "admin"),
+            (role, ("list", "cutover.dev", "phaseactions"), role != "edit"),
+            (role, ("get", "cutover.dev", "migrationphases"), role != "edit"),
+            (role, ("update", "cutover.dev", "migrationphases"), writes),
+            (role, ("create", "cutover.dev", "environments"), writes),
+            (role, ("patch", "cutover.dev", "migrationphases/status"), false),
+            (role, ("create", "", "pods"), false),
+            (role, ("get", "", "secrets"), false),
+        ]);
+    }
+    eventually("rights of the roles", std::time::Duration::from_secs(20), || async {
+        for (role, right, wanted) in &expected {
+            let allowed = may(&client, &format!("{role}-er"), &namespace, *right).await?;
+            ensure!(allowed == *wanted, "cutover-{role}: {right:?} should be {wanted}");
+        }
+        Ok(())
+    })
+    .await?;
+    for verb in DECISIONS {
+        let right = (verb, "cutover.dev", "migrationphases");
+        assert!(!may(&client, "admin-er", &elsewhere, right).await?, "{verb} in a namespace where nothing is bound");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn uninstalling_keeps_the_kinds_and_their_objects() -> Result<()> {
     let plane = ControlPlane::start_named("uninstall").await?;

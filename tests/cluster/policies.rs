@@ -48,7 +48,7 @@ rules:
 - {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], resourceNames: [shop], verbs: [update]}
-- {apiGroups: [cutover.dev], resources: [migrationphases], resourceNames: [30-shift], verbs: [approve, pause, resume, abort, rollback, retry]}
+- {apiGroups: [cutover.dev], resources: [migrationphases], resourceNames: [30-shift], verbs: [approve, promote, pause, resume, abort, rollback, retry]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -315,7 +315,7 @@ async fn flags_and_phases_take_no_more_than_the_right_to_write_them() -> Result<
 async fn actions_are_signed_by_who_makes_them() -> Result<()> {
     let people = People::meet().await?;
     let tried = async |client: &Client, action: Value| create(client, &people.namespace, &action, true).await;
-    for kind in ["Approve", "Pause", "Resume", "Abort", "Rollback", "Retry"] {
+    for kind in ["Approve", "Promote", "Pause", "Resume", "Abort", "Rollback", "Retry"] {
         tried(&people.entitled, action(kind, "dana", &json!({"groups": ["developers"]}))).await.context(kind)?;
         let verb = kind.to_lowercase();
         let refused = tried(&people.plain, action(kind, "ned", &json!({}))).await;

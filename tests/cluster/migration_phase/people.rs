@@ -144,6 +144,56 @@ async fn a_pause_ends_by_itself_and_harm_counts_again_from_then() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn promote_ends_a_soak_and_an_approval_and_opens_no_gate() -> Result<()> {
+    let shop = Shop::open().await?;
+    let promote = json!({"action": "Promote"});
+    let long = with(approved(to(50)), &json!({"soak": "1h"}));
+    shop.phase("before", &json!({"steps": [approved(to(0))]})).await?;
+    shop.phase("shift", &json!({"after": ["before"], "steps": [long, with(to(100), &json!({"soak": "1h"}))]})).await?;
+    shop.blocked("shift", "PredecessorNotCompleted", "before").await?;
+    shop.rejected("ana", "shift", promote.clone(), "NotApplicable", "Promote opens none: see blockedBy").await?;
+    shop.asks("before", "to-0").await?;
+    shop.accepted("ana", "before", with(promote.clone(), &json!({"step": "to-0"}))).await?;
+    shop.state("before", PhaseState::Completed).await?;
+
+    shop.blocked("shift", "Soaking", "step to-50 soaks for 1h").await?;
+    let other = with(promote.clone(), &json!({"step": "to-100"}));
+    shop.rejected("ana", "shift", other, "NotApplicable", "step to-100 is not the present one, which is to-50").await?;
+    shop.accepted("ana", "shift", promote.clone()).await?;
+    shop.asks("shift", "to-50").await?;
+    shop.accepted("ben", "shift", promote.clone()).await?;
+    shop.blocked("shift", "Soaking", "step to-100 soaks for 1h").await?;
+    shop.endpoints("old", 0).await?;
+    shop.endpoints("new", 0).await?;
+    shop.until("shift", "harmed", |status| !status.dead_sides.is_empty()).await?;
+    shop.rejected("ana", "shift", promote.clone(), "NotApplicable", "SideDead").await?;
+    shop.endpoints("new", 1).await?;
+    shop.until("shift", "well", |status| status.dead_sides.is_empty()).await?;
+    shop.accepted("ana", "shift", promote.clone()).await?;
+    let status = shop.state("shift", PhaseState::Completed).await?;
+    let promoted: Vec<_> = status.history.iter().filter(|entry| entry.reason == "Promoted").collect();
+    let by: Vec<_> = promoted.iter().map(|entry| entry.by.as_deref()).collect();
+    ensure!(by == [Some("ana"), Some("ben"), Some("ana")] && status.approvals.is_empty(), "{status:#?}");
+    shop.rejected("ana", "shift", promote, "NotApplicable", "no soak or approval is under way").await?;
+    shop.moved(&[0, 50, 100]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promote_goes_on_where_the_traffic_is_already() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.phase("shift", &json!({"steps": [to(10), approved(to(50)), to(100)]})).await?;
+    shop.asks("shift", "to-50").await?;
+    shop.accepted("ana", "shift", json!({"action": "Abort"})).await?;
+    shop.accepted("ana", "shift", json!({"action": "Retry"})).await?;
+    shop.blocked("shift", "StepWouldLower", "storefront is at 50 and the step asks for 10").await?;
+    shop.accepted("ana", "shift", json!({"action": "Promote"})).await?;
+    shop.asks("shift", "to-50").await?;
+    shop.accepted("ana", "shift", approve("to-50", &[])).await?;
+    shop.state("shift", PhaseState::Completed).await?;
+    shop.moved(&[0, 10, 50, 100]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_phase_is_given_up_where_it_stands_and_can_be_tried_again() -> Result<()> {
     let shop = Shop::open().await?;
     shop.phase("shift", &json!({"steps": [approved(to(50)), to(100)]})).await?;

@@ -33,7 +33,7 @@ use super::{
 #[x_kube(
     validation = Rule::new("self == oldSelf").message("an action cannot be changed: create another one"),
     validation = Rule::new("self.action != 'Approve' || has(self.step) || has(self.subjectHash)").message("Approve needs step: the step whose approval is given; or, for the phase's start, subjectHash: what is approved").field_path(".step"),
-    validation = Rule::new("self.action == 'Approve' || !has(self.step)").message("step belongs to Approve only").field_path(".step"),
+    validation = Rule::new("self.action in ['Approve', 'Promote'] || !has(self.step)").message("step belongs to Approve and Promote only").field_path(".step"),
     validation = Rule::new("self.action == 'Approve' || !has(self.subjectHash)").message("subjectHash belongs to Approve only").field_path(".subjectHash"),
     validation = Rule::new("self.action == 'Rollback' || (!has(self.to) && !has(self.force))").message("to and force belong to Rollback only").field_path(".to"),
     validation = Rule::new("self.action == 'Pause' || !has(self.until)").message("until belongs to Pause only").field_path(".until")
@@ -51,7 +51,8 @@ pub struct PhaseActionSpec {
     pub attempt: i32,
     /// What is to be done.
     pub action: ActionKind,
-    /// For Approve: the step whose approval is given. Without it, the phase's start is approved.
+    /// For Approve: the step whose approval is given; without it, the phase's start is approved. For Promote: the step that is meant, so
+    /// that no other is promoted; by default the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_PATTERN))]
     pub step: Option<String>,
@@ -91,6 +92,8 @@ pub struct PhaseActionSpec {
 pub enum ActionKind {
     /// Give the approval that a step, or the phase's start, waits for.
     Approve,
+    /// End the present soak or approval, or adopt the step that is in force already. No gate is opened and no failing check passed.
+    Promote,
     /// Hold the weights and disarm the checks, until a person resumes or the pause ends.
     Pause,
     /// End a pause, or go on after a freeze.
@@ -105,13 +108,15 @@ pub enum ActionKind {
 
 impl ActionKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Approve, Self::Pause, Self::Resume, Self::Abort, Self::Rollback, Self::Retry];
+    pub const ALL: [Self; 7] =
+        [Self::Approve, Self::Promote, Self::Pause, Self::Resume, Self::Abort, Self::Rollback, Self::Retry];
 
     /// The verb on `migrationphases` that the caller needs.
     #[must_use]
     pub const fn verb(self) -> &'static str {
         match self {
             Self::Approve => "approve",
+            Self::Promote => "promote",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Abort => "abort",

@@ -30,6 +30,7 @@ impl Machine<'_> {
     pub(super) fn effect(&mut self, action: &ActionView) -> Outcome {
         match action.spec.action {
             ActionKind::Approve => self.approve(action),
+            ActionKind::Promote => self.promote(action),
             ActionKind::Pause => self.pause_by(action),
             ActionKind::Resume => self.resume_by(),
             ActionKind::Abort => self.abort(),

@@ -2,6 +2,7 @@
 //! same write as its effect, so that a crash between that and the action's own status is mended and nothing is done twice.
 
 mod effect;
+mod promote;
 
 use cutover_api::{
     conditions::reasons,
@@ -110,7 +111,7 @@ impl Machine<'_> {
             let message = format!("it counted until {until}: ask again, with expiresAt if it needs longer");
             return Some((ActionState::Expired, reasons::EXPIRED, message));
         }
-        if spec.action == ActionKind::Approve && !self.observed.policies_enforced {
+        if matches!(spec.action, ActionKind::Approve | ActionKind::Promote) && !self.observed.policies_enforced {
             let message = "who asked cannot be proved: install the chart's ValidatingAdmissionPolicies (or see the flag --trust-unenforced-policies)";
             return Some((ActionState::Rejected, reasons::POLICIES_NOT_ENFORCED, message.to_owned()));
         }

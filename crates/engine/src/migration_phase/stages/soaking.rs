@@ -43,9 +43,11 @@ impl Machine<'_> {
         if let Some(prepared) = self.follow_edit(step) {
             return prepared;
         }
-        if !self.soaking_for().is_empty() {
-            return false;
-        }
+        self.soaking_for().is_empty() && self.end_soak(index, step)
+    }
+
+    /// On to the approval, or to the next step.
+    pub fn end_soak(&mut self, index: usize, step: &Step) -> bool {
         let Some(approval) = &step.approval else { return self.finish_step(index, step) };
         self.enter(Stage::AwaitingApproval);
         let required = approval.required;
@@ -62,7 +64,7 @@ impl Machine<'_> {
         Some(self.would_lower(step).is_none() && self.prepare_again("what its spec asks now"))
     }
 
-    pub(super) fn finish_step(&mut self, index: usize, step: &Step) -> bool {
+    pub fn finish_step(&mut self, index: usize, step: &Step) -> bool {
         let Some(valid) = self.spec.ok() else { return false };
         if let Some(next) = valid.step(index + 1) {
             let message = format!("step {} is done; {} is next", step.name, next.name);

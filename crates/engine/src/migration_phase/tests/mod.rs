@@ -12,6 +12,7 @@ mod health;
 mod losing;
 mod planted_bugs;
 mod preparing;
+mod promoting;
 mod shifting;
 pub(crate) mod simulator;
 mod soaking;

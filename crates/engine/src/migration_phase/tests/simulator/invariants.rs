@@ -288,7 +288,7 @@ impl World {
             // Whose clock is unknown cannot tell; the way back does not wait for it.
             let told = action.spec.expires_at.is_some() || self.blind.contains(&Input::Clock);
             holds("an_expired_action_does_nothing", told || age <= 15 * 60, || uid.clone());
-            if action.spec.action == cutover_api::v1alpha1::phase_action::ActionKind::Rollback {
+            if action.spec.action == ActionKind::Rollback {
                 self.past.rollback_by_person = true;
             }
         }
@@ -305,12 +305,15 @@ impl World {
                     .as_ref()
                     .is_some_and(|next| next.name != step.name || next.stage == Stage::AwaitingApproval)
         };
+        let promoted = before.state == Some(PhaseState::Running) && self.promoted_by(&before, after);
+        let soaked = before.step.as_ref().filter(|step| step.stage == Stage::Soaking && onward(step));
+        let bad = self.past.results.values().any(|results| results.last() == Some(&Metric::Bad));
+        holds("promote_passes_no_failing_check", !(promoted && soaked.is_some() && bad), || format!("{:?}", self.past));
         if let Some(step) = before.step.as_ref().filter(|step| running && step.stage == Stage::Soaking && onward(step))
         {
             let soak = self.spec.steps.iter().find(|s| s.name == step.name).map_or(0, |s| s.soak.as_secs() * 1_000);
             let long = self.past.soaked >= soak || self.past.clock_set;
             holds("a_soak_is_not_shortened", long, || format!("{} of {soak} ms:\n{}", self.past.soaked, yaml(&before)));
-            let bad = self.past.results.values().any(|results| results.last() == Some(&Metric::Bad));
             holds("a_failing_check_ends_no_soak", !bad || self.spec.checks.is_empty(), || format!("{:?}", self.past));
         }
         if stage == Some(Stage::AwaitingApproval) && before.state == Some(PhaseState::Running) {
@@ -335,6 +338,12 @@ impl World {
         }
     }
 
+    /// Whether a Promote took effect between the two.
+    fn promoted_by(&self, before: &MigrationPhaseStatus, after: &MigrationPhaseStatus) -> bool {
+        let new = |uid: &String| after.applied_actions.contains(uid) && !before.applied_actions.contains(uid);
+        self.actions.iter().any(|action| action.spec.action == ActionKind::Promote && new(&action.uid))
+    }
+
     fn check_approval(&self, before: &MigrationPhaseStatus, after: &MigrationPhaseStatus) {
         let Some(step) = &before.step else { return };
         let Some(approval) = self.spec.steps.iter().find(|s| s.name == step.name).and_then(|s| s.approval.as_ref())
@@ -353,7 +362,7 @@ impl World {
             .filter(|a| approval.groups.is_empty() || a.spec.groups.iter().any(|g| approval.groups.contains(g)))
             .map(|a| &a.spec.requested_by)
             .collect();
-        let enough = i32::try_from(people.len()).unwrap() >= approval.required;
+        let enough = i32::try_from(people.len()).unwrap() >= approval.required || self.promoted_by(before, after);
         holds("an_approval_needs_so_many_different_people", !past || enough, || format!("{people:?}"));
     }
 
