@@ -149,7 +149,8 @@ async fn promote_ends_a_soak_and_an_approval_and_opens_no_gate() -> Result<()> {
     let promote = json!({"action": "Promote"});
     let long = with(approved(to(50)), &json!({"soak": "1h"}));
     shop.phase("before", &json!({"steps": [approved(to(0))]})).await?;
-    shop.phase("shift", &json!({"after": ["before"], "steps": [long, with(to(100), &json!({"soak": "1h"}))]})).await?;
+    let steps = [long, with(to(100), &json!({"soak": "1h"}))];
+    shop.phase("shift", &json!({"after": ["before"], "steps": steps, "deadAfter": "1h"})).await?;
     shop.blocked("shift", "PredecessorNotCompleted", "before").await?;
     shop.rejected("ana", "shift", promote.clone(), "NotApplicable", "Promote opens none: see blockedBy").await?;
     shop.asks("before", "to-0").await?;
@@ -163,7 +164,6 @@ async fn promote_ends_a_soak_and_an_approval_and_opens_no_gate() -> Result<()> {
     shop.asks("shift", "to-50").await?;
     shop.accepted("ben", "shift", promote.clone()).await?;
     shop.blocked("shift", "Soaking", "step to-100 soaks for 1h").await?;
-    shop.endpoints("old", 0).await?;
     shop.endpoints("new", 0).await?;
     shop.until("shift", "harmed", |status| !status.dead_sides.is_empty()).await?;
     shop.rejected("ana", "shift", promote.clone(), "NotApplicable", "SideDead").await?;
