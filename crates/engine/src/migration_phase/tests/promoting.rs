@@ -37,7 +37,7 @@ fn soaking() -> World {
     let first = approved(step("some", &[("api", 10)], &[], 600), 2, &[]);
     let mut spec = spec(vec![first, step("more", &[("api", 20)], &[], 600)]);
     spec.checks = vec![check("errors")];
-    spec.gates = Some(Gates { components_ready: true });
+    spec.gates = Some(Gates { components_ready: true, ..Gates::default() });
     let mut world = World::new(spec, &[("api", 0, 0)], &[]);
     assert!(world.run_until(10, |world| world.stage() == Some(Stage::Soaking)));
     world.run(4);
