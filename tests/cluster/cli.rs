@@ -66,6 +66,17 @@ spec:
   - {name: all, traffic: [{split: shop, newWeight: 100}], soak: 1h}
 "#;
 
+/// Its start has to be approved.
+const GATED: &str = r#"
+apiVersion: cutover.dev/v1alpha1
+kind: MigrationPhase
+metadata: {name: 20-gated}
+spec:
+  gates: {approvals: {required: 1, groups: [owners]}}
+  steps:
+  - {name: all, traffic: [{split: shop, newWeight: 100}], soak: 1h}
+"#;
+
 /// Who may decide, and who may only look.
 const PEOPLE: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
@@ -232,6 +243,7 @@ async fn cli_decisions_are_made_waited_for_and_told() -> Result<()> {
 
     approvals(&desk).await?;
     decisions(&desk, &mut watching).await?;
+    start(&desk).await?;
     watching.end().await?;
 
     // kubectl finds it by its name.
@@ -292,6 +304,22 @@ async fn decisions(desk: &Desk, watching: &mut Watching) -> Result<()> {
         ensure!(found, "{what} by {by}: {history:#}");
     }
     desk.ask("bob", &["history", "10-shift"]).await?.is(0, "“lunch”: accepted")?;
+    Ok(())
+}
+
+async fn start(desk: &Desk) -> Result<()> {
+    desk.plane.apply_yaml(&desk.namespace, GATED).await?;
+    eventually("the start awaits approval", PATIENCE, || async {
+        desk.ask("alice", &["status", "20-gated"])
+            .await?
+            .is(0, "waits: AwaitingApproval: 0 of 1 approvals of the start")
+            .map(drop)
+    })
+    .await?;
+    desk.ask("bob", &["approve", "20-gated", "--reason", "x"])
+        .await?
+        .is(3, "the start is approved by members of owners")?;
+    desk.ask("alice", &["approve", "20-gated", "--reason", "x"]).await?.is(0, "the start is approved by alice")?;
     Ok(())
 }
 
