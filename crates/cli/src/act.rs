@@ -17,7 +17,7 @@ use kube::{ResourceExt, api::PostParams, runtime::wait::await_condition};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    args::{Act, Approve, Connection, Pause, Rollback, Target},
+    args::{Act, Approve, Connection, Pause, Promote, Rollback, Target},
     cluster::{Cluster, unreadable},
     exit::{Exit, Failure},
     output,
@@ -55,6 +55,14 @@ pub(crate) async fn approve(connection: Connection, what: Approve) -> Result<Exi
         more.insert("expiresAt".to_owned(), json!(whole(Timestamp::now().checked_add(length.signed())?)?));
     }
     asking.ask(more).await.map(|()| Exit::Done)
+}
+
+pub(crate) async fn promote(connection: Connection, what: Promote) -> Result<Exit> {
+    let asking = Asking::about(connection, ActionKind::Promote, what.act).await?;
+    let present = asking.phase.status.as_ref().and_then(|status| status.step.as_ref()).map(|step| step.name.clone());
+    // The step is named, so that none but the one that was looked at is promoted.
+    let more = what.step.or(present).map(|step| ("step".to_owned(), json!(step)));
+    asking.ask(more.into_iter().collect()).await.map(|()| Exit::Done)
 }
 
 pub(crate) async fn pause(connection: Connection, what: Pause) -> Result<Exit> {

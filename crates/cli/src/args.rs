@@ -41,6 +41,8 @@ pub(crate) enum Command {
     History(History),
     /// Gives the approval that the present step waits for.
     Approve(Approve),
+    /// Ends the present soak or approval, or goes on at the step that is in force; never past a gate or a failing check.
+    Promote(Promote),
     /// Holds the weights; checks only show until it is resumed.
     Pause(Pause),
     /// Ends a pause, or goes on after a freeze.
@@ -127,6 +129,15 @@ pub(crate) struct Approve {
     /// For how long the approval counts, such as `8h`. Default: until it is used, if that is within the operator's 15 minutes.
     #[arg(long, value_name = "DURATION")]
     pub(crate) valid_for: Option<HumanDuration>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Promote {
+    #[command(flatten)]
+    pub(crate) act: Act,
+    /// The step that is meant. Default: the present one.
+    #[arg(long)]
+    pub(crate) step: Option<String>,
 }
 
 #[derive(Debug, Group)]

@@ -43,6 +43,7 @@ fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Status(what) => on_cluster(status::run(connection, what)),
         Command::History(what) => on_cluster(status::history(connection, what)),
         Command::Approve(what) => on_cluster(act::approve(connection, what)),
+        Command::Promote(what) => on_cluster(act::promote(connection, what)),
         Command::Pause(what) => on_cluster(act::pause(connection, what)),
         Command::Resume(what) => on_cluster(act::resume(connection, what)),
         Command::Abort(what) => on_cluster(act::abort(connection, what)),
