@@ -95,7 +95,10 @@ pub(crate) fn unreadable(error: &kube::Error) -> anyhow::Error {
             )
         }
         kube::Error::Api(status) if status.code == 403 => {
-            anyhow!("{}: ask for the chart's ClusterRole `cutover-view`, or `cutover-decide`, `cutover-approve` or `cutover-operate` to act", status.message)
+            anyhow!(
+                "{}: ask for the chart's ClusterRole `cutover-view`, or `cutover-decide`, `cutover-approve` or `cutover-operate` to act",
+                status.message
+            )
         }
         kube::Error::Api(status) => anyhow!("{}", status.message),
         other => {
