@@ -320,6 +320,14 @@ async fn start(desk: &Desk) -> Result<()> {
         .await?
         .is(3, "the start is approved by members of owners")?;
     desk.ask("alice", &["approve", "20-gated", "--reason", "x"]).await?.is(0, "the start is approved by alice")?;
+    eventually("the step soaks", PATIENCE, || async {
+        desk.ask("alice", &["status", "20-gated"]).await?.is(0, "step 1 of 1, Soaking").map(drop)
+    })
+    .await?;
+    let wrong = ["promote", "20-gated", "--reason", "x", "--step", "half"];
+    desk.ask("alice", &wrong).await?.is(3, "is Rejected")?;
+    desk.ask("alice", &["promote", "20-gated", "--reason", "seen enough"]).await?.is(0, "promote 20-gated: ")?;
+    desk.ask("alice", &["status", "20-gated"]).await?.is(0, "20-gated  Completed")?;
     Ok(())
 }
 
