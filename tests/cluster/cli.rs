@@ -23,7 +23,7 @@ use crate::installed::install;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const SHOP: &str = r#"
+const SHOP: &str = "
 apiVersion: v1
 kind: Service
 metadata: {name: old}
@@ -64,10 +64,10 @@ spec:
   steps:
   - {name: few, traffic: [{split: shop, newWeight: 5}], approval: {required: 2, groups: [owners]}}
   - {name: all, traffic: [{split: shop, newWeight: 100}], soak: 1h}
-"#;
+";
 
 /// Its start has to be approved.
-const GATED: &str = r#"
+const GATED: &str = "
 apiVersion: cutover.dev/v1alpha1
 kind: MigrationPhase
 metadata: {name: 20-gated}
@@ -75,7 +75,7 @@ spec:
   gates: {approvals: {required: 1, groups: [owners]}}
   steps:
   - {name: all, traffic: [{split: shop, newWeight: 100}], soak: 1h}
-"#;
+";
 
 /// Who may decide, and who may only look.
 const PEOPLE: &str = r#"
@@ -331,7 +331,7 @@ async fn start(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
-const WRONG: &str = r#"
+const WRONG: &str = "
 apiVersion: cutover.dev/v1alpha1
 kind: MigrationPhase
 metadata: {name: shift, namespace: shop}
@@ -339,7 +339,7 @@ spec:
   steps:
   - {name: half, traffic: [{split: shop, newWeight: 50}], soak: 1h}
   - {name: all, traffic: [{split: shop, newWeight: 40}], soak: 1h}
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cli_judges_files_without_a_cluster() -> Result<()> {

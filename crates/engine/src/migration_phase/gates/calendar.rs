@@ -180,7 +180,7 @@ impl Closed {
 /// The instants at which the clocks show `clock`: two where they are set back. Where they are set forward over it, some nearby.
 fn instants(zone: &TimeZone, clock: DateTime) -> Vec<Timestamp> {
     let ambiguous = zone.to_ambiguous_timestamp(clock);
-    [ambiguous.clone().earlier(), ambiguous.later()].into_iter().flatten().collect()
+    [ambiguous.earlier(), ambiguous.later()].into_iter().flatten().collect()
 }
 
 fn minutes(text: &str) -> Option<i16> {

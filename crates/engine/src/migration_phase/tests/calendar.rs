@@ -79,6 +79,7 @@ fn lets_through(gates: &Gates, at: Timestamp) -> bool {
     !frozen && (open || gates.windows.is_empty())
 }
 
+#[expect(clippy::option_option, reason = "shut or not; and if shut, until an instant or for good")]
 fn shut(gates: &Gates, now: Timestamp) -> Option<Option<Timestamp>> {
     Calendar::of(gates).unwrap().shut(now).map(|shut| shut.until.map(|(at, _)| at))
 }
