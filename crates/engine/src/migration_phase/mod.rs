@@ -45,6 +45,7 @@ mod validate;
 
 pub use checks::{
     checks_due,
+    compare::Counts,
     query::{InvalidQuery, look_back},
 };
 pub use decide::decide;
@@ -52,7 +53,7 @@ pub use observed::{
     ActionView, EnvironmentView, FlagView, Measured, Measurement, Observed, PhaseIdentity, PredecessorView, SplitView,
     Trouble,
 };
-pub use plan::{ActiveCheck, AuditEntry, Plan, Settlement};
+pub use plan::{ActiveCheck, AuditEntry, CountQueries, Plan, Probe, Settlement};
 pub use requests::{flag_names, split_names};
 pub use validate::{Invalid, Problem, Validated, validate};
 

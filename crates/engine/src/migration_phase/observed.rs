@@ -13,6 +13,7 @@ use cutover_api::v1alpha1::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::checks::compare::Counts;
 use crate::Known;
 
 /// Everything that one decision about one phase rests on.
@@ -250,6 +251,20 @@ pub struct Measurement {
 pub enum Measured {
     /// A number. NaN counts as no data.
     Value(f64),
+    /// The number of the new side and that of legacy, for a condition over both. NaN counts as no data.
+    Sides {
+        /// Legacy's.
+        legacy: f64,
+        /// The new side's.
+        new: f64,
+    },
+    /// What both sides did since the step began.
+    Counts {
+        /// Legacy.
+        legacy: Counts,
+        /// The new side.
+        new: Counts,
+    },
     /// The source answered, and there was nothing.
     NoData,
     /// The source could not be asked, or answered with something that is not one number.

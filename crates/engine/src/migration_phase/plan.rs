@@ -6,6 +6,7 @@ use std::time::Duration;
 use cutover_api::v1alpha1::{MigrationPhaseStatus, PhaseActionStatus};
 use jiff::Timestamp;
 
+use super::checks::query;
 use crate::Note;
 
 /// What is to be done about one phase, in this order: write the status (under its resource version) if it differs from what was
@@ -67,12 +68,50 @@ pub struct Settlement {
 pub struct ActiveCheck {
     /// Name of the check.
     pub name: String,
-    /// The query with its variables replaced.
-    pub query: String,
-    /// Environment whose Prometheus is asked.
-    pub environment: String,
+    /// What is asked, of whom.
+    pub probe: Probe,
     /// Time between two runs, by the monotonic clock.
     pub interval: Duration,
     /// What is being watched: attempt and number of the requests. The result carries it back; one of another round is not taken.
     pub round: String,
+}
+
+/// What a check asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Probe {
+    /// Instant queries, each for one number.
+    Prometheus {
+        /// Environment whose Prometheus is asked.
+        environment: String,
+        /// The query, with its variables replaced.
+        query: String,
+        /// The same for the legacy side, if the check's condition asks for it.
+        legacy: Option<String>,
+    },
+    /// Counts of both sides since the step began.
+    Compare {
+        /// Environment whose Prometheus is asked.
+        environment: String,
+        /// What is asked about legacy.
+        legacy: CountQueries,
+        /// What is asked about the new side.
+        new: CountQueries,
+        /// When the weights that are compared were in force.
+        since: Timestamp,
+    },
+}
+
+/// Queries for what one side did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountQueries {
+    pub(super) errors: String,
+    pub(super) requests: String,
+}
+
+impl CountQueries {
+    /// The queries for errors and for requests, over that window.
+    #[must_use]
+    pub fn over(&self, window: Duration) -> [String; 2] {
+        [&self.errors, &self.requests].map(|query| query::over(query, window))
+    }
 }

@@ -3,9 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cutover_api::v1alpha1::{MigrationPhaseSpec, migration_phase::Step, traffic_split::Exposure};
+use cutover_api::v1alpha1::{
+    MigrationPhaseSpec,
+    migration_phase::{Check, Step},
+    traffic_split::Exposure,
+};
+use jiff::Timestamp;
 
-use super::{checks::query, gates::calendar::Calendar, observed::PhaseIdentity};
+use super::{
+    checks::{
+        condition::Condition,
+        probe::{self, Unusable},
+    },
+    gates::calendar::Calendar,
+    observed::PhaseIdentity,
+};
 
 /// The most splits, and the most flags, that one phase can move: status lists no more.
 const MAX_MOVED: usize = 64;
@@ -150,25 +162,56 @@ fn rising<'a>(last: &mut BTreeMap<&'a str, i32>, name: &'a str, value: i32, fiel
 }
 
 fn checks(phase: &PhaseIdentity, spec: &MigrationPhaseSpec, found: &mut Problems) {
-    if !spec.checks.is_empty() && spec.environment.is_none() {
+    let asks = |check: &Check| check.prometheus.is_some() || check.compare.is_some();
+    if spec.checks.iter().any(asks) && spec.environment.is_none() {
         found.add("spec.environment", "checks ask the Prometheus of an environment: set it");
     }
+    let splits = spec.steps.iter().flat_map(|step| &step.traffic).map(|target| target.split.as_str()).collect();
+    let environment = Some(spec.environment.as_deref().unwrap_or("none"));
+    let sources = probe::Sources { phase, environment, splits: &splits, since: Timestamp::UNIX_EPOCH };
     for (i, check) in spec.checks.iter().enumerate() {
         let path = format!("spec.checks[{i}]");
-        match (&check.min, &check.max) {
-            (None, None) => found.add(&path, "a check needs min, max or both: without a bound it cannot fail"),
-            (Some(min), Some(max)) if min.value() > max.value() => {
-                found.add(format!("{path}.min"), format!("{min} is more than max, {max}: no value could pass"));
-            }
-            _ => {}
-        }
+        bounds(check, &path, found);
         if check.interval.as_secs() == 0 {
             found.add(format!("{path}.interval"), "write at least 1s");
         }
-        let environment = spec.environment.as_deref().unwrap_or("none");
-        if let Err(error) = query::substitute(&check.prometheus.query, phase, environment) {
-            found.add(format!("{path}.prometheus.query"), error.to_string());
+        if let Err(Unusable { field, why }) = sources.probe(check) {
+            let dot = if field.is_empty() { "" } else { "." };
+            found.add(format!("{path}{dot}{field}"), why);
         }
+    }
+}
+
+fn bounds(check: &Check, path: &str, found: &mut Problems) {
+    let given = check.min.is_some() || check.max.is_some() || check.condition.is_some();
+    if check.prometheus.is_some() && !given {
+        found.add(path, "a check needs min, max or both, or a condition: without a bound it cannot fail");
+    }
+    if check.prometheus.is_none() && given {
+        found.add(path, "compare takes no min, max or condition: its bound is margin");
+    }
+    if let (Some(min), Some(max)) = (&check.min, &check.max)
+        && min.value() > max.value()
+    {
+        found.add(format!("{path}.min"), format!("{min} is more than max, {max}: no value could pass"));
+    }
+    if let Some(condition) = &check.condition {
+        if check.min.is_some() || check.max.is_some() {
+            found.add(path, "give either a condition, or min and max");
+        }
+        if let Err(why) = Condition::compile(condition) {
+            found.add(format!("{path}.condition"), why);
+        }
+    }
+    if check.compare.is_none() && (check.significance.is_some() || check.min_samples.is_some()) {
+        found.add(path, "significance and minSamples belong to compare");
+    }
+    if let Some(significance) = check.significance.as_ref().filter(|s| s.value() <= 0.0 || s.value() > 0.5) {
+        found.add(format!("{path}.significance"), format!("{significance} is not more than 0 and at most 0.5"));
+    }
+    let margin = check.compare.as_ref().and_then(|compare| compare.margin.as_ref());
+    if let Some(margin) = margin.filter(|margin| !(0.0..1.0).contains(&margin.value())) {
+        found.add(format!("{path}.compare.margin"), format!("{margin} is not a share: at least 0, less than 1"));
     }
 }
 

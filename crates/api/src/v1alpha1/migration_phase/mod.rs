@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    check::{Check, NoDataPolicy, PrometheusCheck},
+    check::{Check, CompareCheck, NoDataPolicy, PrometheusCheck},
     gates::{Day, Freeze, Gates, Window},
     record::{ApprovalRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid},
     request::{FlagRequest, Requests, SplitRequest, WayBack},
@@ -54,7 +54,7 @@ use crate::HumanDuration;
 #[x_kube(
     validation = Rule::new("self.steps.all(s, self.steps.filter(t, t.name == s.name).size() == 1)").message("step names must be unique").field_path(".steps"),
     validation = Rule::new("self.steps.all(s, (has(s.traffic) && s.traffic.size() > 0) || (has(s.flags) && s.flags.size() > 0))").message("each step moves at least one split or flag").field_path(".steps"),
-    validation = Rule::new("!has(self.checks) || self.checks.size() == 0 || has(self.environment)").message("checks ask the Prometheus of an environment: set environment").field_path(".environment")
+    validation = Rule::new("!has(self.checks) || has(self.environment) || self.checks.all(c, !has(c.prometheus) && !has(c.compare))").message("checks ask the Prometheus of an environment: set environment").field_path(".environment")
 )]
 pub struct MigrationPhaseSpec {
     /// Environment of the same namespace: `componentsReady` looks at its components, and checks ask its Prometheus.

@@ -1,5 +1,9 @@
 //! Checks: which run, what a result means, and when it is harm. Pure: the controller asks the source.
 
+pub mod compare;
+pub(super) mod condition;
+mod judge;
+pub(super) mod probe;
 pub mod query;
 pub(super) mod results;
 
@@ -25,12 +29,19 @@ impl Machine<'_> {
     /// The checks that run now: those in force, while the new side has something of what this phase moved.
     pub fn active_checks(&self) -> Vec<ActiveCheck> {
         let Some(guards) = self.guards().filter(|_| self.watches()) else { return Vec::new() };
-        let environment = guards.environment.clone().unwrap_or_default();
+        let requests = self.status.requests.iter().flat_map(|requests| &requests.splits);
+        let splits = requests.map(|request| request.split.as_str()).collect();
+        let Some(since) = self.watched_since() else { return Vec::new() };
+        let sources = probe::Sources {
+            phase: &self.observed.phase,
+            environment: guards.environment.as_deref(),
+            splits: &splits,
+            since: since.0,
+        };
         let active = guards.checks.iter().filter_map(|check| {
             Some(ActiveCheck {
                 name: check.name.clone(),
-                query: query::substitute(&check.prometheus.query, &self.observed.phase, &environment).ok()?,
-                environment: environment.clone(),
+                probe: sources.probe(check).ok()?,
                 interval: check.interval.get(),
                 round: self.round(),
             })
@@ -61,7 +72,7 @@ impl Machine<'_> {
     /// Checks that do not pass, so that nothing moves forward. None of them while nothing is watched.
     pub fn check_holds(&self) -> Vec<Blocker> {
         let Some(guards) = self.guards().filter(|_| self.watches()) else { return Vec::new() };
-        let holds = guards.checks.iter().filter_map(|check| {
+        let holds = guards.checks.iter().filter(|check| !check.dry_run).filter_map(|check| {
             let status = self.status.checks.iter().find(|status| status.name == check.name);
             self.check_hold(check, status)
         });
@@ -105,7 +116,7 @@ impl Machine<'_> {
 
     /// A check that has failed often enough, or whose data has been gone for too long.
     pub fn failed_check(&self) -> Option<Harm> {
-        self.guards()?.checks.iter().find_map(|check| {
+        self.guards()?.checks.iter().filter(|check| !check.dry_run).find_map(|check| {
             let status = self.status.checks.iter().find(|status| status.name == check.name)?;
             if status.consecutive_failures >= check.fail_after {
                 let why = status.message.as_deref().unwrap_or("it fails");
@@ -142,13 +153,12 @@ pub fn checks_due<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::plan::Probe, *};
 
     fn active(name: &str, seconds: u64) -> ActiveCheck {
         ActiveCheck {
             name: name.into(),
-            query: "up".into(),
-            environment: "production".into(),
+            probe: Probe::Prometheus { environment: "production".into(), query: "up".into(), legacy: None },
             interval: Duration::from_secs(seconds),
             round: "1/1".into(),
         }

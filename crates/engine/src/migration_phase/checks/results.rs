@@ -4,17 +4,11 @@ use cutover_api::v1alpha1::migration_phase::{Check, CheckState, CheckStatus, NoD
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    super::{
-        clock::after,
-        machine::Machine,
-        observed::{Measured, Measurement},
-    },
+    super::{clock::after, machine::Machine, observed::Measurement},
+    judge::{Verdict, judge},
     query,
 };
 use crate::conditions::{bounded, whole_seconds};
-
-/// The longest value that is shown.
-const LONGEST_VALUE: usize = 24;
 
 impl Machine<'_> {
     /// Takes in what the checks found.
@@ -42,15 +36,16 @@ impl Machine<'_> {
     }
 
     /// Since when the present weights are what is being watched.
-    fn watched_since(&self) -> Option<&Time> {
+    pub(super) fn watched_since(&self) -> Option<&Time> {
         self.status.step.as_ref().map(|step| step.shifted_at.as_ref().unwrap_or(&step.started_at))
     }
 
     fn take(&self, check: &Check, before: Option<CheckStatus>, measured: &Measurement) -> CheckStatus {
         let before = before.unwrap_or_else(|| pending(&check.name));
         let at = Time(whole_seconds(measured.at));
-        let warm =
-            check.warmup.map_or_else(|| query::look_back(&check.prometheus.query), cutover_api::HumanDuration::get);
+        // A comparison counts from when the step's weights were in force, and looks no further back.
+        let look_back = || check.prometheus.as_ref().map(|asked| query::look_back(&asked.query)).unwrap_or_default();
+        let warm = check.warmup.map_or_else(look_back, cutover_api::HumanDuration::get);
         let warm = jiff::SignedDuration::try_from(warm).unwrap_or(jiff::SignedDuration::MAX);
         let warm = self.watched_since().is_some_and(|since| measured.at >= after(since.0, warm));
         // A pause only shows, and so does the way back: nothing is made of it.
@@ -61,30 +56,27 @@ impl Machine<'_> {
             CheckStatus { state, consecutive_failures: failures, ..status }
         };
         let status = CheckStatus { last_run: Some(at.clone()), message: None, ..before.clone() };
-        match &measured.result {
-            Measured::Value(value) if !value.is_nan() => {
-                let shown = self.status.step.as_ref().is_some_and(|step| step.stage != Stage::Shifting);
-                let last_data = if shown { Some(at) } else { before.last_data };
-                let status = CheckStatus { value: Some(show(*value)), last_data, no_data_since: None, ..status };
-                match outside(check, *value) {
-                    Some(why) => count(CheckStatus { message: Some(bounded(why)), ..status }),
-                    None => CheckStatus { state: CheckState::Passing, consecutive_failures: 0, ..status },
-                }
+        let seen = |value: String| {
+            let shown = self.status.step.as_ref().is_some_and(|step| step.stage != Stage::Shifting);
+            let last_data = if shown { Some(at.clone()) } else { before.last_data.clone() };
+            CheckStatus { value: Some(value), last_data, no_data_since: None, ..status.clone() }
+        };
+        match judge(check, &measured.result) {
+            Verdict::Passes(value) => {
+                CheckStatus { state: CheckState::Passing, consecutive_failures: 0, ..seen(value) }
             }
-            Measured::Value(_) | Measured::NoData => {
+            Verdict::Fails(value, why) => count(CheckStatus { message: Some(bounded(why)), ..seen(value) }),
+            Verdict::NoData(why) => {
                 let since = before.no_data_since.filter(|_| !lapsed(check, before.last_run.as_ref(), &at));
-                let message = Some("the query answers, and there is nothing".to_owned());
+                let message = Some(bounded(why));
                 let status = CheckStatus { no_data_since: Some(since.unwrap_or(at)), message, ..status };
                 let fails = status.last_data.is_none() && check.no_data == NoDataPolicy::Fail;
                 let status = if fails { count(status) } else { status };
                 CheckStatus { state: CheckState::NoData, ..status }
             }
-            Measured::Erroring(why) => CheckStatus {
-                state: CheckState::Erroring,
-                no_data_since: None,
-                message: Some(bounded(why.clone())),
-                ..status
-            },
+            Verdict::Erroring(why) => {
+                CheckStatus { state: CheckState::Erroring, no_data_since: None, message: Some(bounded(why)), ..status }
+            }
         }
     }
 }
@@ -105,17 +97,4 @@ fn pending(name: &str) -> CheckStatus {
         no_data_since: None,
         message: None,
     }
-}
-
-fn outside(check: &Check, value: f64) -> Option<String> {
-    let below = check.min.as_ref().filter(|min| value < min.value());
-    let above = check.max.as_ref().filter(|max| value > max.value());
-    below
-        .map(|min| format!("{} is below min {min}", show(value)))
-        .or_else(|| above.map(|max| format!("{} is above max {max}", show(value))))
-}
-
-fn show(value: f64) -> String {
-    let plain = value.to_string();
-    if plain.len() > LONGEST_VALUE { format!("{value:e}") } else { plain }
 }

@@ -10,7 +10,7 @@ use super::{
     fixture::{check, spec, step},
     simulator::{Cut, Metric, Situation, World, reach},
 };
-use crate::migration_phase::{Measured, Measurement};
+use crate::migration_phase::{Measured, Measurement, Probe};
 
 fn soaking() -> World {
     let mut spec = spec(vec![step("some", &[("api", 10)], &[], 600)]);
@@ -41,8 +41,8 @@ fn checks_run_while_the_new_side_has_traffic_that_the_phase_answers_for(#[case] 
 fn queries_are_asked_with_their_variables_replaced() {
     let world = soaking();
     let plan = world.plan(&world.observe(&world.stored));
-    assert_eq!(plan.checks[0].query, "errors{system=\"new\"}");
-    assert_eq!(plan.checks[0].environment, "production");
+    let query = "errors{system=\"new\"}".to_owned();
+    assert_eq!(plan.checks[0].probe, Probe::Prometheus { environment: "production".into(), query, legacy: None });
 }
 
 #[rstest]
@@ -62,6 +62,35 @@ fn a_result_is_judged_by_its_bounds(#[case] result: Measured, #[case] state: Che
     world.past.measured("errors", Metric::Bad);
     world.reconcile(Cut::Never);
     assert_eq!(world.stored.checks[0].state, state);
+}
+
+#[test]
+fn a_condition_over_both_sides_asks_for_both() {
+    let mut world = soaking();
+    world.edit(|spec| {
+        spec.checks[0].max = None;
+        spec.checks[0].condition = Some("new <= legacy * 2.0".into());
+    });
+    world.reconcile(Cut::Never);
+    let Probe::Prometheus { query, legacy, .. } = &world.plan(&world.observe(&world.stored)).checks[0].probe else {
+        panic!("another kind of check");
+    };
+    assert_eq!(query, "errors{system=\"new\"}");
+    assert_eq!(legacy.as_deref(), Some("errors{system=\"legacy\"}"));
+}
+
+#[test]
+fn a_dry_run_reports_fails_nothing_and_holds_nothing_up() {
+    let mut world = soaking();
+    world.edit(|spec| spec.checks[0].dry_run = true);
+    world.metric = Metric::Bad;
+    world.past.measured("errors", Metric::Good);
+    world.run(30);
+    let status = &world.stored.checks[0];
+    assert!(status.state == CheckState::Failing && status.consecutive_failures > 3, "{status:?}");
+    assert_eq!(world.state(), PhaseState::Running);
+    world.metric = Metric::Down;
+    assert!(world.run_until(700, |world| world.state() == PhaseState::Completed), "{:?}", world.stored);
 }
 
 #[test]

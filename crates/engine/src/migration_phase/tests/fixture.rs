@@ -40,9 +40,14 @@ pub fn approved(mut step: Step, required: i32, groups: &[&str]) -> Step {
 pub fn check(name: &str) -> Check {
     Check {
         name: name.into(),
-        prometheus: PrometheusCheck { query: "errors{system=\"$system\"}".into() },
+        prometheus: Some(PrometheusCheck { query: "errors{system=\"$system\"}".into() }),
+        compare: None,
         min: None,
         max: Some("0.1".parse().unwrap()),
+        condition: None,
+        dry_run: false,
+        significance: None,
+        min_samples: None,
         interval: secs(2),
         fail_after: 3,
         no_data: cutover_api::v1alpha1::migration_phase::NoDataPolicy::default(),

@@ -149,7 +149,7 @@ fn old_errors_do_not_fail_a_step() {
 #[test]
 fn the_warm_up_is_as_long_as_the_query_looks_back() {
     let mut world = soaking();
-    world.edit(|spec| spec.checks[0].prometheus.query = "rate(errors[30s])".into());
+    world.edit(|spec| spec.checks[0].prometheus.as_mut().unwrap().query = "rate(errors[30s])".into());
     world.metric = Metric::Bad;
     world.run(25);
     assert_eq!(world.state(), PhaseState::Running);

@@ -6,7 +6,7 @@ mod approving_start;
 mod calendar;
 mod checking;
 mod edits;
-mod fixture;
+pub(super) mod fixture;
 mod harming;
 mod health;
 mod losing;

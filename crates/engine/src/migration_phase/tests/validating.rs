@@ -1,6 +1,10 @@
 //! What is wrong with a spec, by field.
 
-use cutover_api::v1alpha1::{MigrationPhaseSpec, migration_phase::Gates, traffic_split::Exposure};
+use cutover_api::v1alpha1::{
+    MigrationPhaseSpec,
+    migration_phase::{Check, CompareCheck, Gates},
+    traffic_split::Exposure,
+};
 use rstest::rstest;
 
 use super::fixture::{check, secs, spec, step};
@@ -13,6 +17,24 @@ fn sound() -> MigrationPhaseSpec {
     ]);
     spec.checks = vec![check("errors")];
     spec
+}
+
+/// Makes the check a comparison.
+fn compare(spec: &mut MigrationPhaseSpec) -> &mut Check {
+    let query = "sum(increase(x{s=\"$system\"}[$window]))".to_owned();
+    let check = &mut spec.checks[0];
+    (check.prometheus, check.max) = (None, None);
+    check.compare = Some(CompareCheck { errors: query.clone(), requests: query, margin: None });
+    check
+}
+
+#[test]
+fn a_comparison_and_a_condition_are_valid() {
+    let mut spec = sound();
+    compare(&mut spec).significance = Some("0.05".parse().unwrap());
+    spec.checks.push(Check { max: None, condition: Some("new <= 1.5 * legacy".into()), ..check("ratio") });
+    let identity = PhaseIdentity { namespace: "shop".into(), name: "p".into(), ..Default::default() };
+    assert!(validate(&identity, &spec).is_ok());
 }
 
 #[test]
@@ -35,7 +57,24 @@ fn a_sound_spec_is_valid() {
 #[case(|s: &mut MigrationPhaseSpec| s.checks[0].max = None, "spec.checks[0]")]
 #[case(|s: &mut MigrationPhaseSpec| s.checks[0].min = Some("0.2".parse().unwrap()), "spec.checks[0].min")]
 #[case(|s: &mut MigrationPhaseSpec| s.checks[0].interval = secs(0), "spec.checks[0].interval")]
-#[case(|s: &mut MigrationPhaseSpec| s.checks[0].prometheus.query = "up{a=\"$job\"}".into(), "spec.checks[0].prometheus.query")]
+#[case(|s: &mut MigrationPhaseSpec| s.checks[0].prometheus.as_mut().unwrap().query = "up{a=\"$job\"}".into(), "spec.checks[0].prometheus.query")]
+#[case(|s: &mut MigrationPhaseSpec| s.checks[0].prometheus.as_mut().unwrap().query = "up{a=\"$split\"}".into(), "spec.checks[0].prometheus.query")]
+#[case(|s: &mut MigrationPhaseSpec| (s.checks[0].max, s.checks[0].condition) = (None, Some("value < x".into())), "spec.checks[0].condition")]
+#[case(|s: &mut MigrationPhaseSpec| s.checks[0].condition = Some("value < 1".into()), "spec.checks[0]")]
+#[case(
+    |s: &mut MigrationPhaseSpec| {
+        s.checks[0].prometheus.as_mut().unwrap().query = "up".into();
+        (s.checks[0].max, s.checks[0].condition) = (None, Some("new < legacy".into()));
+    },
+    "spec.checks[0].prometheus.query"
+)]
+#[case(|s: &mut MigrationPhaseSpec| s.checks[0].min_samples = Some(1), "spec.checks[0]")]
+#[case(|s: &mut MigrationPhaseSpec| (s.checks[0].prometheus, s.checks[0].max) = (None, None), "spec.checks[0]")]
+#[case(|s: &mut MigrationPhaseSpec| compare(s).max = Some("1".parse().unwrap()), "spec.checks[0]")]
+#[case(|s: &mut MigrationPhaseSpec| compare(s).significance = Some("0.51".parse().unwrap()), "spec.checks[0].significance")]
+#[case(|s: &mut MigrationPhaseSpec| compare(s).compare.as_mut().unwrap().margin = Some("1".parse().unwrap()), "spec.checks[0].compare.margin")]
+#[case(|s: &mut MigrationPhaseSpec| compare(s).compare.as_mut().unwrap().errors = "e[$window]".into(), "spec.checks[0].compare.errors")]
+#[case(|s: &mut MigrationPhaseSpec| compare(s).compare.as_mut().unwrap().requests = "r{s=\"$system\"}[5m]".into(), "spec.checks[0].compare.requests")]
 #[case(|s: &mut MigrationPhaseSpec| s.environment = None, "spec.environment")]
 #[case(|s: &mut MigrationPhaseSpec| s.shift_timeout = secs(0), "spec.shiftTimeout")]
 #[case(|s: &mut MigrationPhaseSpec| s.rollback.timeout = secs(0), "spec.rollback.timeout")]

@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cutover_engine::migration_phase::{ActiveCheck, Measured, Measurement, checks_due};
-use futures::{Stream, stream};
+use cutover_engine::migration_phase::{ActiveCheck, Counts, Measured, Measurement, Probe, checks_due};
+use futures::{Stream, future::join, stream};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
     cluster::stores::Key,
-    outbound::prometheus::{self, Servers},
+    outbound::prometheus::{self, Prometheus, Servers},
 };
 
 /// The checks of all phases. Cheap to clone.
@@ -27,7 +27,7 @@ pub(super) struct Checks {
 
 #[derive(Debug)]
 struct Run {
-    query: String,
+    probe: Probe,
     started: Instant,
     under_way: bool,
     newest: Option<Measurement>,
@@ -63,7 +63,7 @@ impl Checks {
             return None;
         }
         let checks = runs.entry(phase.clone()).or_default();
-        checks.retain(|name, run| active.iter().any(|check| check.name == *name && check.query == run.query));
+        checks.retain(|name, run| active.iter().any(|check| check.name == *name && check.probe == run.probe));
         // A query that takes longer than its interval is not asked again before it is answered.
         let since = |run: &Run| if run.under_way { Duration::ZERO } else { now.saturating_duration_since(run.started) };
         let since_last_run = checks.iter().map(|(name, run)| (name.clone(), since(run))).collect();
@@ -71,8 +71,8 @@ impl Checks {
         for check in due {
             let newest = checks.remove(&check.name).and_then(|run| run.newest);
             checks
-                .insert(check.name.clone(), Run { query: check.query.clone(), started: now, under_way: true, newest });
-            self.start(phase.clone(), check, server_of(&check.environment));
+                .insert(check.name.clone(), Run { probe: check.probe.clone(), started: now, under_way: true, newest });
+            self.start(phase.clone(), check, &server_of);
         }
         next
     }
@@ -82,21 +82,21 @@ impl Checks {
         self.lock().remove(phase);
     }
 
-    fn start(&self, phase: Key, check: &ActiveCheck, server: Result<String, String>) {
+    fn start(&self, phase: Key, check: &ActiveCheck, server_of: &impl Fn(&str) -> Result<String, String>) {
         let checks = self.clone();
-        let ActiveCheck { name, query, round, .. } = check.clone();
-        let prometheus = server.and_then(|server| {
-            checks.servers.get(&server).cloned().ok_or_else(|| {
-                format!("the operator knows no Prometheus named {server:?}: start it with --prometheus {server}=URL")
-            })
-        });
+        let ActiveCheck { name, probe, round, .. } = check.clone();
+        let prometheus = match &probe {
+            Probe::Prometheus { environment, .. } | Probe::Compare { environment, .. } => {
+                server_of(environment).and_then(|server| self.server(&server))
+            }
+        };
         tokio::spawn(async move {
             let at = Timestamp::now();
             let result = match prometheus {
-                Ok(prometheus) => outcome(prometheus.query(&query).await),
+                Ok(prometheus) => ask(&prometheus, &probe, at).await,
                 Err(why) => Measured::Erroring(why),
             };
-            if checks.finish(&phase, &name, &query, Measurement { result, at, round })
+            if checks.finish(&phase, &name, &probe, Measurement { result, at, round })
                 && checks.done.send(phase).is_err()
             {
                 tracing::debug!("the controller of phases has ended");
@@ -104,11 +104,17 @@ impl Checks {
         });
     }
 
+    fn server(&self, name: &str) -> Result<Prometheus, String> {
+        self.servers.get(name).cloned().ok_or_else(|| {
+            format!("the operator knows no Prometheus named {name:?}: start it with --prometheus {name}=URL")
+        })
+    }
+
     /// Whether the result is still wanted: the check was not forgotten or changed meanwhile.
-    fn finish(&self, phase: &Key, name: &str, query: &str, measurement: Measurement) -> bool {
+    fn finish(&self, phase: &Key, name: &str, probe: &Probe, measurement: Measurement) -> bool {
         let mut runs = self.lock();
         let Some(run) = runs.get_mut(phase).and_then(|checks| checks.get_mut(name)) else { return false };
-        if run.query != query {
+        if run.probe != *probe {
             return false;
         }
         run.under_way = false;
@@ -121,10 +127,53 @@ impl Checks {
     }
 }
 
-fn outcome(measured: prometheus::Measured) -> Measured {
+/// Asks what a check asks; `at` is now.
+async fn ask(prometheus: &Prometheus, probe: &Probe, at: Timestamp) -> Measured {
+    match probe {
+        Probe::Prometheus { query, legacy: None, .. } => match prometheus.query(query).await {
+            prometheus::Measured::Value(value) => Measured::Value(value),
+            other => without_value(other),
+        },
+        Probe::Prometheus { query, legacy: Some(legacy), .. } => {
+            match join(prometheus.query(legacy), prometheus.query(query)).await {
+                (prometheus::Measured::Value(legacy), prometheus::Measured::Value(new)) => {
+                    Measured::Sides { legacy, new }
+                }
+                (prometheus::Measured::Value(_), other) | (other, _) => without_value(other),
+            }
+        }
+        Probe::Compare { legacy, new, since, .. } => {
+            let window = Duration::try_from(at.duration_since(*since)).unwrap_or_default();
+            if window < Duration::from_secs(1) {
+                return Measured::NoData;
+            }
+            let counts = |queries: [String; 2]| async move {
+                let [errors, requests] = &queries;
+                counts(join(prometheus.query(errors), prometheus.query(requests)).await)
+            };
+            match join(counts(legacy.over(window)), counts(new.over(window))).await {
+                (Ok(legacy), Ok(new)) => Measured::Counts { legacy, new },
+                (Err(other), _) | (_, Err(other)) => other,
+            }
+        }
+    }
+}
+
+/// What one side did. Where requests are counted and errors are not, there were none.
+fn counts(asked: (prometheus::Measured, prometheus::Measured)) -> Result<Counts, Measured> {
+    let (errors, requests) = match asked {
+        (prometheus::Measured::Value(errors), prometheus::Measured::Value(requests)) => (errors, requests),
+        (prometheus::Measured::NoData, prometheus::Measured::Value(requests)) => (0.0, requests),
+        (error @ prometheus::Measured::Erroring(_), _) | (_, error) => return Err(without_value(error)),
+    };
+    Counts::new(errors, requests).ok_or_else(|| {
+        Measured::Erroring(format!("{errors} errors of {requests} requests are no counts: the queries must count"))
+    })
+}
+
+fn without_value(measured: prometheus::Measured) -> Measured {
     match measured {
-        prometheus::Measured::Value(value) => Measured::Value(value),
-        prometheus::Measured::NoData => Measured::NoData,
+        prometheus::Measured::Value(_) | prometheus::Measured::NoData => Measured::NoData,
         prometheus::Measured::Erroring(why) => Measured::Erroring(why),
     }
 }

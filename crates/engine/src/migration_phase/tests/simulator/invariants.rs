@@ -4,7 +4,7 @@ use cutover_api::{
     conditions::{reasons, types},
     v1alpha1::{
         MigrationPhaseStatus,
-        migration_phase::{NoDataPolicy, OnFailure, PhaseState, Requests, Stage},
+        migration_phase::{Check, NoDataPolicy, OnFailure, PhaseState, Requests, Stage},
         phase_action::ActionKind,
     },
 };
@@ -156,7 +156,7 @@ impl World {
         holds("traffic_rises_before_flags", flags_wait, what);
         let judged = before.step.as_ref().is_some_and(|step| step.stage == Stage::Preparing)
             && before.requests.iter().flat_map(|r| &r.splits).any(|r| r.new_weight.is_some_and(|w| w > 0))
-            && !self.spec.checks.is_empty();
+            && self.judging().next().is_some();
         holds("nothing_rises_while_a_check_does_not_pass", !judged || self.passing(), what);
     }
 
@@ -204,8 +204,8 @@ impl World {
 
     /// The newest results that the engine has been given all pass.
     fn passing(&self) -> bool {
-        self.measured.keys().all(|name| {
-            let last = self.past.results.get(name).and_then(|results| results.last());
+        self.judging().filter(|check| self.measured.contains_key(&check.name)).all(|check| {
+            let last = self.past.results.get(&check.name).and_then(|results| results.last());
             matches!(last, Some(Metric::Good | Metric::Nan | Metric::Nothing))
         })
     }
@@ -257,8 +257,13 @@ impl World {
             && !self.blind.contains(&Input::Splits)
     }
 
+    /// The checks that do not only report.
+    fn judging(&self) -> impl Iterator<Item = &Check> {
+        self.spec.checks.iter().filter(|check| !check.dry_run)
+    }
+
     fn failed_in_a_row(&self) -> bool {
-        self.spec.checks.iter().any(|check| {
+        self.judging().any(|check| {
             let counted = self.past.results.get(&check.name).into_iter().flatten().rev();
             let nothing_fails = check.no_data == NoDataPolicy::Fail;
             let fails = |metric: &Metric| match metric {
@@ -307,14 +312,15 @@ impl World {
         };
         let promoted = before.state == Some(PhaseState::Running) && self.promoted_by(&before, after);
         let soaked = before.step.as_ref().filter(|step| step.stage == Stage::Soaking && onward(step));
-        let bad = self.past.results.values().any(|results| results.last() == Some(&Metric::Bad));
+        let last = |check: &Check| self.past.results.get(&check.name).and_then(|results| results.last());
+        let bad = self.judging().any(|check| last(check) == Some(&Metric::Bad));
         holds("promote_passes_no_failing_check", !(promoted && soaked.is_some() && bad), || format!("{:?}", self.past));
         if let Some(step) = before.step.as_ref().filter(|step| running && step.stage == Stage::Soaking && onward(step))
         {
             let soak = self.spec.steps.iter().find(|s| s.name == step.name).map_or(0, |s| s.soak.as_secs() * 1_000);
             let long = self.past.soaked >= soak || self.past.clock_set;
             holds("a_soak_is_not_shortened", long, || format!("{} of {soak} ms:\n{}", self.past.soaked, yaml(&before)));
-            holds("a_failing_check_ends_no_soak", !bad || self.spec.checks.is_empty(), || format!("{:?}", self.past));
+            holds("a_failing_check_ends_no_soak", !bad, || format!("{:?}", self.past));
         }
         if stage == Some(Stage::AwaitingApproval) && before.state == Some(PhaseState::Running) {
             self.check_approval(&before, after);

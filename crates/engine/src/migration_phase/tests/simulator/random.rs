@@ -37,7 +37,7 @@ prop_compose! {
         rows in rising(splits + flags),
         soaks in vec(0_u64..12, 4),
         approvals in vec(proptest::option::of((1_i32..3, any::<bool>())), 4),
-        checks in 0_usize..3,
+        (checks, dry_run) in (0_usize..3, prop::bool::weighted(0.3)),
         (fail_after, warmup, no_data) in (1_i32..4, proptest::option::of(0_u64..6), 0_u8..3),
         (freeze, previous, reversible) in (prop::bool::weighted(0.2), any::<bool>(), prop::bool::weighted(0.8)),
         (gated, after, people) in (any::<bool>(), any::<bool>(), proptest::option::weighted(0.3, 1_i32..3)),
@@ -57,6 +57,7 @@ prop_compose! {
         spec.checks = (0..checks).map(|i| {
             let mut check = check(&format!("check-{i}"));
             check.fail_after = fail_after;
+            check.dry_run = dry_run && i == 0;
             check.warmup = warmup.map(secs);
             check.no_data = [NoDataPolicy::Wait, NoDataPolicy::Pass, NoDataPolicy::Fail][usize::from(no_data)];
             check

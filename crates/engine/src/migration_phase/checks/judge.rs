@@ -1,0 +1,161 @@
+//! What a result says by the check's own bounds: passed, failed, no data, or no answer. Pure.
+
+use cutover_api::v1alpha1::migration_phase::{Check, CompareCheck};
+
+use super::{
+    super::observed::Measured,
+    compare::{Counts, log_evidence},
+    condition::{Condition, Values},
+};
+
+/// The longest value that is shown.
+const LONGEST_VALUE: usize = 24;
+/// What a comparison may fail of healthy steps, unless the check says otherwise.
+const SIGNIFICANCE: f64 = 0.01;
+/// Requests that a comparison needs of each side, unless the check says otherwise.
+const MIN_SAMPLES: i32 = 200;
+
+/// What a result says.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// Within bounds; the value to show.
+    Passes(String),
+    /// Out of bounds: the value to show, and why.
+    Fails(String, String),
+    /// There is nothing to judge, and why.
+    NoData(String),
+    /// It could not be judged, and why.
+    Erroring(String),
+}
+
+/// Judges a result.
+pub fn judge(check: &Check, measured: &Measured) -> Verdict {
+    match measured {
+        Measured::Value(value) => number(check, Values { value: *value, legacy: None, new: Some(*value) }),
+        Measured::Sides { legacy, new } => {
+            number(check, Values { value: *new, legacy: Some(*legacy), new: Some(*new) })
+        }
+        Measured::Counts { legacy, new } => match &check.compare {
+            Some(compare) => compared(check, compare, *legacy, *new),
+            None => Verdict::Erroring("the result is of another kind of check".to_owned()),
+        },
+        Measured::NoData => nothing(),
+        Measured::Erroring(why) => Verdict::Erroring(why.clone()),
+    }
+}
+
+fn nothing() -> Verdict {
+    Verdict::NoData("the query answers, and there is nothing".to_owned())
+}
+
+fn number(check: &Check, values: Values) -> Verdict {
+    let Values { value, legacy, .. } = values;
+    if value.is_nan() || legacy.is_some_and(f64::is_nan) {
+        return nothing();
+    }
+    let shown = show(value);
+    let below = check.min.as_ref().filter(|min| value < min.value()).map(|min| format!("{shown} is below min {min}"));
+    let above =
+        || check.max.as_ref().filter(|max| value > max.value()).map(|max| format!("{shown} is above max {max}"));
+    if let Some(why) = below.or_else(above) {
+        return Verdict::Fails(shown, why);
+    }
+    let Some(text) = &check.condition else { return Verdict::Passes(shown) };
+    match Condition::compile(text).and_then(|condition| condition.holds(values)) {
+        Ok(true) => Verdict::Passes(shown),
+        Ok(false) => {
+            let beside = legacy.map(|legacy| format!(" and legacy {}", show(legacy))).unwrap_or_default();
+            let why = format!("{text} is false: value is {shown}{beside}");
+            Verdict::Fails(shown, why)
+        }
+        Err(why) => Verdict::Erroring(format!("condition: {why}")),
+    }
+}
+
+fn compared(check: &Check, compare: &CompareCheck, legacy: Counts, new: Counts) -> Verdict {
+    let least = f64::from(check.min_samples.unwrap_or(MIN_SAMPLES));
+    if legacy.requests < least || new.requests < least {
+        let why = format!(
+            "too few requests to tell: {:.0} of legacy and {:.0} of the new side, {least} of each are needed",
+            legacy.requests, new.requests
+        );
+        return Verdict::NoData(why);
+    }
+    let margin = compare.margin.as_ref().map_or(0.0, cutover_api::Decimal::value);
+    let significance = check.significance.as_ref().map_or(SIGNIFICANCE, cutover_api::Decimal::value);
+    let shown = format!("{:.6}", new.rate() - legacy.rate());
+    if log_evidence(legacy, new, margin) < -significance.ln() {
+        return Verdict::Passes(shown);
+    }
+    let why = format!(
+        "{:.4} of {:.0} requests to the new side fail, {:.4} of {:.0} to legacy: more than {margin} above it, at significance {significance}",
+        new.rate(),
+        new.requests,
+        legacy.rate(),
+        legacy.requests
+    );
+    Verdict::Fails(shown, why)
+}
+
+fn show(value: f64) -> String {
+    let plain = value.to_string();
+    if plain.len() > LONGEST_VALUE { format!("{value:e}") } else { plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::{super::super::tests::fixture, *};
+
+    fn conditional(text: &str) -> Check {
+        Check { max: None, condition: Some(text.into()), ..fixture::check("c") }
+    }
+
+    fn comparing() -> Check {
+        let query = |of: &str| format!("sum(increase({of}{{system=\"$system\"}}[$window]))");
+        let compare = CompareCheck { errors: query("e"), requests: query("r"), margin: Some("0.002".parse().unwrap()) };
+        Check { max: None, prometheus: None, compare: Some(compare), ..fixture::check("c") }
+    }
+
+    #[rstest]
+    #[case(Measured::Sides { legacy: 0.1, new: 0.11 }, Verdict::Passes("0.11".into()))]
+    #[case(
+        Measured::Sides { legacy: 0.1, new: 0.2 },
+        Verdict::Fails("0.2".into(), "new <= 1.2 * legacy is false: value is 0.2 and legacy 0.1".into())
+    )]
+    #[case(Measured::Sides { legacy: f64::NAN, new: 0.2 }, nothing())]
+    #[case(Measured::Sides { legacy: 0.1, new: f64::NAN }, nothing())]
+    #[case(Measured::Erroring("down".into()), Verdict::Erroring("down".into()))]
+    fn a_condition_looks_at_both_sides(#[case] measured: Measured, #[case] expected: Verdict) {
+        assert_eq!(judge(&conditional("new <= 1.2 * legacy"), &measured), expected);
+    }
+
+    #[test]
+    fn a_condition_without_an_answer_is_an_error() {
+        let verdict = judge(&conditional("new <= 1.2 * legacy"), &Measured::Value(1.0));
+        assert!(matches!(verdict, Verdict::Erroring(_)), "{verdict:?}");
+    }
+
+    fn counts(errors: f64, requests: f64) -> Counts {
+        Counts::new(errors, requests).unwrap()
+    }
+
+    #[test]
+    fn too_few_requests_are_no_data() {
+        let verdict = |legacy, new| judge(&comparing(), &Measured::Counts { legacy, new });
+        assert!(matches!(verdict(counts(0.0, 199.0), counts(100.0, 200.0)), Verdict::NoData(_)));
+        assert!(matches!(verdict(counts(0.0, 9_000.0), counts(100.0, 199.0)), Verdict::NoData(_)));
+        assert!(matches!(verdict(counts(0.0, 200.0), counts(100.0, 200.0)), Verdict::Fails(..)));
+    }
+
+    #[test]
+    fn a_comparison_fails_on_evidence_alone() {
+        let verdict = |new| judge(&comparing(), &Measured::Counts { legacy: counts(100.0, 10_000.0), new });
+        assert_eq!(verdict(counts(120.0, 10_000.0)), Verdict::Passes("0.002000".into()));
+        assert_eq!(verdict(counts(50.0, 10_000.0)), Verdict::Passes("-0.005000".into()));
+        let Verdict::Fails(value, why) = verdict(counts(300.0, 10_000.0)) else { panic!("no failure") };
+        assert_eq!(value, "0.020000");
+        assert!(why.contains("0.0300 of 10000 requests to the new side"), "{why}");
+    }
+}

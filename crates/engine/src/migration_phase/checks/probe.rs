@@ -1,0 +1,93 @@
+//! What a check asks, from its spec. Pure.
+
+use std::collections::BTreeSet;
+
+use cutover_api::v1alpha1::migration_phase::{Check, CompareCheck, PrometheusCheck};
+use jiff::Timestamp;
+
+use super::{
+    super::{
+        observed::PhaseIdentity,
+        plan::{CountQueries, Probe},
+    },
+    condition,
+    query::{self, InvalidQuery, Variables},
+};
+
+/// What queries are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    pub phase: &'a PhaseIdentity,
+    pub environment: Option<&'a str>,
+    pub splits: &'a BTreeSet<&'a str>,
+    /// When the weights that are watched were in force.
+    pub since: Timestamp,
+}
+
+/// A check that cannot be run.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// Path of the field below the check.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Sources<'_> {
+    /// What the check asks.
+    pub fn probe(&self, check: &Check) -> Result<Probe, Unusable> {
+        match (&check.prometheus, &check.compare) {
+            (Some(prometheus), None) => self.prometheus(check, prometheus),
+            (None, Some(compare)) => self.compare(compare),
+            _ => Err(Unusable { field: "", why: "a check has exactly one of prometheus and compare".to_owned() }),
+        }
+    }
+
+    fn prometheus(&self, check: &Check, asked: &PrometheusCheck) -> Result<Probe, Unusable> {
+        let field = "prometheus.query";
+        let both = check.condition.as_deref().is_some_and(|condition| condition::mentions(condition, "legacy"));
+        if both && !query::uses(&asked.query, "system") {
+            let why = "the check's condition uses legacy: the query must tell the sides apart by $system";
+            return Err(unusable(field, &InvalidQuery::Missing { name: "system", why }));
+        }
+        let of = |system| self.replaced(&asked.query, system, false).map_err(|error| unusable(field, &error));
+        let legacy = if both { Some(of("legacy")?) } else { None };
+        Ok(Probe::Prometheus { environment: self.environment()?, query: of("new")?, legacy })
+    }
+
+    fn compare(&self, asked: &CompareCheck) -> Result<Probe, Unusable> {
+        let side = |system| {
+            let query = |field, text: &str| {
+                let missing = |name, why| Err(unusable(field, &InvalidQuery::Missing { name, why }));
+                if !query::uses(text, "system") {
+                    return missing("system", "it is asked for each side");
+                }
+                if !query::uses(text, "window") {
+                    return missing("window", "it counts since the step began, as in increase(x[$window])");
+                }
+                self.replaced(text, system, true).map_err(|error| unusable(field, &error))
+            };
+            let errors = query("compare.errors", &asked.errors)?;
+            Ok(CountQueries { errors, requests: query("compare.requests", &asked.requests)? })
+        };
+        let (legacy, new) = (side("legacy")?, side("new")?);
+        Ok(Probe::Compare { environment: self.environment()?, legacy, new, since: self.since })
+    }
+
+    fn environment(&self) -> Result<String, Unusable> {
+        let none = || Unusable { field: "", why: "checks ask the Prometheus of an environment: set it".to_owned() };
+        self.environment.map(str::to_owned).ok_or_else(none)
+    }
+
+    fn replaced(&self, text: &str, system: &'static str, window: bool) -> Result<String, InvalidQuery> {
+        let Self { phase, splits, .. } = *self;
+        query::substitute(
+            text,
+            &Variables { phase, environment: self.environment.unwrap_or("none"), splits, system, window },
+        )
+    }
+}
+
+fn unusable(field: &'static str, error: &InvalidQuery) -> Unusable {
+    Unusable { field, why: error.to_string() }
+}
