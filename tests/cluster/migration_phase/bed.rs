@@ -68,7 +68,9 @@ async fn start() -> Result<Bed> {
     installed::install(&plane).await?;
     plane.apply_yaml("default", DECIDERS).await?;
     let prometheus = Prometheus::start().await?;
-    let real_prometheus = RealPrometheus::start(&Targets::default(), plane.logs()).await?;
+    let targets =
+        Targets { fixed: [("counters".to_owned(), vec![super::counters::start().await?])].into(), file: None };
+    let real_prometheus = RealPrometheus::start(&targets, plane.logs()).await?;
     let options = Options {
         name: "migration-phase-operator".into(),
         flags: vec![

@@ -3,6 +3,8 @@
 
 mod bed;
 mod checks;
+mod counted;
+mod counters;
 mod forward;
 mod gates;
 mod harm;

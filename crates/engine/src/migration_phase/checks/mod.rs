@@ -38,7 +38,7 @@ impl Machine<'_> {
             splits: &splits,
             since: since.0,
         };
-        let active = guards.checks.iter().filter_map(|check| {
+        let active = guards.checks.iter().filter(|check| self.applies(check)).filter_map(|check| {
             Some(ActiveCheck {
                 name: check.name.clone(),
                 probe: sources.probe(check).ok()?,
@@ -72,11 +72,30 @@ impl Machine<'_> {
     /// Checks that do not pass, so that nothing moves forward. None of them while nothing is watched.
     pub fn check_holds(&self) -> Vec<Blocker> {
         let Some(guards) = self.guards().filter(|_| self.watches()) else { return Vec::new() };
-        let holds = guards.checks.iter().filter(|check| !check.dry_run).filter_map(|check| {
+        let judging = guards.checks.iter().filter(|check| !check.dry_run && self.applies(check));
+        let holds = judging.filter_map(|check| {
             let status = self.status.checks.iter().find(|status| status.name == check.name);
             self.check_hold(check, status)
         });
         holds.collect()
+    }
+
+    /// Where legacy has no traffic left there is nothing to compare the new side with.
+    fn applies(&self, check: &Check) -> bool {
+        let both = check.compare.is_some()
+            || check.condition.as_deref().is_some_and(|condition| condition::mentions(condition, "legacy"));
+        !both || self.legacy_has_traffic()
+    }
+
+    /// Whether a split leaves legacy a share; a phase that moves flags only takes nothing from either side.
+    fn legacy_has_traffic(&self) -> bool {
+        let splits = self.status.requests.as_ref().map(|requests| requests.splits.as_slice()).unwrap_or_default();
+        splits.is_empty()
+            || splits.iter().any(|request| {
+                let Some(view) = self.split_view(&request.split) else { return true };
+                let weight = request.new_weight.or(view.applied);
+                view.has_legacy && weight.is_none_or(|weight| weight < view.weight_total)
+            })
     }
 
     fn check_hold(&self, check: &Check, status: Option<&CheckStatus>) -> Option<Blocker> {
@@ -116,7 +135,8 @@ impl Machine<'_> {
 
     /// A check that has failed often enough, or whose data has been gone for too long.
     pub fn failed_check(&self) -> Option<Harm> {
-        self.guards()?.checks.iter().filter(|check| !check.dry_run).find_map(|check| {
+        let mut judging = self.guards()?.checks.iter().filter(|check| !check.dry_run && self.applies(check));
+        judging.find_map(|check| {
             let status = self.status.checks.iter().find(|status| status.name == check.name)?;
             if status.consecutive_failures >= check.fail_after {
                 let why = status.message.as_deref().unwrap_or("it fails");

@@ -1,7 +1,7 @@
 //! Which checks run, and what their status shows.
 
 use cutover_api::v1alpha1::{
-    migration_phase::{CheckState, PhaseState, Stage},
+    migration_phase::{Check, CheckState, PhaseState, Stage},
     phase_action::ActionKind,
 };
 use rstest::rstest;
@@ -77,6 +77,21 @@ fn a_condition_over_both_sides_asks_for_both() {
     };
     assert_eq!(query, "errors{system=\"new\"}");
     assert_eq!(legacy.as_deref(), Some("errors{system=\"legacy\"}"));
+}
+
+#[test]
+fn where_legacy_has_no_traffic_nothing_is_compared() {
+    let mut spec = spec(vec![step("half", &[("api", 50)], &[], 0), step("all", &[("api", 100)], &[], 600)]);
+    let condition = Some("new <= legacy * 2.0".to_owned());
+    spec.checks = vec![Check { max: None, condition, ..check("errors") }];
+    let mut world = World::new(spec, &[("api", 0, 0)], &[]);
+    let on_to = |step: &'static str| move |world: &World| world.stored.step.as_ref().is_some_and(|at| at.name == step);
+    assert!(world.run_until(20, on_to("all")), "{:?}", world.stored);
+    assert!(world.run_until(20, |world| world.stage() == Some(Stage::Soaking)));
+    let runs = world.past.results["errors"].len();
+    assert!(runs > 0 && world.plan(&world.observe(&world.stored)).checks.is_empty());
+    assert!(world.run_until(700, |world| world.state() == PhaseState::Completed), "{:?}", world.stored);
+    assert_eq!(world.past.results["errors"].len(), runs);
 }
 
 #[test]

@@ -13,12 +13,13 @@ const LEAST: f64 = 200.0;
 struct Chance(u64);
 
 impl Chance {
+    /// Between 0 and 1, neither of them.
     fn unit(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // The upper 53 bits, moved off zero.
-        (((z ^ (z >> 31)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+        let upper = u32::try_from((z ^ (z >> 31)) >> 32).unwrap();
+        (f64::from(upper) + 0.5) / (f64::from(u32::MAX) + 1.0)
     }
 
     /// Errors among so many requests: from one to the next, the number of successes is geometric.

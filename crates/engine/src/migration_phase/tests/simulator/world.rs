@@ -20,7 +20,7 @@ use crate::{
     Known,
     migration_phase::{
         ActionView, ActiveCheck, EnvironmentView, Measured, Measurement, Observed, PhaseIdentity, Plan,
-        PredecessorView, SplitView, decide, validate,
+        PredecessorView, Probe, SplitView, decide, validate,
     },
 };
 
@@ -245,6 +245,12 @@ impl World {
                     Metric::Nan => Measured::Value(f64::NAN),
                     Metric::Nothing => Measured::NoData,
                     Metric::Down => Measured::Erroring("connection refused".into()),
+                };
+                let result = match (result, &check.probe) {
+                    (Measured::Value(new), Probe::Prometheus { legacy: Some(_), .. }) => {
+                        Measured::Sides { legacy: 0.01, new }
+                    }
+                    (result, _) => result,
                 };
                 self.past.measured(&check.name, self.metric);
                 self.measured.insert(check.name, Measurement { result, at: self.clock(), round: check.round });
