@@ -46,6 +46,7 @@ mod validate;
 pub use checks::{
     checks_due,
     compare::Counts,
+    judge::sample,
     query::{InvalidQuery, look_back},
 };
 pub use decide::decide;

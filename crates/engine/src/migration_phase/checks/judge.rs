@@ -44,6 +44,28 @@ pub fn judge(check: &Check, measured: &Measured) -> Verdict {
     }
 }
 
+/// A result that the check passes with, or fails by; for simulations. No data if none is found.
+#[must_use]
+pub fn sample(check: &Check, passes: bool) -> Measured {
+    let bound = |bound: &Option<cutover_api::Decimal>| bound.as_ref().map(cutover_api::Decimal::value);
+    let (min, max) = (bound(&check.min), bound(&check.max));
+    let over = max.map(|max| max + max.abs() + 1.0);
+    let under = min.map(|min| min - min.abs() - 1.0);
+    let numbers = [min, max, over, under].into_iter().flatten().chain([0.0, 1e-6, 1e-3, 0.1, 1.0, 1e3, 1e9]);
+    let side = |errors: f64| Counts { errors, requests: 1e9 };
+    let counts = [0.0, 1e9].map(|errors| Measured::Counts { legacy: side(0.0), new: side(errors) });
+    let numbers: Vec<_> = numbers.collect();
+    let alone = numbers.iter().map(|value| Measured::Value(*value));
+    let both =
+        [1.0, 1e-3].into_iter().flat_map(|legacy| numbers.iter().map(move |new| Measured::Sides { legacy, new: *new }));
+    let wanted = |measured: &Measured| match judge(check, measured) {
+        Verdict::Passes(_) => passes,
+        Verdict::Fails(..) => !passes,
+        Verdict::NoData(_) | Verdict::Erroring(_) => false,
+    };
+    alone.chain(both).chain(counts).find(wanted).unwrap_or(Measured::NoData)
+}
+
 fn nothing() -> Verdict {
     Verdict::NoData("the query answers, and there is nothing".to_owned())
 }
@@ -139,6 +161,17 @@ mod tests {
 
     fn counts(errors: f64, requests: f64) -> Counts {
         Counts::new(errors, requests).unwrap()
+    }
+
+    #[rstest]
+    #[case(fixture::check("bounded"))]
+    #[case(Check { min: Some("5".parse().unwrap()), max: None, ..fixture::check("bounded below") })]
+    #[case(conditional("value < 0.05"))]
+    #[case(conditional("new <= legacy * 1.2 && value > 0.0"))]
+    #[case(comparing())]
+    fn samples_pass_and_fail(#[case] check: Check) {
+        assert!(matches!(judge(&check, &sample(&check, true)), Verdict::Passes(_)));
+        assert!(matches!(judge(&check, &sample(&check, false)), Verdict::Fails(..)));
     }
 
     #[test]

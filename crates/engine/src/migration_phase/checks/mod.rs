@@ -2,7 +2,7 @@
 
 pub mod compare;
 pub(super) mod condition;
-mod judge;
+pub mod judge;
 pub(super) mod probe;
 pub mod query;
 pub(super) mod results;
