@@ -1,6 +1,6 @@
 //! All I/O with the API server: clients, leadership, caches, writes.
 //!
-//! Controllers get one [`Client`](kube::Client), built by [`Clients::connect`], whose every mutating request passes
+//! Controllers get one [`Client`](kube::Client), built by [`Clients::guarded`], whose every mutating request passes
 //! [`guard`]: it is refused locally once leadership is lost, so no controller can forget to ask. The lease has a
 //! client of its own, so that a burst of writes never delays its renewal.
 
