@@ -95,6 +95,10 @@ pub mod reasons {
     pub const PREDECESSOR_NOT_COMPLETED: &str = "PredecessorNotCompleted";
     /// Gate: `after` leads back to the phase itself.
     pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
+    /// Gate: the version of the database's schema is not known, or not one that the phase works with.
+    pub const SCHEMA_OUT_OF_RANGE: &str = "SchemaOutOfRange";
+    /// Gate: the phase that has to have completed before, with the same images, has not.
+    pub const NOT_PROMOTED: &str = "NotPromoted";
     /// Gate: no window is open.
     pub const OUTSIDE_WINDOW: &str = "OutsideWindow";
     /// Gate: a freeze is in force.

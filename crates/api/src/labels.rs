@@ -31,6 +31,9 @@ pub const BASELINE: &str = "cutover.dev/baseline";
 /// Annotation on pod templates: hash of the configuration values that the pods read.
 pub const CONFIG_HASH: &str = "cutover.dev/config-hash";
 
+/// On ConfigMaps that hold the version of a database's schema (value `true`), so that no other is read.
+pub const SCHEMA_VERSION: &str = "cutover.dev/schema-version";
+
 /// Finalizer of [`TrafficSplit`](crate::v1alpha1::TrafficSplit).
 pub const FINALIZER_TRAFFIC_SPLIT: &str = "cutover.dev/traffic-split";
 /// Finalizer of [`Environment`](crate::v1alpha1::Environment).

@@ -9,6 +9,7 @@ use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
 use super::bed::{Shop, approved, to};
+use crate::installed;
 
 fn start(subject: &str, groups: &[&str]) -> Value {
     json!({"action": "Approve", "subjectHash": subject, "groups": groups})
@@ -93,4 +94,74 @@ async fn a_freeze_between_two_steps_holds_the_second_and_not_the_way_back() -> R
     shop.accepted("ana", "shift", json!({"action": "Rollback"})).await?;
     shop.state("shift", PhaseState::RolledBack).await?;
     shop.moved(&[0, 50, 0]).await
+}
+
+/// An environment whose new component is run from an image, and whose database's version is in the ConfigMap `db-schema`.
+async fn environment(shop: &Shop, image: &str) -> Result<()> {
+    let api = json!({"name": "api", "system": "New", "source": {"workload": {
+        "image": image, "replicas": 1, "ports": [{"name": "http", "containerPort": 8080}],
+    }}});
+    let schema = json!({"from": {"configMap": {"name": "db-schema", "key": "version"}}});
+    let spec = json!({"tier": "Staging", "components": [api], "shared": {"database": {"schema": schema}}});
+    shop.apply(&installed::object("Environment", "production", &spec)).await
+}
+
+async fn migrated(shop: &Shop, version: &str) -> Result<()> {
+    let labels = json!({"cutover.dev/schema-version": "true"});
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "db-schema", "labels": labels}, "data": {"version": version},
+    });
+    shop.apply(&map).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_moves_only_with_a_version_of_the_schema_that_the_phase_works_with() -> Result<()> {
+    let shop = Shop::open().await?;
+    environment(&shop, "registry.example.com/api:1").await?;
+    let gates = json!({"schema": {"min": 42, "max": 45}});
+    let spec = json!({"environment": "production", "gates": gates, "steps": [approved(to(50)), to(100)]});
+    shop.phase("shift", &spec).await?;
+    let closed = "SchemaOutOfRange";
+    shop.blocked("shift", closed, "there is no ConfigMap db-schema with the label").await?;
+    migrated(&shop, "forty-two").await?;
+    shop.blocked("shift", closed, "is no whole number").await?;
+    migrated(&shop, "41").await?;
+    shop.blocked("shift", closed, "the schema has version 41 and the phase works with 42 to 45").await?;
+    shop.moved(&[0]).await?;
+
+    migrated(&shop, "42").await?;
+    shop.asks("shift", "to-50").await?;
+    migrated(&shop, "46").await?;
+    shop.blocked("shift", closed, "the schema has version 46").await?;
+    shop.accepted("ana", "shift", json!({"action": "Approve", "step": "to-50"})).await?;
+    shop.blocked("shift", closed, "the schema has version 46").await?;
+    shop.moved(&[0, 50]).await?;
+    migrated(&shop, "45").await?;
+    shop.state("shift", PhaseState::Completed).await?;
+    shop.moved(&[0, 50, 100]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phase_is_promoted_from_one_of_another_namespace_that_allows_it() -> Result<()> {
+    let (staging, shop) = (Shop::open().await?, Shop::open().await?);
+    environment(&staging, "registry.example.com/api:2").await?;
+    environment(&shop, "registry.example.com/api:1").await?;
+    staging.phase("rehearse", &json!({"environment": "production", "steps": [approved(to(100))]})).await?;
+    let from = json!({"promotedFrom": {"namespace": staging.namespace, "phase": "rehearse", "within": "1h"}});
+    shop.phase("shift", &json!({"environment": "production", "gates": from, "steps": [to(100)]})).await?;
+    let unseen = format!("list {} in its spec.visibleTo", shop.namespace);
+    shop.blocked("shift", "ReferenceNotFound", &unseen).await?;
+
+    staging.edit::<MigrationPhase>("rehearse", json!({"spec": {"visibleTo": [shop.namespace]}})).await?;
+    shop.blocked("shift", "NotPromoted", "it has to be Completed first").await?;
+    staging.asks("rehearse", "to-100").await?;
+    staging.accepted("ana", "rehearse", json!({"action": "Approve", "step": "to-100"})).await?;
+    staging.state("rehearse", PhaseState::Completed).await?;
+    let other = "component api has registry.example.com/api:1 here and had registry.example.com/api:2";
+    shop.blocked("shift", "NotPromoted", other).await?;
+    shop.moved(&[0]).await?;
+
+    environment(&shop, "registry.example.com/api:2").await?;
+    shop.state("shift", PhaseState::Completed).await?;
+    shop.moved(&[0, 100]).await
 }

@@ -39,11 +39,13 @@ pub const DATE_PATTERN: &str = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01
 pub const ZONE_PATTERN: &str = "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$";
 /// What approvals are about.
 pub const SUBJECT_PATTERN: &str = "^[0-9a-f]+-[0-9a-f]+$";
+/// Keys of ConfigMaps.
+pub const DATA_KEY_PATTERN: &str = "^[-._a-zA-Z0-9]+$";
 /// UIDs of objects.
 pub const UID_PATTERN: &str = "^[-A-Za-z0-9]+$";
 
 /// Each form in words, with an example.
-pub(crate) const WORDS: [(&str, &str); 20] = [
+pub(crate) const WORDS: [(&str, &str); 21] = [
     (
         NAME_PATTERN,
         "must be the name of an object: lower-case letters, digits, hyphens and dots, beginning and ending with a letter or digit, such as shop-v2",
@@ -82,6 +84,7 @@ pub(crate) const WORDS: [(&str, &str); 20] = [
         SUBJECT_PATTERN,
         "must be what the phase shows as its subject: kubectl get mphase NAME -o jsonpath={.status.approvalSubject}",
     ),
+    (DATA_KEY_PATTERN, "must be a key of a ConfigMap: letters, digits, hyphens, dots and underscores, such as version"),
     (
         UID_PATTERN,
         "must be the UID of the phase, such as 6b1f7c3e-1f0a-4d52-9f0e-2b7d3c1a9e55: kubectl get mphase NAME -o jsonpath={.metadata.uid}",

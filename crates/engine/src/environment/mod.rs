@@ -26,6 +26,7 @@ pub mod observed;
 pub mod plan;
 pub mod pod_template;
 pub mod readiness;
+mod schema;
 pub mod status;
 pub mod validate;
 

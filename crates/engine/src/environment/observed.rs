@@ -267,6 +267,8 @@ pub struct Observed {
     pub slices: BTreeMap<String, SliceView>,
     /// ConfigMaps made for the environment.
     pub config_maps: BTreeMap<String, ConfigMapView>,
+    /// What is in the ConfigMap that holds the version of the shared database's schema, if it is there and has its label.
+    pub schema: Option<BTreeMap<String, String>>,
     /// What our last writes left behind, as far as this process remembers.
     pub settled: BTreeMap<ObjectRef, Settled>,
     /// Who uses the components.

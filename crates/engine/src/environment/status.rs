@@ -56,9 +56,12 @@ pub fn status(
     now: Timestamp,
 ) -> EnvironmentStatus {
     let mut manifest = previous.manifest.clone();
+    let mut schema = previous.schema.clone();
     let mut blocked: &[Blocked] = &[];
     let (components, health) = match verdict {
         Verdict::Invalid(problems) => {
+            // Where it would have to be read may be among what is wrong: a version of long ago proves nothing.
+            schema = None;
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let components = previous.components.iter().map(|last| refreshed(identity, last, observed)).collect();
             (components, (Health::Stalled, reasons::INVALID_SPEC, lines.join("; ")))
@@ -75,6 +78,8 @@ pub fn status(
         }
         Verdict::Carried { environment, plan, applied } => {
             blocked = &plan.blocked;
+            let source = environment.schema.as_ref();
+            schema = source.map(|source| super::schema::schema(source, observed, previous.schema.as_ref(), now));
             let refusals: Vec<&Refusal> = plan.conflicts.iter().chain(&applied.refusals).collect();
             let looked: Vec<(&Component, Readiness)> = environment
                 .components
@@ -110,6 +115,7 @@ pub fn status(
         ready_components: Some(format!("{}/{}", components.iter().filter(|c| c.ready).count(), components.len())),
         components,
         manifest,
+        schema,
     }
 }
 

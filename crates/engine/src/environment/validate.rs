@@ -22,6 +22,8 @@ pub struct Validated {
     pub components: Vec<Component>,
     /// Configuration.
     pub config: BTreeMap<String, String>,
+    /// Where the version of the shared database's schema is.
+    pub schema: Option<api::ConfigMapKey>,
 }
 
 /// A component that can be carried out.
@@ -125,7 +127,9 @@ pub fn validate(identity: Identity, spec: &EnvironmentSpec, forbidden: &[IpNet])
         }
     }
     cycle(spec, &mut problems);
-    let validated = Validated { identity, version: spec.version.clone(), components, config: spec.config.clone() };
+    let schema = spec.shared.as_ref().map(|shared| shared.database.schema.from.config_map.clone());
+    let validated =
+        Validated { identity, version: spec.version.clone(), components, config: spec.config.clone(), schema };
     collisions(&validated, &mut problems);
     if problems.is_empty() {
         templates(&validated, &mut problems);

@@ -2,6 +2,8 @@
 
 mod approvals;
 pub(super) mod calendar;
+mod promotion;
+mod schema;
 
 use std::collections::BTreeSet;
 
@@ -31,6 +33,8 @@ impl Machine<'_> {
         if spec.gates.as_ref().is_some_and(|gates| gates.components_ready) {
             closed.extend(self.components(spec.environment.as_deref().unwrap_or_default()));
         }
+        closed.extend(self.other_schema());
+        closed.extend(self.unpromoted());
         closed.extend(self.unapproved());
         closed.extend(self.calendar());
         closed

@@ -51,8 +51,8 @@ pub use checks::{
 };
 pub use decide::decide;
 pub use observed::{
-    ActionView, EnvironmentView, FlagView, Measured, Measurement, Observed, PhaseIdentity, PredecessorView, SplitView,
-    Trouble,
+    ActionView, EnvironmentView, FlagView, Measured, Measurement, Observed, PhaseIdentity, PredecessorView,
+    PromotionView, SplitView, Trouble,
 };
 pub use plan::{ActiveCheck, AuditEntry, CountQueries, Plan, Probe, Settlement};
 pub use requests::{flag_names, split_names};

@@ -33,6 +33,8 @@ pub struct Observed {
     pub environment: Known<Option<EnvironmentView>>,
     /// Other phases of the namespace: at least those in `spec.after` and what these lead back to, or simply all.
     pub predecessors: BTreeMap<String, Known<Option<PredecessorView>>>,
+    /// The phase that `spec.gates.promotedFrom` names; not looked at when the spec names none.
+    pub promotion: Known<Option<PromotionView>>,
     /// The newest result of each check, by name. Giving the same result again is harmless: it is recognised by its time.
     pub measurements: BTreeMap<String, Measurement>,
     /// Actions of the namespace that name this phase, settled ones too (a lost status learns from them which attempts are over).
@@ -192,6 +194,8 @@ pub struct EnvironmentView {
     pub current: bool,
     /// Images of the new components that the environment runs, by name.
     pub images: BTreeMap<String, String>,
+    /// Version of the shared database's schema, or why it is not known; `None` when the spec does not say where it is.
+    pub schema: Option<Result<i64, String>>,
 }
 
 impl EnvironmentView {
@@ -203,8 +207,13 @@ impl EnvironmentView {
             .filter_map(|component| Some((component.name.clone(), component.source.workload.as_ref()?.image.clone())));
         let images = images.collect();
         let Some(status) = &environment.status else { return Self { images, ..Self::default() } };
+        let schema = status.schema.as_ref().map(|schema| match schema.version {
+            Some(version) => Ok(version),
+            None => Err(schema.message.clone().unwrap_or_default()),
+        });
         Self {
             images,
+            schema: schema.filter(|_| environment.spec.shared.is_some()),
             not_ready: status.components.iter().filter(|c| !c.ready).map(|c| c.name.clone()).collect(),
             current: status.observed_generation.is_some()
                 && status.observed_generation == environment.metadata.generation,
@@ -232,6 +241,34 @@ impl PredecessorView {
     #[must_use]
     pub fn completed(&self) -> bool {
         self.state == Some(PhaseState::Completed)
+    }
+}
+
+/// The phase that this one is promoted from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PromotionView {
+    /// Its state.
+    pub state: Option<PhaseState>,
+    /// When its last attempt came to rest.
+    pub finished_at: Option<Timestamp>,
+    /// Images of the new components of its environment when it completed.
+    pub images: BTreeMap<String, String>,
+    /// Whether it may be seen from the namespace of the phase that asks.
+    pub visible: bool,
+}
+
+impl PromotionView {
+    /// The view that phases of `namespace` have of an object that the API server returned.
+    #[must_use]
+    pub fn of(phase: &MigrationPhase, namespace: &str) -> Self {
+        let status = phase.status.clone().unwrap_or_default();
+        let own = phase.metadata.namespace.as_deref() == Some(namespace);
+        Self {
+            state: status.state,
+            finished_at: status.finished_at.map(|at| at.0),
+            images: status.images,
+            visible: own || phase.spec.visible_to.iter().any(|other| other == namespace),
+        }
     }
 }
 

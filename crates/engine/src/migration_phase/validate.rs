@@ -106,6 +106,22 @@ pub fn validate(phase: &PhaseIdentity, spec: &MigrationPhaseSpec) -> Result<Vali
     if spec.gates.as_ref().is_some_and(|gates| gates.components_ready) && spec.environment.is_none() {
         found.add("spec.gates.componentsReady", "it looks at the components of an environment: set spec.environment");
     }
+    let schema = spec.gates.as_ref().and_then(|gates| gates.schema);
+    if schema.is_some() && spec.environment.is_none() {
+        found.add("spec.gates.schema", "it is about the database of an environment: set spec.environment");
+    }
+    if schema.is_some_and(|range| range.min.zip(range.max).is_some_and(|(min, max)| max < min)) {
+        found.add("spec.gates.schema.min", "more than max: no version fits");
+    }
+    let promoted = spec.gates.as_ref().and_then(|gates| gates.promoted_from.as_ref());
+    if promoted.is_some() && spec.environment.is_none() {
+        found.add("spec.gates.promotedFrom", "it compares images of an environment: set spec.environment");
+    }
+    if promoted.is_some_and(|from| {
+        from.phase == phase.name && from.namespace.as_ref().is_none_or(|namespace| *namespace == phase.namespace)
+    }) {
+        found.add("spec.gates.promotedFrom.phase", "a phase cannot wait for itself: name another");
+    }
     for (field, length) in [("shiftTimeout", spec.shift_timeout), ("rollback.timeout", spec.rollback.timeout)] {
         if length.as_secs() == 0 {
             found.add(format!("spec.{field}"), "nothing can follow in no time: write at least 1s");

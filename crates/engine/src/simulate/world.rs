@@ -278,6 +278,7 @@ impl World {
             flags: flags.collect(),
             environment: Known::Known(Some(EnvironmentView { current: true, ..EnvironmentView::default() })),
             predecessors: others.chain(outside).collect(),
+            promotion: Known::Unknown,
             measurements: phase.measured.clone(),
             actions: phase.actions.clone(),
             watched_for: Duration::from_secs(86_400)

@@ -12,6 +12,7 @@ mod ingress;
 mod kinds;
 mod raw;
 mod record;
+mod schema_version;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use gateway::{GatewayClassRecord, GatewayRecord, HttpRouteRecord};
 pub use ingress::IngressRecord;
 pub use kinds::Kinds;
 pub use raw::{Raw, Wire};
+pub use schema_version::SchemaRecord;
 pub use service::ServiceRecord;
 
 /// The shared caches. Cheap to clone.
@@ -42,6 +44,8 @@ pub struct Caches {
     pub deployments: Index<DeploymentView>,
     /// ConfigMaps of environments and of flags.
     pub config_maps: Index<ConfigMapRecord>,
+    /// ConfigMaps that hold the version of a database's schema.
+    pub schema_versions: Index<SchemaRecord>,
     /// Ingresses.
     pub ingresses: Index<IngressRecord>,
     /// `HTTPRoutes`, where the cluster has them.
@@ -61,6 +65,7 @@ impl Caches {
             slices: stores.index(None),
             deployments: stores.index(Some(deployment::SELECTOR)),
             config_maps: stores.index(Some(config_map::SELECTOR)),
+            schema_versions: stores.index(Some(schema_version::SELECTOR)),
             ingresses: stores.index(None),
             http_routes: stores.optional(discovery.served(HTTP_ROUTES), None),
             gateways: stores.optional(discovery.served(GATEWAYS), None),

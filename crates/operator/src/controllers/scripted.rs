@@ -59,6 +59,7 @@ impl Shown {
             slices: index(&self.slices),
             deployments: index(&self.deployments),
             config_maps: index(&self.config_maps),
+            schema_versions: index(&[]),
             ingresses: index(&self.ingresses),
             http_routes: index(&self.http_routes),
             gateways: index(&self.gateways),

@@ -1,6 +1,7 @@
 //! Environment: which components exist, and how they are run or reached.
 
 mod component;
+mod shared;
 mod status;
 mod workload;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     component::{Component, ExternalSource, Role, ServiceSource, Source, System},
+    shared::{ConfigMapKey, Database, DatabaseSchema, SchemaSource, SchemaStatus, Shared},
     status::{ComponentStatus, EnvironmentStatus, Manifest},
     workload::{Health, Workload, WorkloadPort},
 };
@@ -61,6 +63,9 @@ pub struct EnvironmentSpec {
     #[schemars(schema_with = "texts", extend("maxProperties" = 128))]
     #[x_kube(validation = Rule::new("self.all(k, size(k) <= 128 && k.matches('^[A-Za-z_][A-Za-z0-9_]*$'))").message("keys are names of environment variables: letters, digits and underscores, not beginning with a digit, at most 128"))]
     pub config: BTreeMap<String, String>,
+    /// What legacy and new components share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Shared>,
     /// Where the environment is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Monitoring>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions},
-    ServiceSource, System,
+    SchemaStatus, ServiceSource, System,
 };
 
 /// What runs.
@@ -31,6 +31,9 @@ pub struct EnvironmentStatus {
     /// What is deployed as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Manifest>,
+    /// The version of the shared database's schema, if `spec.shared.database` says where to read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaStatus>,
 }
 
 /// One component as observed.

@@ -5,9 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::forms::{CLOCK_PATTERN, DATE_PATTERN, ZONE_PATTERN},
+    super::forms::{CLOCK_PATTERN, DATE_PATTERN, LABEL_PATTERN, NAME_PATTERN, ZONE_PATTERN},
     StepApproval,
 };
+use crate::HumanDuration;
 
 /// What must hold before the phase starts and before each forward move. A closed gate never bars the way back.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,13 @@ pub struct Gates {
     /// when the phase has started with them, a change of the steps, checks or failure policy needs new ones before anything moves on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals: Option<StepApproval>,
+    /// Versions of the shared database's schema with which the steps of this phase work: looked at before every forward move, and a step
+    /// does not end with another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaRange>,
+    /// A phase that must have completed, and with the images that the new components have now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted_from: Option<Promotion>,
     /// When traffic may move forward: in any of these. Without windows, at all times. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -29,6 +37,45 @@ pub struct Gates {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub freezes: Vec<Freeze>,
+}
+
+/// Versions of a schema.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("has(self.min) || has(self.max)").message("a schema range needs min, max or both"),
+    validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max").message("min is more than max: no version fits").field_path(".min")
+)]
+pub struct SchemaRange {
+    /// The lowest version. Range 0 to 2^53.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_992_i64))]
+    pub min: Option<i64>,
+    /// The highest version. Range 0 to 2^53.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_992_i64))]
+    pub max: Option<i64>,
+}
+
+/// A phase that must have completed before this one.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Promotion {
+    /// Namespace of the phase, which must allow it in `spec.visibleTo`. Default: the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_PATTERN))]
+    pub namespace: Option<String>,
+    /// Name of the phase. The new components of its environment have the same names as those here, and had the same images when it
+    /// completed.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub phase: String,
+    /// How long ago it may have completed. Default `14d`.
+    #[serde(default = "two_weeks")]
+    pub within: HumanDuration,
+}
+
+const fn two_weeks() -> HumanDuration {
+    HumanDuration::from_secs(14 * 24 * 3_600)
 }
 
 /// A time of the day, on days of the week, by the clocks of a time zone: open while they show `from` or later, and not yet `to`. Where

@@ -14,14 +14,17 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::{Check, CompareCheck, NoDataPolicy, PrometheusCheck},
-    gates::{Day, Freeze, Gates, Window},
+    gates::{Day, Freeze, Gates, Promotion, SchemaRange, Window},
     record::{ApprovalRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid},
     request::{FlagRequest, Requests, SplitRequest, WayBack},
     state::{CheckState, PhaseState, Stage},
     status::{MigrationPhaseStatus, StepStatus},
     step::{FlagTarget, Step, StepApproval, TrafficTarget},
 };
-use super::{forms::NAME_PATTERN, phase_action::RollbackTo};
+use super::{
+    forms::{LABEL_PATTERN, NAME_PATTERN},
+    phase_action::RollbackTo,
+};
 use crate::HumanDuration;
 
 /// One phase of a migration: a series of steps over splits and flags, guarded by gates and checks.
@@ -71,6 +74,12 @@ pub struct MigrationPhaseSpec {
     /// What must hold before the phase starts and before each step that moves traffic forward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates: Option<Gates>,
+
+    /// Namespaces whose phases may name this one in `gates.promotedFrom`. At most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63), regex(pattern = LABEL_PATTERN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub visible_to: Vec<String>,
 
     /// The steps, in order. 1 to 32. Per split and per flag, the new side's share does not fall from step to step.
     #[schemars(length(min = 1, max = 32))]

@@ -1,11 +1,13 @@
 //! Where a phase is.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::schema::{Instant, conditions},
+    super::schema::{Instant, conditions, texts},
     ApprovalRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid, PhaseState, Requests, Stage,
     WayBack,
 };
@@ -85,6 +87,10 @@ pub struct MigrationPhaseStatus {
     /// When this attempt came to rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Instant>,
+    /// Images that the environment's new components had when the phase completed, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "texts", extend("maxProperties" = 64))]
+    pub images: BTreeMap<String, String>,
     /// What happened, newest last. At most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]

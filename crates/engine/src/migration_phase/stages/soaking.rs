@@ -30,6 +30,7 @@ impl Machine<'_> {
         if self.spec.is_err() || self.observed.phase.deleting {
             holds.extend(self.forward_holds());
         }
+        holds.extend(self.other_schema());
         holds.extend(self.step_removed());
         holds.extend(self.step().and_then(|(_, step)| self.would_lower(step)));
         holds.extend(self.unfollowed());
@@ -71,6 +72,7 @@ impl Machine<'_> {
             self.enter_step(index + 1, &next.name);
             self.tell(Severity::Normal, "StepDone", "Finish", message);
         } else {
+            self.status.images = self.images().unwrap_or_default();
             self.rest(PhaseState::Completed);
             let message = format!("step {} was the last; its weights are held from now on", step.name);
             self.tell(Severity::Normal, reasons::COMPLETED, "Complete", message);

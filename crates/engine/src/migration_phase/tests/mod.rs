@@ -13,6 +13,8 @@ mod losing;
 mod planted_bugs;
 mod preparing;
 mod promoting;
+mod promotion;
+mod schemas;
 mod shifting;
 pub(crate) mod simulator;
 mod soaking;

@@ -58,6 +58,10 @@ impl Sources {
                 observed.config_maps.insert(name.to_string(), view.clone());
             }
         }
+        if let Some(shared) = &environment.spec.shared {
+            let name = &shared.database.schema.from.config_map.name;
+            observed.schema = self.caches.schema_versions.get(namespace, name).map(|record| record.data.clone());
+        }
         self.services(identity, environment, &mut observed);
         self.slices(identity, environment, &mut observed);
         // Deployments and ConfigMaps of other environments that have a name of ours.

@@ -22,6 +22,7 @@ pub(super) fn all(sources: &Arc<Sources>) -> Environments {
     stream::select_all([
         deployments(sources),
         config_maps(sources),
+        schema_versions(sources),
         services(sources),
         slices(sources),
         splits(sources),
@@ -69,6 +70,22 @@ fn config_maps(sources: &Arc<Sources>) -> Environments {
             let owner = now.or_else(|| before.as_ref().and_then(marks)).and_then(|marks| marks.owner);
             let found = owner.and_then(|uid| sources.owner(&key.namespace, &uid));
             std::future::ready(found.as_ref().map(reference))
+        })
+        .boxed()
+}
+
+/// Environments whose database's version is in this ConfigMap.
+fn schema_versions(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.schema_versions.changes();
+    changes
+        .flat_map(move |Change { key, .. }| {
+            let mut found = sources.environments(&key.namespace);
+            found.retain(|environment| {
+                let shared = environment.spec.shared.as_ref();
+                shared.is_some_and(|shared| shared.database.schema.from.config_map.name == *key.name)
+            });
+            stream::iter(found.iter().map(|environment| to(environment)).collect::<Vec<_>>())
         })
         .boxed()
 }

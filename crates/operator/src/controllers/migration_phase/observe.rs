@@ -7,8 +7,8 @@ use cutover_api::v1alpha1::{MigrationPhase, PhaseAction, TrafficSplit};
 use cutover_engine::{
     Known,
     migration_phase::{
-        ActionView, EnvironmentView, FlagView, Observed, PhaseIdentity, PredecessorView, SplitView, flag_names,
-        split_names,
+        ActionView, EnvironmentView, FlagView, Observed, PhaseIdentity, PredecessorView, PromotionView, SplitView,
+        flag_names, split_names,
     },
     router::{canary_name, route_name},
     traffic_split::RouteBaseline,
@@ -62,6 +62,10 @@ impl Sources {
                 Known::Known(self.kinds.environments.get(namespace, name).as_deref().map(EnvironmentView::of))
             }),
             predecessors: self.predecessors(phase),
+            promotion: promoted_from(phase).map_or(Known::Unknown, |(from, name)| {
+                let found = self.kinds.phases.get(from, name);
+                Known::Known(found.as_deref().map(|found| PromotionView::of(found, namespace)))
+            }),
             measurements: self.checks.measurements(&key),
             actions: self.actions_on(&key),
             watched_for: self.watching_since.elapsed(),
@@ -129,6 +133,13 @@ impl Sources {
             Known::Known(if skew.offset.is_positive() { -surely } else { surely })
         })
     }
+}
+
+/// Namespace and name of the phase that this one is promoted from.
+pub(super) fn promoted_from(phase: &MigrationPhase) -> Option<(&str, &str)> {
+    let from = phase.spec.gates.as_ref()?.promoted_from.as_ref()?;
+    let own = phase.metadata.namespace.as_deref().unwrap_or_default();
+    Some((from.namespace.as_deref().unwrap_or(own), &from.phase))
 }
 
 fn named<K, V>(

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use tokio::sync::watch;
 
-use super::observe::Sources;
+use super::observe::{Sources, promoted_from};
 use crate::{
     cluster::{
         policies::Enforcement,
@@ -33,6 +33,7 @@ pub(super) fn all(sources: &Sources, results: impl Stream<Item = Key> + Send + '
         concerned(phases, &kinds.flags, |phase, name| names(phase, flag_names).contains(name)),
         concerned(phases, &kinds.environments, |phase, name| phase.spec.environment.as_deref() == Some(name)),
         concerned(phases, phases, |phase, name| phase.spec.after.iter().any(|after| after == name)),
+        promoted(phases),
         acted_on.boxed(),
         results.map(|key| ObjectRef::new(&key.name).within(&key.namespace)).boxed(),
         judged_anew(phases, sources.policies.clone()),
@@ -53,6 +54,19 @@ fn concerned<K: Kept>(
             let Key { namespace, name } = change.key;
             let found = phases
                 .filter(|phase| phase.metadata.namespace.as_deref() == Some(&*namespace) && concerns(phase, &name));
+            stream::iter(found.into_iter().map(|phase| ObjectRef::from_obj(&*phase)))
+        })
+        .boxed()
+}
+
+/// The phases, of any namespace, that are promoted from a phase that changed.
+fn promoted(phases: &Objects<MigrationPhase>) -> Phases {
+    let all = phases.clone();
+    phases
+        .later_changes()
+        .flat_map(move |change| {
+            let from = (&*change.key.namespace, &*change.key.name);
+            let found = all.filter(|phase| promoted_from(phase) == Some(from));
             stream::iter(found.into_iter().map(|phase| ObjectRef::from_obj(&*phase)))
         })
         .boxed()

@@ -140,6 +140,9 @@ impl World {
         let done = self.predecessor == PhaseState::Completed || self.spec.after.is_empty();
         holds("nothing_rises_while_a_gate_is_closed", done, what);
         holds("nothing_rises_while_a_gate_is_closed", !self.calendar_is_closed(), what);
+        let ranged = self.spec.gates.as_ref().is_some_and(|gates| gates.schema.is_some());
+        let fits = matches!(self.schema, Some(Ok(42..=45)));
+        holds("nothing_rises_while_a_gate_is_closed", fits || !ranged, what);
         holds("nothing_rises_without_approval_of_the_start", self.start_is_approved(after), what);
         let needed = (split.full * asked + 99) / 100;
         let able = split.new_ready >= needed.max(1);
@@ -197,7 +200,10 @@ impl World {
         self.blind.iter().any(|input| match input {
             Input::Splits | Input::Clock => true,
             Input::Flags => !self.flags.is_empty(),
-            Input::Environment => gated || self.spec.gates.as_ref().is_some_and(|gates| gates.approvals.is_some()),
+            Input::Environment => {
+                gated
+                    || self.spec.gates.as_ref().is_some_and(|gates| gates.approvals.is_some() || gates.schema.is_some())
+            }
             Input::Predecessors => !self.spec.after.is_empty(),
         })
     }

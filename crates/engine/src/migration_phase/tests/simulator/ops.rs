@@ -29,6 +29,7 @@ pub enum Op {
     Other(u8, bool),
     Environment(bool),
     Image(u8),
+    Schema(u8),
     Calendar(u8),
     Predecessor(bool),
     Edit(u8),
@@ -78,6 +79,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::Environment),
         1 => (0_u8..3).prop_map(Op::Image),
         1 => (0_u8..4).prop_map(Op::Calendar),
+        1 => (0_u8..4).prop_map(Op::Schema),
         1 => any::<bool>().prop_map(Op::Predecessor),
         2 => (0_u8..8).prop_map(Op::Edit),
         3 => Just(Op::Mend),
@@ -127,6 +129,10 @@ impl World {
             }
             Op::Environment(ready) => self.environment_ready = *ready,
             Op::Image(which) => _ = self.images.insert("api".into(), format!("api:{which}")),
+            Op::Schema(which) => {
+                let versions = [Some(Ok(43)), Some(Ok(46)), Some(Err("it is gone".to_owned())), None];
+                self.schema = versions[usize::from(*which)].clone();
+            }
             Op::Calendar(which) => self.set_calendar(*which),
             Op::Predecessor(done) => {
                 self.predecessor = if *done { PhaseState::Completed } else { PhaseState::RolledBack };

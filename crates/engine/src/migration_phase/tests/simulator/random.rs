@@ -2,7 +2,7 @@
 
 use cutover_api::v1alpha1::{
     MigrationPhaseSpec,
-    migration_phase::{AutomaticRollbackTo, Gates, NoDataPolicy, OnFailure, PhaseState, StepApproval},
+    migration_phase::{AutomaticRollbackTo, Gates, NoDataPolicy, OnFailure, PhaseState, SchemaRange, StepApproval},
     phase_action::{ActionKind, RollbackTo},
 };
 use proptest::{collection::vec, prelude::*, test_runner::Config};
@@ -40,7 +40,7 @@ prop_compose! {
         (checks, dry_run) in (0_usize..3, prop::bool::weighted(0.3)),
         (fail_after, warmup, no_data) in (1_i32..4, proptest::option::of(0_u64..6), 0_u8..3),
         (freeze, previous, reversible) in (prop::bool::weighted(0.2), any::<bool>(), prop::bool::weighted(0.8)),
-        (gated, after, people) in (any::<bool>(), any::<bool>(), proptest::option::weighted(0.3, 1_i32..3)),
+        (gated, ranged, after, people) in (any::<bool>(), prop::bool::weighted(0.3), any::<bool>(), proptest::option::weighted(0.3, 1_i32..3)),
         (shift, dead, back) in (10_u64..60, 1_u64..8, 15_u64..60),
     ) -> MigrationPhaseSpec {
         let steps = rows.iter().enumerate().map(|(i, row)| {
@@ -67,8 +67,9 @@ prop_compose! {
         spec.rollback.timeout = secs(back);
         spec.reversible = reversible;
         let approvals = people.map(|required| StepApproval { required, groups: vec!["owners".into()] });
-        spec.gates = (gated || people.is_some())
-            .then(|| Gates { components_ready: gated, approvals, ..Gates::default() });
+        let schema = ranged.then_some(SchemaRange { min: Some(42), max: Some(45) });
+        spec.gates = (gated || ranged || people.is_some())
+            .then(|| Gates { components_ready: gated, approvals, schema, ..Gates::default() });
         spec.after = if after { vec!["before".into()] } else { vec![] };
         spec.shift_timeout = secs(shift);
         spec.prepare_timeout = secs(30);

@@ -20,7 +20,7 @@ use crate::{
     Known,
     migration_phase::{
         ActionView, ActiveCheck, EnvironmentView, Measured, Measurement, Observed, PhaseIdentity, Plan,
-        PredecessorView, Probe, SplitView, decide, validate,
+        PredecessorView, Probe, PromotionView, SplitView, decide, validate,
     },
 };
 
@@ -76,6 +76,8 @@ pub struct World {
     pub environment_ready: bool,
     pub images: BTreeMap<String, String>,
     pub predecessor: PhaseState,
+    pub promotion: PromotionView,
+    pub schema: Option<Result<i64, String>>,
     pub metric: Metric,
     pub measured: BTreeMap<String, Measurement>,
     pub ran: BTreeMap<String, Timestamp>,
@@ -105,6 +107,8 @@ impl World {
             environment_ready: true,
             images: BTreeMap::new(),
             predecessor: PhaseState::Completed,
+            promotion: PromotionView::default(),
+            schema: Some(Ok(43)),
             metric: Metric::Good,
             measured: BTreeMap::new(),
             ran: BTreeMap::new(),
@@ -158,7 +162,8 @@ impl World {
         });
         let flags = self.flags.iter().map(|(name, flag)| (name.clone(), self.seen(Input::Flags, Some(flag.view()))));
         let not_ready = if self.environment_ready { vec![] } else { vec!["api".to_owned()] };
-        let environment = EnvironmentView { not_ready, current: true, images: self.images.clone() };
+        let environment =
+            EnvironmentView { not_ready, current: true, images: self.images.clone(), schema: self.schema.clone() };
         let before = PredecessorView { state: Some(self.predecessor), after: vec![] };
         Observed {
             phase: self.identity(),
@@ -167,6 +172,7 @@ impl World {
             flags: flags.collect(),
             environment: self.seen(Input::Environment, Some(environment)),
             predecessors: BTreeMap::from([("before".into(), self.seen(Input::Predecessors, Some(before)))]),
+            promotion: self.seen(Input::Predecessors, Some(self.promotion.clone())),
             measurements: self.measured.clone(),
             actions: self.actions.clone(),
             watched_for: self.time.duration_since(self.led_since).unsigned_abs(),
@@ -367,6 +373,7 @@ impl World {
         self.blind.clear();
         self.offset = SignedDuration::ZERO;
         self.environment_ready = true;
+        self.schema = Some(Ok(43));
         self.predecessor = PhaseState::Completed;
         self.metric = Metric::Good;
         let closing = |gates: &Gates| !gates.windows.is_empty() || !gates.freezes.is_empty();
