@@ -19,18 +19,15 @@ impl Machine<'_> {
         let own = &self.observed.phase.namespace;
         let name = format!("{}/{}", from.namespace.as_ref().unwrap_or(own), from.phase);
         let closed = |why: String| Some(blocker(reasons::NOT_PROMOTED, why));
-        let view = match &self.observed.promotion {
-            Known::Unknown => return Some(unknown(&format!("MigrationPhase {name}"))),
-            // Whether it is not there or not to be seen is not told.
-            Known::Known(view) => match view.as_ref().filter(|view| view.visible) {
-                Some(view) => view,
-                None => {
-                    let message = format!(
-                        "spec.gates.promotedFrom: namespace {own} can see no MigrationPhase {name}: create it, and list {own} in its spec.visibleTo"
-                    );
-                    return Some(blocker(reasons::REFERENCE_NOT_FOUND, message));
-                }
-            },
+        let Known::Known(view) = &self.observed.promotion else {
+            return Some(unknown(&format!("MigrationPhase {name}")));
+        };
+        // Whether it is not there or not to be seen is not told.
+        let Some(view) = view.as_ref().filter(|view| view.visible) else {
+            let message = format!(
+                "spec.gates.promotedFrom: namespace {own} can see no MigrationPhase {name}: create it, and list {own} in its spec.visibleTo"
+            );
+            return Some(blocker(reasons::REFERENCE_NOT_FOUND, message));
         };
         let completed = view.finished_at.filter(|_| view.state == Some(PhaseState::Completed));
         let Some(completed) = completed else {
