@@ -114,6 +114,9 @@ mod tests {
                 vec![excessive(each); count].into()
             }
             Some("object") => {
+                if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+                    return json!({"any": excessive(values)});
+                }
                 let fields = schema.properties.iter().flatten();
                 Value::Object(fields.map(|(name, field)| (name.clone(), excessive(field))).collect())
             }
@@ -133,11 +136,11 @@ mod tests {
                 inner.chain(over(schema.max_items, items.len()).then(|| path.to_owned())).collect()
             }
             Value::Object(fields) => {
-                let properties = schema.properties.as_ref().unwrap();
-                let inner = fields
-                    .iter()
-                    .flat_map(|(name, field)| too_long(&format!("{path}.{name}"), &properties[name.as_str()], field));
-                inner.collect()
+                let of = |name: &str| match &schema.additional_properties {
+                    Some(JSONSchemaPropsOrBool::Schema(values)) => values,
+                    _ => &schema.properties.as_ref().unwrap()[name],
+                };
+                fields.iter().flat_map(|(name, field)| too_long(&format!("{path}.{name}"), of(name), field)).collect()
             }
             _ => Vec::new(),
         }
