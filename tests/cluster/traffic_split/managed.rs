@@ -80,6 +80,8 @@ async fn a_change_of_weight_costs_one_request_per_route_and_two() -> Result<()> 
         .iter()
         .filter(|entry| own(entry))
         .map(|entry| format!("{} {}/{}", entry.verb, entry.resource, entry.subresource))
+        // The Event of the weight before may still have been on its way.
+        .skip_while(|asked| asked.contains("events"))
         .collect();
     ensure!(asked.len() <= 5 * 4, "{} requests for 5 changes on two routes: {asked:#?}", asked.len());
     let routes = asked.iter().filter(|asked| asked.contains("ingresses") || asked.contains("httproutes")).count();
