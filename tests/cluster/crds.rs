@@ -1,8 +1,10 @@
 //! The custom resource definitions on a real API server: installed without a warning, explained to users, and every
 //! rule tried from both sides, at the greatest size too.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
-use cutover_testkit::tools;
+use cutover_testkit::{eventually, tools};
 use kube::{Client, api::DynamicObject};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -177,6 +179,14 @@ async fn users_find_their_way_with_kubectl() -> Result<()> {
     for base in cases.bases.values() {
         crate::installed::create(&client, &namespace, base, false).await?;
     }
+    // Asking for the kinds anew replaces what another test's kubectl noted before all five were served.
+    eventually("all kinds are served", Duration::from_secs(20), || async {
+        let group = format!("--api-group={}", cutover_api::GROUP);
+        let kinds = plane.kubectl(["api-resources", &group, "-o", "name"]).await?.ok()?;
+        ensure!(kinds.lines().count() == 5, "{kinds}");
+        Ok(())
+    })
+    .await?;
     let all = plane.kubectl(["get", "cutover", "-n", &namespace, "-o", "name"]).await?.ok()?;
     assert_eq!(all.lines().count(), 5, "{all}");
     for short in ["env", "tsplit", "fflag", "mphase", "paction"] {

@@ -177,11 +177,15 @@ spec:
         .await
     }
 
+    /// How many phases are completed, once the API server says so: one that has just started is ready before it can list these.
     async fn completed_phases(&self) -> Result<usize> {
         let api: Api<MigrationPhase> = Api::namespaced(self.client.clone(), &self.namespace);
-        let phases = api.list(&ListParams::default()).await?;
-        let state = |phase: &MigrationPhase| phase.status.as_ref().and_then(|status| status.state);
-        Ok(phases.iter().filter(|phase| state(phase) == Some(PhaseState::Completed)).count())
+        eventually("the phases are listed", PATIENCE, || async {
+            let phases = api.list(&ListParams::default()).await?;
+            let state = |phase: &MigrationPhase| phase.status.as_ref().and_then(|status| status.state);
+            Ok(phases.iter().filter(|phase| state(phase) == Some(PhaseState::Completed)).count())
+        })
+        .await
     }
 
     /// Every phase comes to its end in its first attempt, and no split's weight ever fell.
