@@ -5,6 +5,8 @@ pub(super) mod calendar;
 mod promotion;
 mod schema;
 
+pub use schema::versions;
+
 use std::collections::BTreeSet;
 
 use cutover_api::{conditions::reasons, v1alpha1::migration_phase::Blocker};

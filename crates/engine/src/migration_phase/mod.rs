@@ -50,6 +50,7 @@ pub use checks::{
     query::{InvalidQuery, look_back},
 };
 pub use decide::decide;
+pub(crate) use gates::versions;
 pub use observed::{
     ActionView, EnvironmentView, FlagView, Measured, Measurement, Observed, PhaseIdentity, PredecessorView,
     PromotionView, SplitView, Trouble,

@@ -16,6 +16,9 @@ pub struct Forecast {
     pub approval_seconds: i64,
     /// Within how many seconds routes are taken to follow.
     pub propagation_seconds: i64,
+    /// What else is assumed, so that gates open which the files alone cannot open.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<String>,
     /// The phases, in the order in which they start.
     pub phases: Vec<PhaseForecast>,
 }

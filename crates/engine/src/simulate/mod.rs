@@ -8,6 +8,7 @@
 mod actors;
 mod checks;
 mod forecast;
+mod gates;
 pub mod lint;
 pub mod render;
 mod way_back;

@@ -21,6 +21,9 @@ pub fn forecast(forecast: &Forecast, paint: Paint) -> String {
         seconds(forecast.propagation_seconds),
         seconds(forecast.approval_seconds),
     );
+    for assumed in &forecast.assumed {
+        let _ = writeln!(text, "  also assumed: {assumed}");
+    }
     for phase in &forecast.phases {
         text.push('\n');
         text.push_str(&self::phase(phase, forecast.start, paint));

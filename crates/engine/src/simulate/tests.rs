@@ -236,6 +236,61 @@ fn windows_freezes_and_the_approval_of_the_start_are_waited_for() {
     assert_eq!(waits, [("OutsideWindow", monday)]);
 }
 
+/// An environment whose new component has an image, and whose database says where its schema's version is.
+fn deployed() -> String {
+    let storefront = "{name: storefront, system: New, source: {workload: {image: 'registry.example/storefront:2', ports: [{name: http, containerPort: 8080}]}}}";
+    let shared = "  shared: {database: {schema: {from: {configMap: {name: schema, key: version}}}}}\n---\n";
+    ENVIRONMENT
+        .replace("{name: storefront, system: New, source: {external: {addresses: [192.0.2.20], port: 80}}}", storefront)
+        .replace("---\n", shared)
+}
+
+const GATED: &str = "gates: {promotedFrom: {namespace: shop-staging, phase: 30-shift}, schema: {min: 42, max: 45}}, \
+    steps: [{name: all, traffic: [{split: shop, newWeight: 100}], soak: 1h}]";
+
+#[test]
+fn gates_on_what_the_files_cannot_show_are_taken_as_open_and_the_forecast_says_so() {
+    let forecast = forecast(&(deployed() + SPLIT + &phase("p", GATED)));
+    assert_eq!(offset(forecast.phases[0].completed), Some(3_602), "{forecast:?}");
+    let assumed = [
+        "shop-staging/30-shift completed in time, with the images of p",
+        "the schema of production has a version that p works with (42 to 45)",
+    ];
+    assert_eq!(forecast.assumed, assumed);
+    let text = render::forecast(&forecast, Paint::Plain);
+    assert!(assumed.iter().all(|line| text.contains(&format!("also assumed: {line}\n"))), "{text}");
+}
+
+#[rstest]
+#[case::no_image(ENVIRONMENT, "NotPromoted", "no new component of Environment production has an image")]
+#[case::no_schema(ENVIRONMENT, "SchemaOutOfRange", "set spec.shared.database.schema")]
+#[case::hidden(&deployed(), "ReferenceNotFound", "can see no MigrationPhase shop-staging/30-shift")]
+fn gates_that_the_files_show_to_be_closed_are_errors(
+    #[case] environment: &str,
+    #[case] reason: &str,
+    #[case] message: &str,
+) {
+    let staging =
+        phase("30-shift", "steps: [{name: s, flags: [{flag: f, percent: 1}]}]").replace("shop}", "shop-staging}");
+    let staging = if reason == "ReferenceNotFound" { staging } else { String::new() };
+    let text = environment.to_owned() + SPLIT + &phase("p", GATED) + &staging;
+    let forecast = forecast(&text);
+    let holds = &forecast.phases[0].blocked_by;
+    assert!(holds.iter().any(|hold| hold.reason == reason && hold.message.contains(message)), "{holds:?}");
+    assert!(found(&text).iter().any(|finding| finding.rule == "UnreachableStep"));
+}
+
+#[test]
+fn a_phase_that_is_promoted_from_one_of_its_own_namespace_follows_its_course() {
+    let steps =
+        |weight: i32| format!("steps: [{{name: s, traffic: [{{split: shop, newWeight: {weight}}}], soak: 1h}}]");
+    let second = format!("gates: {{promotedFrom: {{phase: a}}}}, {}", steps(100));
+    let forecast = forecast(&(deployed() + SPLIT + &phase("a", &steps(50)) + &phase("b", &second)));
+    assert_eq!(offset(forecast.phases[1].started), Some(3_602));
+    assert_eq!(forecast.assumed, Vec::<String>::new());
+    assert_eq!(forecast.phases[1].state, PhaseState::Completed);
+}
+
 #[test]
 fn what_can_never_happen_is_told_and_not_waited_for() {
     let phase = one(&phase("p", "steps: [{name: s, traffic: [{split: shop, newWeight: 500}]}]"));

@@ -21,14 +21,15 @@ use super::{
     actors::{Asking, SimFlag, SimSplit},
     checks,
     forecast::{Change, Forecast, PhaseForecast, StepForecast, Wait},
+    gates::Surroundings,
     meta::{name_of, namespace_of},
 };
 use crate::{
     Known,
     conditions::whole_seconds,
     migration_phase::{
-        ActionView, ActiveCheck, EnvironmentView, Invalid, Measurement, Observed, PhaseIdentity, PredecessorView,
-        Validated, decide, validate,
+        ActionView, ActiveCheck, Invalid, Measurement, Observed, PhaseIdentity, PredecessorView, Validated, decide,
+        validate,
     },
 };
 
@@ -155,6 +156,7 @@ pub(super) struct World {
     pub forks: bool,
     pub assumed: Assumptions,
     namespace: String,
+    surroundings: Surroundings,
     /// Phases that others name and that are not there: taken as completed.
     outside: BTreeSet<String>,
 }
@@ -196,6 +198,7 @@ impl World {
             forks: true,
             assumed: *assumed,
             namespace: namespace.to_owned(),
+            surroundings: Surroundings::new(namespace, manifests),
             outside,
         }
     }
@@ -210,6 +213,8 @@ impl World {
             self.note_waits(next);
             self.now = next;
         }
+        let assumed = |phase: &SimPhase| self.surroundings.assumptions(&phase.identity.name, &phase.spec, &self.phases);
+        let assumed = self.phases.iter().flat_map(assumed).collect();
         let mut phases: Vec<_> = self.phases.into_iter().map(finished).collect();
         phases.sort_by_key(|phase| phase.started.unwrap_or(Timestamp::MAX));
         Forecast {
@@ -217,6 +222,7 @@ impl World {
             start,
             approval_seconds: self.assumed.approval.as_secs(),
             propagation_seconds: self.assumed.propagation.as_secs(),
+            assumed,
             phases,
         }
     }
@@ -276,9 +282,9 @@ impl World {
             status: phase.status.clone(),
             splits: splits.collect(),
             flags: flags.collect(),
-            environment: Known::Known(Some(EnvironmentView { current: true, ..EnvironmentView::default() })),
+            environment: Known::Known(Some(self.surroundings.environment(&phase.spec))),
             predecessors: others.chain(outside).collect(),
-            promotion: Known::Unknown,
+            promotion: Known::Known(self.surroundings.promotion(&phase.spec, &self.phases, self.now)),
             measurements: phase.measured.clone(),
             actions: phase.actions.clone(),
             watched_for: Duration::from_secs(86_400)

@@ -34,12 +34,7 @@ impl Machine<'_> {
             Some(Err(why)) => closed(format!("the version of the schema is not known: {why}")),
             Some(Ok(version)) if fits(range, *version) => None,
             Some(Ok(version)) => {
-                let wanted = match (range.min, range.max) {
-                    (Some(min), Some(max)) => format!("{min} to {max}"),
-                    (Some(min), None) => format!("{min} or higher"),
-                    (None, Some(max)) => format!("{max} or lower"),
-                    (None, None) => "any".to_owned(),
-                };
+                let wanted = versions(range);
                 closed(format!("the schema has version {version} and the phase works with {wanted}: migrate it"))
             }
         }
@@ -48,4 +43,15 @@ impl Machine<'_> {
 
 fn fits(range: SchemaRange, version: i64) -> bool {
     range.min.is_none_or(|min| min <= version) && range.max.is_none_or(|max| version <= max)
+}
+
+/// The versions of a range, in words.
+pub fn versions(range: SchemaRange) -> String {
+    match (range.min, range.max) {
+        (Some(min), Some(max)) if min == max => min.to_string(),
+        (Some(min), Some(max)) => format!("{min} to {max}"),
+        (Some(min), None) => format!("{min} or higher"),
+        (None, Some(max)) => format!("{max} or lower"),
+        (None, None) => "any".to_owned(),
+    }
 }
