@@ -44,6 +44,7 @@ kind: Role
 metadata: {name: consequences}
 rules:
 - {apiGroups: [apps], resources: [deployments], verbs: [create]}
+- {apiGroups: [batch], resources: [jobs], verbs: [create]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [create]}
 - {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [create]}
@@ -297,7 +298,7 @@ async fn splits_take_the_rights_on_their_routes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn flags_and_phases_take_no_more_than_the_right_to_write_them() -> Result<()> {
+async fn flags_and_phases_without_hooks_take_no_more_than_the_right_to_write_them() -> Result<()> {
     let people = People::meet().await?;
     for object in [flag(), phase()] {
         for client in [&people.entitled, &people.plain, &people.gitops, &people.confined] {
@@ -309,6 +310,43 @@ async fn flags_and_phases_take_no_more_than_the_right_to_write_them() -> Result<
     strange["spec"]["defaultVariant"] = "no".into();
     let answer = create(&people.entitled, &people.namespace, &strange, true).await;
     expect_refusal(&answer, "spec.variants has no no, onn, which defaultVariant or rules name")
+}
+
+#[tokio::test]
+async fn phases_take_the_right_to_run_their_hooks() -> Result<()> {
+    let people = People::meet().await?;
+    let jobs = "ask for create on jobs";
+    let hook = |image: &str| json!({"name": "run", "job": {"template": {"spec": {"containers": [{"name": "run", "image": image}]}}}});
+    for point in ["before", "after", "onRollback"] {
+        let mut phase = phase();
+        phase["spec"]["hooks"] = json!({point: [hook("run:1")]});
+        people.creation_takes_a_right(&phase, jobs).await.context(point)?;
+    }
+    let mut hooked = phase();
+    hooked["spec"]["steps"][0]["hooks"] = json!([hook("run:1")]);
+    people.creation_takes_a_right(&hooked, jobs).await?;
+    hooked["spec"]["hooks"] = json!({"before": [hook("run:1")]});
+    create(&people.entitled, &people.namespace, &hooked, false).await?;
+
+    let change = async |spec: Value, why: &str| {
+        people.change_takes_a_right("MigrationPhase", "30-shift", &json!({"spec": spec}), why).await
+    };
+    let steps = |hook: Value| {
+        let mut steps = hooked["spec"]["steps"].clone();
+        steps[0]["hooks"] = json!([hook]);
+        steps
+    };
+    change(json!({"hooks": {"before": [hook("evil:1")]}}), jobs).await?;
+    change(json!({"hooks": {"onRollback": [hook("run:1")]}}), jobs).await?;
+    change(json!({"steps": steps(hook("evil:1"))}), jobs).await?;
+    let mut other = hook("run:1");
+    other["job"]["template"]["spec"]["serviceAccountName"] = "admin".into();
+    change(json!({"steps": steps(other)}), jobs).await?;
+    let mut later = hooked["spec"]["steps"].clone();
+    later[0]["soak"] = "1h".into();
+    people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": {"steps": later}})).await?;
+    people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": {"hooks": null}})).await?;
+    people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": {"reversible": false}})).await
 }
 
 #[tokio::test]

@@ -123,6 +123,17 @@ fn phase() -> Value {
     object("MigrationPhase", "shift", &spec)
 }
 
+/// A phase whose hook fails before anything is moved.
+fn failing() -> Value {
+    let template = json!({
+        "metadata": {"annotations": {"sim.cutover.dev/exit-code": "3"}},
+        "spec": {"containers": [{"name": "run", "image": "registry.example.com/hook:1"}]},
+    });
+    let step = json!({"name": "all", "traffic": [{"split": "plain", "newWeight": 100}]});
+    let hooks = json!({"before": [{"name": "check", "job": {"template": template}}]});
+    object("MigrationPhase", "hooked", &json!({"steps": [step], "hooks": hooks}))
+}
+
 struct Run {
     plane: ControlPlane,
     client: Client,
@@ -194,7 +205,11 @@ impl Run {
         self.approve("all").await?;
         self.until("MigrationPhase", "shift", "/status/state", &json!("Completed")).await?;
 
-        self.delete("MigrationPhase", "shift").await?;
+        create(&self.client, &self.namespace, &failing(), false).await?;
+        self.until("MigrationPhase", "hooked", "/status/hooks/0/exitCode", &json!(3)).await?;
+        for phase in ["shift", "hooked"] {
+            self.delete("MigrationPhase", phase).await?;
+        }
         for split in ["shop", "plain"] {
             self.delete("TrafficSplit", split).await?;
         }

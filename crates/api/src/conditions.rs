@@ -133,6 +133,12 @@ pub mod reasons {
     pub const WAY_BACK_CLOSED: &str = "WayBackClosed";
     /// Harm: a check failed often enough.
     pub const CHECK_FAILED: &str = "CheckFailed";
+    /// Hold: the Job of a hook runs.
+    pub const HOOK_RUNNING: &str = "HookRunning";
+    /// Hold: a hook was to be started and has no Job; a person decides.
+    pub const HOOK_UNKNOWN: &str = "HookUnknown";
+    /// Harm: a hook failed.
+    pub const HOOK_FAILED: &str = "HookFailed";
     /// Harm: data that was there is gone.
     pub const DATA_VANISHED: &str = "DataVanished";
     /// Harm: a side with traffic has no ready endpoint.

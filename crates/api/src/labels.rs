@@ -28,6 +28,10 @@ pub const RELEASED_FROM: &str = "cutover.dev/released-from";
 /// Annotation on a route: the weight of the new side to return to and the UID of the phase that would, as
 /// JSON; the second copy of what the phase keeps in its status.
 pub const BASELINE: &str = "cutover.dev/baseline";
+/// On the Job of a hook: the hook's name.
+pub const HOOK: &str = "cutover.dev/hook";
+/// Annotation on the Job of a hook: the attempt of its phase.
+pub const ATTEMPT: &str = "cutover.dev/attempt";
 /// Annotation on pod templates: hash of the configuration values that the pods read.
 pub const CONFIG_HASH: &str = "cutover.dev/config-hash";
 

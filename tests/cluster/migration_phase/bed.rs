@@ -9,8 +9,9 @@ use cutover_api::v1alpha1::{
     migration_phase::PhaseState, phase_action::ActionState,
 };
 use cutover_testkit::{
-    control_plane::ControlPlane,
+    control_plane::{ControlPlane, Identity},
     eventually,
+    node::{NodeOptions, NodeSimulator},
     operator::{Operator, Options},
     prometheus::{Prometheus as RealPrometheus, Targets},
 };
@@ -32,7 +33,7 @@ static RUNTIME: LazyLock<std::io::Result<Runtime>> =
 
 static BED: OnceCell<Bed> = OnceCell::const_new();
 
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Endpoints that a side can have.
 const ENDPOINTS: usize = 4;
@@ -51,6 +52,8 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: deciders}]
 
 pub(super) struct Bed {
     pub(super) plane: ControlPlane,
+    /// Runs the pods of hooks.
+    _node: NodeSimulator,
     pub(super) operator: Operator,
     /// Known to the operator as `scripted`.
     pub(super) prometheus: Prometheus,
@@ -94,7 +97,9 @@ async fn start() -> Result<Bed> {
         Ok(())
     })
     .await?;
-    Ok(Bed { plane, operator, prometheus, real_prometheus })
+    let robot = Identity::User { name: "node-simulator".to_owned(), groups: vec!["system:masters".to_owned()] };
+    let node = NodeSimulator::start(plane.config(&robot).await?, NodeOptions::default()).await?;
+    Ok(Bed { _node: node, plane, operator, prometheus, real_prometheus })
 }
 
 /// A step that takes `storefront` to a weight and is named after it.

@@ -8,6 +8,7 @@ mod counters;
 mod forward;
 mod gates;
 mod harm;
+mod hooks;
 mod losing;
 mod people;
 mod prometheus;

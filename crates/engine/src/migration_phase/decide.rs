@@ -18,14 +18,16 @@ pub fn decide(spec: Result<&Validated, &Invalid>, observed: &Observed, now: Time
     machine.settle_in();
     machine.observe_dead_sides();
     machine.take_results();
+    machine.take_hooks();
     machine.advance();
     machine.take_actions();
     machine.advance();
     machine.observe_dead_sides();
     machine.report();
     let (checks, requeue_at) = (machine.active_checks(), machine.next_timer());
+    let hook_jobs = machine.hook_jobs();
     let Machine { status, notes, audit, settle, .. } = machine;
-    Plan { status, notes, audit, settle, checks, requeue_at }
+    Plan { status, notes, audit, hook_jobs, settle, checks, requeue_at }
 }
 
 impl Machine<'_> {
@@ -50,6 +52,7 @@ impl Machine<'_> {
                 rollback: spec.rollback.clone(),
                 reversible: spec.reversible,
                 dead_after: spec.dead_after,
+                on_rollback: spec.hooks.as_ref().map(|hooks| hooks.on_rollback.clone()).unwrap_or_default(),
             });
         }
         self.catch_up();

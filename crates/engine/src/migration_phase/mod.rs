@@ -14,9 +14,9 @@
 //!      └──────────────────────────────────────────────── Aborted ◀── Abort ─┘
 //!
 //!   Running, in each step:
-//!   Preparing ──▶ Shifting ──▶ Soaking ──▶ AwaitingApproval ──▶ next step
-//!   claims held,  traffic,     checks      if the step asks
-//!   able, gates   then flags   watch       for it
+//!   Preparing ──▶ Shifting ──▶ Hooks ──▶ Soaking ──▶ AwaitingApproval ──▶ next step
+//!   claims held,  traffic,     Jobs of   checks      if the step asks
+//!   able, gates   then flags   the step  watch       for it
 //! ```
 //!
 //! The status is the only effect that moves anything. A request that is published there is carried out by the controller of the split or
@@ -34,6 +34,7 @@ mod decide;
 mod following;
 mod gates;
 mod harm;
+mod hooks;
 mod lost;
 mod machine;
 mod observed;
@@ -51,11 +52,12 @@ pub use checks::{
 };
 pub use decide::decide;
 pub(crate) use gates::versions;
+pub use hooks::HookView;
 pub use observed::{
     ActionView, EnvironmentView, FlagView, Measured, Measurement, Observed, PhaseIdentity, PredecessorView,
     PromotionView, SplitView, Trouble,
 };
-pub use plan::{ActiveCheck, AuditEntry, CountQueries, Plan, Probe, Settlement};
+pub use plan::{ActiveCheck, AuditEntry, CountQueries, HookJob, Plan, Probe, Settlement};
 pub use requests::{flag_names, split_names};
 pub use validate::{Invalid, Problem, Validated, validate};
 

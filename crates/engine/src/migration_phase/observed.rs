@@ -13,7 +13,7 @@ use cutover_api::v1alpha1::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::checks::compare::Counts;
+use super::{checks::compare::Counts, hooks::HookView};
 use crate::Known;
 
 /// Everything that one decision about one phase rests on.
@@ -37,6 +37,9 @@ pub struct Observed {
     pub promotion: Known<Option<PromotionView>>,
     /// The newest result of each check, by name. Giving the same result again is harmless: it is recognised by its time.
     pub measurements: BTreeMap<String, Measurement>,
+    /// What is known of the Jobs of hooks that the status says were started, by the Job's name. One that is missing has not been looked
+    /// for yet.
+    pub hooks: BTreeMap<String, HookView>,
     /// Actions of the namespace that name this phase, settled ones too (a lost status learns from them which attempts are over).
     pub actions: Vec<ActionView>,
     /// For how long, by the monotonic clock, this process has led and had read all of its inputs. Time that nobody watched counts for

@@ -10,8 +10,8 @@ use super::checks::query;
 use crate::Note;
 
 /// What is to be done about one phase, in this order: write the status (under its resource version) if it differs from what was
-/// observed; if that was refused or failed, stop: nothing else of the plan holds. Then write the actions' statuses, publish notes and
-/// audit records, and see to the checks.
+/// observed; if that was refused or failed, stop: nothing else of the plan holds. Then make the hooks' Jobs, write the actions' statuses,
+/// publish notes and audit records, and see to the checks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The complete status to be.
@@ -20,6 +20,9 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// Decisions and moves, for the audit log.
     pub audit: Vec<AuditEntry>,
+    /// Jobs to be made once the status, which records their intent, is written. Each is asked for by one plan only: whoever carries it
+    /// out tries once, and looks for the Job where the answer is not clear.
+    pub hook_jobs: Vec<HookJob>,
     /// Statuses of actions, each to be written once. An action whose effect was written but whose own status was not is found here
     /// again the next time.
     pub settle: Vec<Settlement>,
@@ -61,6 +64,15 @@ pub struct Settlement {
     pub name: String,
     /// Its status to be.
     pub status: PhaseActionStatus,
+}
+
+/// The Job of a hook.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HookJob {
+    /// Its name, as the status has it.
+    pub name: String,
+    /// The whole Job.
+    pub body: serde_json::Value,
 }
 
 /// One check that is to be run again and again.

@@ -2,7 +2,7 @@
 
 use cutover_api::{
     conditions::{reasons, types},
-    v1alpha1::migration_phase::{Blocker, PhaseState, Stage},
+    v1alpha1::migration_phase::{Blocker, HookState, PhaseState, Stage},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -21,7 +21,8 @@ const MOST_BLOCKERS: usize = 64;
 /// How soon the clock is looked at again while it cannot be trusted: nobody tells when it can.
 const LOOK_AT_CLOCK: SignedDuration = SignedDuration::from_secs(5);
 /// Blockers that a person has to clear.
-const NEED_A_PERSON: [&str; 6] = [
+const NEED_A_PERSON: [&str; 7] = [
+    reasons::HOOK_UNKNOWN,
     reasons::INVALID_SPEC,
     reasons::DEPENDENCY_CYCLE,
     reasons::CURRENT_STEP_REMOVED,
@@ -55,6 +56,7 @@ impl Machine<'_> {
             (PhaseState::Waiting, _) => self.waiting_for(),
             (PhaseState::Running, None | Some(Stage::Preparing)) => self.preparing_for(),
             (PhaseState::Running, Some(Stage::Shifting)) => self.shifting_for(),
+            (PhaseState::Running, Some(Stage::Hooks)) => self.hooks_held_by(),
             (PhaseState::Running, Some(Stage::Soaking)) => self.soaking_for(),
             (PhaseState::Running, Some(Stage::AwaitingApproval)) => self.approval_for(),
             (PhaseState::RollingBack, _) => self.going_back_for(),
@@ -62,6 +64,9 @@ impl Machine<'_> {
             (PhaseState::Frozen, _) => self.frozen_for(),
             (PhaseState::RolledBack | PhaseState::Completed | PhaseState::Aborted, _) => Vec::new(),
         };
+        if matches!(self.state(), PhaseState::Running | PhaseState::Paused | PhaseState::RollingBack) {
+            blocked.extend(self.hooks_awaited());
+        }
         let timed_out = self.prepare_timed_out(&blocked);
         blocked.splice(0..0, timed_out);
         blocked.dedup();
@@ -112,6 +117,9 @@ impl Machine<'_> {
             }
             (PhaseState::Running, Some(Stage::Shifting)) => {
                 (Health::Reconciling, reasons::SHIFTING, or(format!("step {step} is being put in force")))
+            }
+            (PhaseState::Running, Some(Stage::Hooks)) => {
+                (Health::Reconciling, reasons::HOOK_RUNNING, or(format!("hooks of step {step} run")))
             }
             (PhaseState::Running, Some(Stage::Soaking)) => {
                 (Health::Ready, reasons::SOAKING, or(format!("step {step} soaks")))
@@ -167,6 +175,8 @@ impl Machine<'_> {
             let limit = self.guards().map(|guards| guards.rollback.timeout.signed()).unwrap_or_default();
             timers.extend(self.way_back_timer().and_then(|timer| timer.watched_end(limit, self.clock)));
         }
+        let running = self.status.hooks.iter().filter(|hook| hook.state == HookState::Started);
+        timers.extend(running.map(|hook| hook.deadline.0));
         timers.extend(self.status.paused_until.as_ref().map(|until| until.0));
         timers.into_iter().filter(|at| *at > self.clock.now).min()
     }
@@ -178,7 +188,7 @@ impl Machine<'_> {
             Stage::Preparing => timer.watched_end(spec.prepare_timeout.signed(), self.clock),
             Stage::Shifting => timer.watched_end(spec.shift_timeout.signed(), self.clock),
             Stage::Soaking => timer.end(self.step()?.1.soak.signed()),
-            Stage::AwaitingApproval => None,
+            Stage::Hooks | Stage::AwaitingApproval => None,
         }
     }
 }

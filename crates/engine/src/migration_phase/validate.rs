@@ -9,6 +9,7 @@ use cutover_api::v1alpha1::{
     traffic_split::Exposure,
 };
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
     checks::{
@@ -103,6 +104,7 @@ pub fn validate(phase: &PhaseIdentity, spec: &MigrationPhaseSpec) -> Result<Vali
     found.repeated("spec.checks", "check", spec.checks.iter().map(|check| check.name.as_str()));
     steps(spec, &mut found);
     checks(phase, spec, &mut found);
+    hooks(spec, &mut found);
     if spec.gates.as_ref().is_some_and(|gates| gates.components_ready) && spec.environment.is_none() {
         found.add("spec.gates.componentsReady", "it looks at the components of an environment: set spec.environment");
     }
@@ -229,6 +231,56 @@ fn bounds(check: &Check, path: &str, found: &mut Problems) {
     if let Some(margin) = margin.filter(|margin| !(0.0..1.0).contains(&margin.value())) {
         found.add(format!("{path}.compare.margin"), format!("{margin} is not a share: at least 0, less than 1"));
     }
+}
+
+fn hooks(spec: &MigrationPhaseSpec, found: &mut Problems) {
+    let phase = spec.hooks.clone().unwrap_or_default();
+    let of_phase = [("before", &phase.before), ("after", &phase.after), ("onRollback", &phase.on_rollback)];
+    let lists = of_phase.map(|(point, list)| (format!("spec.hooks.{point}"), list));
+    let of_steps = spec.steps.iter().enumerate().map(|(i, step)| (format!("spec.steps[{i}].hooks"), &step.hooks));
+    for (path, list) in lists.into_iter().chain(of_steps) {
+        found.repeated(&path, "hook", list.iter().map(|hook| hook.name.as_str()));
+        for (i, hook) in list.iter().enumerate() {
+            let path = format!("{path}[{i}]");
+            if hook.timeout.as_secs() == 0 {
+                found.add(format!("{path}.timeout"), "nothing can run in no time: write at least 1s");
+            }
+            for (field, why) in unfit(&hook.job) {
+                found.add(format!("{path}.job.{field}"), why);
+            }
+        }
+    }
+}
+
+/// What of a Job does not fit a hook, which is one pod that is started once.
+fn unfit(job: &Value) -> Vec<(&'static str, &'static str)> {
+    let mut unfit = Vec::new();
+    let at = |path: &str| job.pointer(path);
+    if at("/template/spec/containers").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        unfit.push(("template.spec.containers", "a hook needs a container to run"));
+    }
+    if at("/template/spec/restartPolicy").is_some_and(|policy| policy != "Never") {
+        unfit.push(("template.spec.restartPolicy", "a hook is started once: write Never or leave it out"));
+    }
+    if at("/backoffLimit").is_some_and(|limit| limit != 0) {
+        unfit.push(("backoffLimit", "a hook is started once: leave it out"));
+    }
+    if at("/parallelism").is_some_and(|pods| pods != 1) || at("/completions").is_some_and(|pods| pods != 1) {
+        unfit.push(("parallelism", "a hook is one pod: leave parallelism and completions out"));
+    }
+    if at("/suspend").is_some_and(|suspend| suspend != false) {
+        unfit.push(("suspend", "a hook runs at once: leave it out"));
+    }
+    if at("/selector").is_some() || at("/manualSelector").is_some() {
+        unfit.push(("selector", "it is made by Kubernetes: leave it out"));
+    }
+    if at("/podFailurePolicy").is_some() {
+        unfit.push(("podFailurePolicy", "a failed hook is not started again: leave it out"));
+    }
+    if at("/ttlSecondsAfterFinished").is_some_and(|ttl| ttl.as_i64().is_none_or(|ttl| ttl < 600)) {
+        unfit.push(("ttlSecondsAfterFinished", "its end has to be seen: write 600 or more, or leave it out"));
+    }
+    unfit
 }
 
 struct Problems(Vec<Problem>);

@@ -28,8 +28,8 @@ use crate::{
     Known,
     conditions::whole_seconds,
     migration_phase::{
-        ActionView, ActiveCheck, Invalid, Measurement, Observed, PhaseIdentity, PredecessorView, Validated, decide,
-        validate,
+        ActionView, ActiveCheck, HookView, Invalid, Measurement, Observed, PhaseIdentity, PredecessorView, Validated,
+        decide, validate,
     },
 };
 
@@ -286,6 +286,8 @@ impl World {
             predecessors: others.chain(outside).collect(),
             promotion: Known::Known(self.surroundings.promotion(&phase.spec, &self.phases, self.now)),
             measurements: phase.measured.clone(),
+            // Hooks are taken to end well, and at once.
+            hooks: phase.status.hooks.iter().map(|hook| (hook.job.clone(), HookView::Succeeded)).collect(),
             actions: phase.actions.clone(),
             watched_for: Duration::from_secs(86_400)
                 .saturating_add(Duration::try_from(self.now.duration_since(self.assumed.start)).unwrap_or_default()),

@@ -9,6 +9,7 @@ mod deployment;
 mod endpoint_slice;
 mod gateway;
 mod ingress;
+mod job;
 mod kinds;
 mod raw;
 mod record;
@@ -28,6 +29,7 @@ pub use config_map::ConfigMapRecord;
 pub use endpoint_slice::SliceRecord;
 pub use gateway::{GatewayClassRecord, GatewayRecord, HttpRouteRecord};
 pub use ingress::IngressRecord;
+pub use job::{JobEnd, JobRecord};
 pub use kinds::Kinds;
 pub use raw::{Raw, Wire};
 pub use schema_version::SchemaRecord;
@@ -42,6 +44,8 @@ pub struct Caches {
     pub slices: Index<SliceRecord>,
     /// Deployments of environments, found together by the Environment's UID.
     pub deployments: Index<DeploymentView>,
+    /// Jobs of hooks.
+    pub jobs: Index<JobRecord>,
     /// ConfigMaps of environments and of flags.
     pub config_maps: Index<ConfigMapRecord>,
     /// ConfigMaps that hold the version of a database's schema.
@@ -64,6 +68,7 @@ impl Caches {
             services: stores.index(None),
             slices: stores.index(None),
             deployments: stores.index(Some(deployment::SELECTOR)),
+            jobs: stores.index(Some(job::SELECTOR)),
             config_maps: stores.index(Some(config_map::SELECTOR)),
             schema_versions: stores.index(Some(schema_version::SELECTOR)),
             ingresses: stores.index(None),

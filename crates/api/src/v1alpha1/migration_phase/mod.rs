@@ -2,6 +2,7 @@
 
 mod check;
 mod gates;
+mod hook;
 mod record;
 mod request;
 mod state;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     check::{Check, CompareCheck, NoDataPolicy, PrometheusCheck},
     gates::{Day, Freeze, Gates, Promotion, SchemaRange, Window},
+    hook::{Hook, HookPoint, HookState, HookStatus, PhaseHooks},
     record::{ApprovalRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid},
     request::{FlagRequest, Requests, SplitRequest, WayBack},
     state::{CheckState, PhaseState, Stage},
@@ -95,6 +97,11 @@ pub struct MigrationPhaseSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub checks: Vec<Check>,
+
+    /// Jobs that run before the first step, after the last one, and on the way back. A hook that fails is handled like a check that
+    /// fails; one that fails on the way back freezes the phase when the traffic is back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<PhaseHooks>,
 
     /// How long splits and flags may take to follow a step before that counts as failure. Default `10m`, at least `1s`.
     #[serde(default = "default_shift_timeout")]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{schema::Instant, traffic_split::Side},
-    Check, CheckState, OnFailure, RollbackSpec,
+    Check, CheckState, Hook, OnFailure, RollbackSpec,
 };
 use crate::HumanDuration;
 
@@ -137,6 +137,10 @@ pub struct LastValid {
     pub reversible: bool,
     /// How long a side may be dead.
     pub dead_after: HumanDuration,
+    /// What runs when the traffic is back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub on_rollback: Vec<Hook>,
 }
 
 /// Something that happened.

@@ -55,6 +55,8 @@ pub enum Stage {
     Preparing,
     /// Splits, then flags, follow the step's requests.
     Shifting,
+    /// The step's hooks run.
+    Hooks,
     /// Checks watch.
     Soaking,
     /// People are asked.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions, texts},
-    ApprovalRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid, PhaseState, Requests, Stage,
-    WayBack,
+    ApprovalRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, HookStatus, LastValid, PhaseState, Requests,
+    Stage, WayBack,
 };
 
 /// Where a phase is.
@@ -60,6 +60,10 @@ pub struct MigrationPhaseStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub approval_subject: Option<String>,
+    /// Hooks of this attempt, in the order in which they were started. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub hooks: Vec<HookStatus>,
     /// Approvals given in this attempt. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -4,9 +4,12 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::{
-    forms::{LABEL_PATTERN, NAME_PATTERN},
-    traffic_split::Exposure,
+use super::{
+    super::{
+        forms::{LABEL_PATTERN, NAME_PATTERN},
+        traffic_split::Exposure,
+    },
+    Hook,
 };
 use crate::HumanDuration;
 
@@ -31,6 +34,11 @@ pub struct Step {
     /// Default `0s`.
     #[serde(default = "default_soak")]
     pub soak: HumanDuration,
+    /// Jobs that run once the step is in force, before it soaks, such as smoke tests. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub hooks: Vec<Hook>,
     /// Approval that is awaited after the soak, before the next step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<StepApproval>,

@@ -165,6 +165,12 @@ impl Machine<'_> {
 
     fn resume_by(&mut self) -> Outcome {
         let state = self.state();
+        if state == PhaseState::Running && self.hook_unknown() {
+            self.waive_hooks();
+            let message = "goes on as if the hook had succeeded".to_owned();
+            self.tell(Severity::Warning, "Resumed", "Resume", message.clone());
+            return Outcome::Done(message);
+        }
         if !matches!(state, PhaseState::Paused | PhaseState::Frozen) {
             return Outcome::not_applicable(format!("the phase is {state:?}: only a paused or frozen one can resume"));
         }
@@ -236,6 +242,7 @@ impl Machine<'_> {
         status.started_at = None;
         status.finished_at = None;
         status.checks.clear();
+        status.hooks.clear();
         status.approvals.clear();
         let message = format!("attempt {attempt} begins");
         self.tell(Severity::Normal, "Retried", "Retry", message.clone());

@@ -40,7 +40,7 @@ impl Machine<'_> {
         let (stage, holds) = match self.stage() {
             Some(stage @ Stage::Preparing) => (stage, self.preparing_for()),
             Some(stage @ (Stage::Soaking | Stage::AwaitingApproval)) => (stage, self.settled_for()),
-            Some(Stage::Shifting) | None => {
+            Some(Stage::Shifting | Stage::Hooks) | None => {
                 let message = format!("step {present} is on its way: promote when it soaks or awaits approval");
                 return Outcome::not_applicable(message);
             }

@@ -68,12 +68,15 @@ impl Machine<'_> {
         }
         self.status.state = Some(PhaseState::Running);
         if frozen {
+            // Whoever resumes has looked at what failed.
+            self.waive_hooks();
             self.watch_anew();
         }
         let all_there = self.requests().splits.iter().all(|request| request.new_weight.is_some());
         let stage = match self.stage() {
+            Some(Stage::Hooks) if frozen && all_there => Stage::Hooks,
             Some(Stage::Soaking | Stage::AwaitingApproval) if frozen && all_there => Stage::Soaking,
-            Some(Stage::Soaking | Stage::AwaitingApproval | Stage::Preparing) if !frozen => return,
+            Some(Stage::Hooks | Stage::Soaking | Stage::AwaitingApproval | Stage::Preparing) if !frozen => return,
             _ => Stage::Preparing,
         };
         self.enter(stage);

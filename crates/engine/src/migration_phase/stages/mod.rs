@@ -2,6 +2,7 @@
 
 mod awaiting_approval;
 mod frozen;
+mod hooks;
 mod preparing;
 mod shifting;
 mod soaking;
@@ -15,7 +16,7 @@ use cutover_api::v1alpha1::migration_phase::{PhaseState, Stage};
 
 use super::machine::Machine;
 
-/// More transitions than one decision can need: 32 steps of four stages, and some.
+/// More transitions than one decision can need: 32 steps of five stages, and some.
 const MOST_TRANSITIONS: usize = 256;
 
 impl Machine<'_> {
@@ -37,6 +38,7 @@ impl Machine<'_> {
             (PhaseState::Waiting, _) => self.wait(),
             (PhaseState::Running, Some(Stage::Preparing)) => self.prepare(),
             (PhaseState::Running, Some(Stage::Shifting)) => self.shift(),
+            (PhaseState::Running, Some(Stage::Hooks)) => self.hook(),
             (PhaseState::Running, Some(Stage::Soaking)) => self.soak(),
             (PhaseState::Running, Some(Stage::AwaitingApproval)) => self.await_approval(),
             // The step was lost with a part of the status: begin at the first, which looks at what is before it moves anything.

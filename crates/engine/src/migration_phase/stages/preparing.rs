@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use cutover_api::{
     conditions::reasons,
     v1alpha1::{
-        migration_phase::{Blocker, FlagRequest, FlagTarget, Requests, SplitRequest, Stage, Step, TrafficTarget},
+        migration_phase::{
+            Blocker, FlagRequest, FlagTarget, HookPoint, Requests, SplitRequest, Stage, Step, TrafficTarget,
+        },
         traffic_split::Exposure,
     },
 };
@@ -14,6 +16,7 @@ use cutover_api::{
 use super::super::{
     capacity,
     following::missing,
+    hooks::Hooks,
     machine::{Machine, blocker, unknown},
     observed::SplitView,
     requests::{flag, hold_flag, hold_split, put_flag, put_split, split, summary, with_traffic},
@@ -55,7 +58,7 @@ impl Machine<'_> {
     pub(super) fn prepare(&mut self) -> bool {
         let holds = self.preparing_for();
         let blind = holds.iter().any(|hold| hold.reason == reasons::UNKNOWN_INPUT);
-        let still = blind || !self.forward_holds().is_empty();
+        let still = blind || !self.forward_holds().is_empty() || !self.hooks_awaited().is_empty();
         self.hold_stage(still);
         if self.spec.is_err() || self.observed.phase.deleting {
             return false;
@@ -65,9 +68,24 @@ impl Machine<'_> {
                 self.publish(requests);
                 true
             }
-            Claims::Granted if holds.is_empty() => self.move_traffic(),
+            Claims::Granted if holds.is_empty() => match self.hooks_before() {
+                Hooks::Done => self.move_traffic(),
+                Hooks::Pending => {
+                    self.hold_stage(true);
+                    false
+                }
+                Hooks::Failed(message) => {
+                    self.freeze(reasons::HOOK_FAILED, &format!("{message}; nothing has moved"));
+                    true
+                }
+            },
             Claims::Granted | Claims::Await(_) => false,
         }
+    }
+
+    /// Nothing has moved yet.
+    fn hooks_before(&mut self) -> Hooks {
+        if self.has_stepped() { Hooks::Done } else { self.run_hooks(HookPoint::Before) }
     }
 
     fn claims(&self) -> Claims {

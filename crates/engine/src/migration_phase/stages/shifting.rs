@@ -59,12 +59,15 @@ impl Machine<'_> {
     }
 
     fn shifted(&mut self, step: &Step) -> bool {
-        self.enter(Stage::Soaking);
+        self.enter(Stage::Hooks);
         if let Some(present) = &mut self.status.step {
             present.shifted_at = Some(present.started_at.clone());
         }
-        let message = format!("step {} is in force; it soaks for {}", step.name, step.soak);
-        self.tell(Severity::Normal, reasons::SOAKING, "Shift", message);
+        if step.hooks.is_empty() {
+            return self.begin_soak(step);
+        }
+        let message = format!("step {} is in force; its hooks run", step.name);
+        self.tell(Severity::Normal, reasons::HOOK_RUNNING, "Shift", message);
         true
     }
 

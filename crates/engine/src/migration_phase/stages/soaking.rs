@@ -2,10 +2,14 @@
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::migration_phase::{Blocker, PhaseState, Stage, Step},
+    v1alpha1::migration_phase::{Blocker, HookPoint, PhaseState, Stage, Step},
 };
 
-use super::super::machine::{Machine, blocker_until};
+use super::super::{
+    harm::Harm,
+    hooks::Hooks,
+    machine::{Machine, blocker_until},
+};
 use crate::Severity;
 
 impl Machine<'_> {
@@ -72,6 +76,17 @@ impl Machine<'_> {
             self.enter_step(index + 1, &next.name);
             self.tell(Severity::Normal, "StepDone", "Finish", message);
         } else {
+            match self.run_hooks(HookPoint::After) {
+                Hooks::Done => {}
+                Hooks::Pending => {
+                    // The soak is over, whoever ended it: what is left are the hooks.
+                    if self.stage() == Some(Stage::Soaking) {
+                        self.enter(Stage::AwaitingApproval);
+                    }
+                    return false;
+                }
+                Hooks::Failed(message) => return self.fail(&Harm::new(reasons::HOOK_FAILED, message)),
+            }
             self.status.images = self.images().unwrap_or_default();
             self.rest(PhaseState::Completed);
             let message = format!("step {} was the last; its weights are held from now on", step.name);

@@ -4,7 +4,7 @@
 use cutover_api::{
     conditions::reasons,
     v1alpha1::{
-        migration_phase::{Blocker, FlagRequest, PhaseState, Requests, SplitRequest, WayBack},
+        migration_phase::{Blocker, FlagRequest, HookPoint, PhaseState, Requests, SplitRequest, WayBack},
         phase_action::RollbackTo,
     },
 };
@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 
 use super::super::{
     clock::{Timer, hold},
+    hooks::Hooks,
     machine::{Machine, blocker},
     requests::{flag, flags_of, hold_split, put_flag, put_split, split, splits_of, summary},
 };
@@ -164,6 +165,20 @@ impl Machine<'_> {
         }
         let pending = self.going_back_for();
         if pending.is_empty() {
+            match self.run_hooks(HookPoint::OnRollback) {
+                Hooks::Done => {}
+                Hooks::Pending if self.hook_unknown() => {
+                    let unknown = self.hooks_awaited().into_iter().map(|hold| hold.message).collect::<Vec<_>>();
+                    self.freeze(reasons::HOOK_UNKNOWN, &format!("the traffic is back; {}", unknown.join("; ")));
+                    return true;
+                }
+                Hooks::Pending => return false,
+                Hooks::Failed(message) => {
+                    let remedy = "the traffic is back; Rollback runs the hooks of the way back again";
+                    self.freeze(reasons::HOOK_FAILED, &format!("{message}; {remedy}"));
+                    return true;
+                }
+            }
             self.rest(PhaseState::RolledBack);
             let message = format!("back at {:?}:{}", way.to, summary(Some(&way.target)));
             self.tell(Severity::Warning, reasons::ROLLED_BACK, "Rollback", message);

@@ -4,7 +4,7 @@ use cutover_api::{
     HumanDuration,
     v1alpha1::{
         MigrationPhaseSpec,
-        migration_phase::{Check, FlagTarget, PrometheusCheck, Step, StepApproval, TrafficTarget},
+        migration_phase::{Check, FlagTarget, Hook, PrometheusCheck, Step, StepApproval, TrafficTarget},
     },
 };
 
@@ -27,7 +27,20 @@ pub fn step(name: &str, traffic: &[(&str, i32)], flags: &[(&str, i32)], soak: u6
         exposure: None,
     });
     let flags = flags.iter().map(|(flag, percent)| FlagTarget { flag: (*flag).to_owned(), percent: *percent });
-    Step { name: name.into(), traffic: traffic.collect(), flags: flags.collect(), soak: secs(soak), approval: None }
+    Step {
+        name: name.into(),
+        traffic: traffic.collect(),
+        flags: flags.collect(),
+        soak: secs(soak),
+        hooks: Vec::new(),
+        approval: None,
+    }
+}
+
+/// May take 30 s.
+pub fn hook(name: &str) -> Hook {
+    let job = serde_json::json!({"template": {"spec": {"containers": [{"name": "run", "image": "smoke:1"}]}}});
+    Hook { name: name.into(), job, timeout: secs(30) }
 }
 
 pub fn approved(mut step: Step, required: i32, groups: &[&str]) -> Step {

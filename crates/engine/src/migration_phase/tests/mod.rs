@@ -9,6 +9,7 @@ mod edits;
 pub(super) mod fixture;
 mod harming;
 mod health;
+mod hooking;
 mod losing;
 mod planted_bugs;
 mod preparing;

@@ -13,10 +13,12 @@ use cutover_engine::migration_phase::{AuditEntry, Plan, Settlement};
 use kube::{Api, Client, Resource, api::Patch, api::PatchParams};
 use serde_json::json;
 
+use super::hooks::Hooks;
 use crate::{
     cluster::{
         events::Events,
         status::{self, Written},
+        stores::Key,
     },
     controllers::Error,
 };
@@ -26,6 +28,7 @@ use crate::{
 pub(super) struct Sink {
     pub(super) client: Client,
     pub(super) events: Events,
+    pub(super) hooks: Hooks,
 }
 
 impl Sink {
@@ -46,10 +49,16 @@ impl Sink {
 
     /// Carries out everything but the checks and the timer; returns the phase with its new status if that was written.
     pub(super) async fn apply(&self, phase: &MigrationPhase, plan: &Plan) -> Result<Option<MigrationPhase>, Error> {
-        let Plan { status, notes, audit, settle, checks: _, requeue_at: _ } = plan;
+        let Plan { status, notes, audit, hook_jobs, settle, checks: _, requeue_at: _ } = plan;
         let written = self.write_status(phase, status).await?;
         if written.is_none() && !settle.is_empty() {
             self.is_present(phase).await?;
+        }
+        // Only with the write of its intent: a plan that is made again asks for no Job.
+        if written.is_some() {
+            for job in hook_jobs {
+                self.hooks.make(&Key::of(phase), job).await;
+            }
         }
         for entry in audit {
             record(phase, entry);

@@ -3,6 +3,7 @@
 
 mod apply;
 mod checks;
+mod hooks;
 mod observe;
 mod settled;
 #[cfg(test)]
@@ -16,7 +17,7 @@ use cutover_engine::migration_phase::{decide, validate};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 
-use self::{apply::Sink, checks::Checks, observe::Sources, settled::Settled};
+use self::{apply::Sink, checks::Checks, hooks::Hooks, observe::Sources, settled::Settled};
 use super::{
     Error,
     driver::{self, Reconciler},
@@ -45,6 +46,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
         runtime.metrics.object_gauges("cutover_phase_state", "1 for the phase's present state.", &["state"])?;
     let (checks, results) = Checks::new(runtime.prometheus.clone());
     let (kinds, caches) = (kinds.clone(), caches.clone());
+    let (hooks, ended) = Hooks::new(runtime.client.clone(), caches.jobs.clone());
     let phases = kinds.phases.clone();
     let skew = runtime.skew.clone();
     let clock_is_compared = runtime.args.leader_elect;
@@ -56,6 +58,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
             kinds,
             caches,
             checks,
+            hooks: hooks.clone(),
             settled: Settled::default(),
             watching_since: Instant::now(),
             skew,
@@ -63,8 +66,8 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
             policies: policies::prove(client.clone(), policy_namespace),
             trust_unenforced_policies,
         };
-        let others = triggers::all(&sources, results);
-        let sink = Sink { events: Events::start(client.clone(), MANAGER_MIGRATION_PHASE, &replica), client };
+        let others = triggers::all(&sources, results, ended);
+        let sink = Sink { events: Events::start(client.clone(), MANAGER_MIGRATION_PHASE, &replica), client, hooks };
         (Context { sources, sink, newest: Newest::default(), states }, others)
     }))
 }
@@ -91,6 +94,7 @@ impl Reconciler for Context {
         if let Some(written) = self.sink.apply(&phase, &plan).await? {
             self.newest.put(written);
         }
+        self.sources.hooks.drive(&key, &plan.status);
         self.sources.settled.put(&key, plan.settle.iter().map(|settlement| settlement.uid.clone()));
 
         let state = plan.status.state.unwrap_or_default();
@@ -108,6 +112,7 @@ impl Reconciler for Context {
 
     fn forget(&self, key: &Key) {
         self.sources.checks.forget(key);
+        self.sources.hooks.forget(key);
         self.states.remove(key);
         self.newest.forget(key);
         self.sources.settled.forget(key);

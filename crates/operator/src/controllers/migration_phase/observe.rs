@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 use kube::ResourceExt;
 use tokio::sync::watch;
 
-use super::{checks::Checks, settled::Settled};
+use super::{checks::Checks, hooks::Hooks, settled::Settled};
 use crate::{
     caches::{Caches, Kinds},
     cluster::{lease::Skew, policies::Enforcement, stores::Key},
@@ -29,6 +29,7 @@ pub(super) struct Sources {
     pub(super) kinds: Kinds,
     pub(super) caches: Caches,
     pub(super) checks: Checks,
+    pub(super) hooks: Hooks,
     /// Actions of which the cache may not show yet that all is said about them.
     pub(super) settled: Settled,
     /// When the controller started: this replica led, and every store was listed.
@@ -67,6 +68,7 @@ impl Sources {
                 Known::Known(found.as_deref().map(|found| PromotionView::of(found, namespace)))
             }),
             measurements: self.checks.measurements(&key),
+            hooks: self.hooks.views(&key, &status),
             actions: self.actions_on(&key),
             watched_for: self.watching_since.elapsed(),
             clock_skew: self.clock_skew(),

@@ -1,5 +1,6 @@
 //! Requests of one reconcile, against a scripted API server: which, in which order, and that there are no others.
 
+mod hooks;
 mod killed;
 mod world;
 

@@ -19,9 +19,13 @@ use crate::{
 
 type Phases = Triggers<MigrationPhase>;
 
-/// The phases concerned by changes of splits, flags, environments, other phases and actions, and by `results` of checks; all of them
+/// The phases concerned by changes of splits, flags, environments, other phases and actions, by `results` of checks and by hooks that `ended`; all of them
 /// once the policies are proven.
-pub(super) fn all(sources: &Sources, results: impl Stream<Item = Key> + Send + 'static) -> Phases {
+pub(super) fn all(
+    sources: &Sources,
+    results: impl Stream<Item = Key> + Send + 'static,
+    ended: impl Stream<Item = Key> + Send + 'static,
+) -> Phases {
     let kinds = &sources.kinds;
     let phases = &kinds.phases;
     let acted_on = kinds.actions.later_changes().filter_map(async |change| {
@@ -36,9 +40,22 @@ pub(super) fn all(sources: &Sources, results: impl Stream<Item = Key> + Send + '
         promoted(phases),
         acted_on.boxed(),
         results.map(|key| ObjectRef::new(&key.name).within(&key.namespace)).boxed(),
+        ended.map(|key| ObjectRef::new(&key.name).within(&key.namespace)).boxed(),
+        made_for(sources),
         judged_anew(phases, sources.policies.clone()),
     ])
     .boxed()
+}
+
+/// The phases whose Jobs changed.
+fn made_for(sources: &Sources) -> Phases {
+    let changes = sources.caches.jobs.changes();
+    changes
+        .filter_map(async |change| {
+            let job = change.after.or(change.before)?;
+            Some(ObjectRef::new(job.phase.as_deref()?).within(&change.key.namespace))
+        })
+        .boxed()
 }
 
 /// The phases of the same namespace of which `concerns` says that they look at the changed object.

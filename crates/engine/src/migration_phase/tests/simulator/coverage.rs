@@ -16,6 +16,7 @@ pub enum Situation {
     Waiting,
     Preparing,
     Shifting,
+    Hooks,
     Soaking,
     AwaitingApproval,
     Paused,
@@ -27,10 +28,11 @@ pub enum Situation {
 }
 
 impl Situation {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Waiting,
         Self::Preparing,
         Self::Shifting,
+        Self::Hooks,
         Self::Soaking,
         Self::AwaitingApproval,
         Self::Paused,
@@ -46,6 +48,7 @@ impl Situation {
             (PhaseState::Waiting, _) => Self::Waiting,
             (PhaseState::Running, None | Some(Stage::Preparing)) => Self::Preparing,
             (PhaseState::Running, Some(Stage::Shifting)) => Self::Shifting,
+            (PhaseState::Running, Some(Stage::Hooks)) => Self::Hooks,
             (PhaseState::Running, Some(Stage::Soaking)) => Self::Soaking,
             (PhaseState::Running, Some(Stage::AwaitingApproval)) => Self::AwaitingApproval,
             (PhaseState::Paused, _) => Self::Paused,
@@ -77,12 +80,14 @@ pub enum Scene {
     SourceDown,
     CapacityShort,
     RouterStuck,
+    HookFails,
+    HookLost,
     SplitBusy,
     StatusLost,
 }
 
 impl Scene {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Calm,
         Self::Unread,
         Self::EnvironmentUnread,
@@ -99,6 +104,8 @@ impl Scene {
         Self::SourceDown,
         Self::CapacityShort,
         Self::RouterStuck,
+        Self::HookFails,
+        Self::HookLost,
         Self::SplitBusy,
         Self::StatusLost,
     ];

@@ -13,6 +13,8 @@ pub struct Past {
     pub results: BTreeMap<String, Vec<Metric>>,
     /// How often each action took effect.
     pub effects: BTreeMap<String, u32>,
+    /// How often each hook was started, by attempt, point and name.
+    pub starts: BTreeMap<String, u32>,
     outcomes: BTreeMap<String, ActionState>,
     /// Milliseconds since the stored status entered its present stage or state: all of them, and those in which everything could be read.
     pub in_stage: i64,

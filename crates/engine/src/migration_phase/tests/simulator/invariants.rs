@@ -4,7 +4,9 @@ use cutover_api::{
     conditions::{reasons, types},
     v1alpha1::{
         MigrationPhaseStatus,
-        migration_phase::{Check, NoDataPolicy, OnFailure, PhaseState, Requests, Stage},
+        migration_phase::{
+            Check, Hook, HookPoint, HookState, NoDataPolicy, OnFailure, PhaseState, Requests, Stage,
+        },
         phase_action::ActionKind,
     },
 };
@@ -47,6 +49,7 @@ impl World {
         if observed.status == self.stored {
             self.check_second(observed, plan);
         }
+        self.check_hooks(&observed.status, plan);
         self.check_numbers(&observed.status, &plan.status);
         self.check_shape(&plan.status);
         self.check_forward(&observed.status, plan);
@@ -64,8 +67,61 @@ impl World {
         holds("a_plan_carried_out_is_followed_by_an_empty_one", next.status == plan.status, || {
             difference(&plan.status, &next.status)
         });
-        let quiet = next.notes.is_empty() && next.audit.is_empty() && next.settle.is_empty();
+        let quiet =
+            next.notes.is_empty() && next.audit.is_empty() && next.settle.is_empty() && next.hook_jobs.is_empty();
         holds("a_plan_carried_out_is_followed_by_an_empty_one", quiet, || format!("{next:#?}"));
+    }
+
+    /// A Job is asked for by the plan that records its intent, one at a time; and what waits for hooks waits for their end.
+    fn check_hooks(&self, before: &MigrationPhaseStatus, plan: &Plan) {
+        let after = &plan.status;
+        let intended = |job: &str| after.hooks.iter().any(|hook| hook.job == job && hook.state == HookState::Started);
+        let known = |job: &str| before.hooks.iter().any(|hook| hook.job == job);
+        let fresh = plan.hook_jobs.iter().all(|job| intended(&job.name) && !known(&job.name));
+        holds("a_job_is_asked_for_with_its_intent_only", fresh, || format!("{:?}", plan.hook_jobs));
+        for point in [HookPoint::Before, HookPoint::Step, HookPoint::After] {
+            let running = after.hooks.iter().filter(|hook| hook.point == point && hook.state == HookState::Started);
+            holds("hooks_of_one_point_run_one_at_a_time", running.count() <= 1, || yaml(after));
+        }
+        let ended = |point: HookPoint, step: Option<&str>, hooks: &[Hook]| {
+            hooks.iter().all(|hook| {
+                after.hooks.iter().any(|status| {
+                    (status.point, status.name.as_str()) == (point, hook.name.as_str())
+                        && step.is_none_or(|step| status.step.as_deref() == Some(step))
+                        && matches!(status.state, HookState::Succeeded | HookState::Waived)
+                })
+            })
+        };
+        let phase = self.spec.hooks.clone().unwrap_or_default();
+        let moved = |s: &MigrationPhaseStatus| s.step.as_ref().is_some_and(|step| step.moved);
+        let promoted = self.promoted_by(before, after);
+        if moved(after) && !moved(before) && !promoted && after.step.as_ref().is_some_and(|step| step.index == 0) {
+            holds("nothing_moves_before_the_hooks_before", ended(HookPoint::Before, None, &phase.before), || {
+                yaml(after)
+            });
+        }
+        if let Some(step) = before.step.as_ref().filter(|step| step.stage == Stage::Hooks)
+            && after.step.as_ref().is_some_and(|next| next.stage == Stage::Soaking)
+            && let Some(spec) = self.spec.steps.iter().find(|spec| spec.name == step.name)
+        {
+            let ended = ended(HookPoint::Step, Some(&step.name), &spec.hooks);
+            holds("nothing_soaks_before_its_hooks_have_ended", ended, || yaml(after));
+        }
+        let completes = after.state == Some(PhaseState::Completed) && before.state != after.state;
+        let ended = ended(HookPoint::After, None, &phase.after);
+        holds("nothing_completes_before_the_hooks_after", !completes || ended, || yaml(after));
+    }
+
+    /// The Job of a hook is made.
+    pub fn note_start(&mut self, job: &str) {
+        let hook = self.stored.hooks.iter().find(|hook| hook.job == job).unwrap();
+        let way = self.stored.way_back.as_ref().filter(|_| hook.point == HookPoint::OnRollback);
+        let step = hook.step.as_ref().filter(|_| hook.point == HookPoint::Step);
+        let which = (self.stored.attempt, hook.point, step, &hook.name, way.map(|way| way.started_at.0));
+        let starts = self.past.starts.entry(format!("{which:?}")).or_default();
+        *starts += 1;
+        let starts = *starts;
+        holds("a_hook_never_starts_twice", starts == 1, || format!("{hook:?}"));
     }
 
     fn check_numbers(&self, before: &MigrationPhaseStatus, after: &MigrationPhaseStatus) {
@@ -96,6 +152,7 @@ impl World {
             && status.applied_actions.len() <= 64
             && status.approvals.len() <= 64
             && status.dead_sides.len() <= 32
+            && status.hooks.len() <= 32
             && status.history.iter().all(|entry| entry.message.chars().count() <= 512)
             && status.blocked_by.iter().all(|blocker| blocker.message.chars().count() <= 1024);
         holds("lists_and_texts_stay_bounded", bounded, || format!("{status:?}"));
@@ -199,6 +256,7 @@ impl World {
         let gated = self.spec.gates.as_ref().is_some_and(|gates| gates.components_ready);
         self.blind.iter().any(|input| match input {
             Input::Splits | Input::Clock => true,
+            Input::Jobs => false,
             Input::Flags => !self.flags.is_empty(),
             Input::Environment => {
                 gated
@@ -237,6 +295,8 @@ impl World {
         let evidence = match failure.reason.as_str() {
             reasons::SIDE_DEAD => self.dead_for(before, true) || self.dead_for(before, false),
             reasons::WAY_BACK_CLOSED => before.state == Some(PhaseState::RollingBack) || self.dead_for(before, false),
+            reasons::HOOK_FAILED => after.hooks.iter().any(|hook| hook.state == HookState::Failed),
+            reasons::HOOK_UNKNOWN => after.hooks.iter().any(|hook| hook.state == HookState::Unknown),
             reasons::STATUS_LOST => self.past.undecided || before.attempt.is_none(),
             // Nothing moves: where to go was lost with a part of the status.
             reasons::BASELINE_LOST => before.way_back.is_none(),

@@ -8,8 +8,8 @@ use cutover_api::v1alpha1::{
 };
 
 use super::{
-    super::fixture::{approved, check, secs, spec, step},
-    Coverage, Cut, Metric, Scene, Situation, World, yaml,
+    super::fixture::{approved, check, hook, secs, spec, step},
+    Coverage, Cut, HookEnd, Metric, Scene, Situation, World, yaml,
 };
 
 fn world(on_failure: OnFailure) -> World {
@@ -54,6 +54,12 @@ pub fn reach(situation: Situation) -> World {
                 world.reconcile(Cut::Never);
             }
             world.splits.get_mut("web").unwrap().stuck = true;
+        }
+        Situation::Hooks => {
+            world.hooks_end = HookEnd::Never;
+            world.spec.steps[0].hooks = vec![hook("smoke"), hook("load")];
+            to(&mut world, Situation::Hooks);
+            world.run(1);
         }
         Situation::Soaking => to(&mut world, Situation::Soaking),
         Situation::AwaitingApproval => to(&mut world, Situation::AwaitingApproval),

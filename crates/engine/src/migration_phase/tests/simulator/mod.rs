@@ -10,7 +10,7 @@ mod world;
 
 pub use coverage::{Coverage, Scene, Situation};
 pub use invariants::{holds, yaml};
-pub use world::{Cut, Input, Metric, World, later};
+pub use world::{Cut, HookEnd, Input, Metric, World, later};
 
 mod matrix;
 pub use matrix::reach;

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 
-use super::{Cut, Input, Metric, Scene, World, later, world::UID};
+use super::{Cut, HookEnd, Input, Metric, Scene, World, later, world::UID};
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub enum Op {
     Predecessor(bool),
     Edit(u8),
     LoseStatus(u8),
+    HooksEnd(u8),
+    LoseJobs,
     Restart,
     Mend,
 }
@@ -44,7 +46,8 @@ fn input() -> impl Strategy<Value = Input> {
         Just(Input::Flags),
         Just(Input::Environment),
         Just(Input::Predecessors),
-        Just(Input::Clock)
+        Just(Input::Clock),
+        Just(Input::Jobs)
     ]
 }
 
@@ -82,6 +85,8 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (0_u8..4).prop_map(Op::Schema),
         1 => any::<bool>().prop_map(Op::Predecessor),
         2 => (0_u8..8).prop_map(Op::Edit),
+        2 => (0_u8..4).prop_map(Op::HooksEnd),
+        1 => Just(Op::LoseJobs),
         3 => Just(Op::Mend),
     ];
     prop_oneof![
@@ -139,6 +144,14 @@ impl World {
             }
             Op::Edit(how) => self.edit_somehow(*how),
             Op::LoseStatus(how) => self.lose_status(*how),
+            Op::HooksEnd(how) => {
+                self.hooks_end = match how {
+                    0 => HookEnd::Badly,
+                    1 => HookEnd::Never,
+                    _ => HookEnd::Well,
+                }
+            }
+            Op::LoseJobs => self.jobs.clear(),
             Op::Restart => self.restart(),
             Op::Mend => self.mend(),
         }
@@ -289,6 +302,8 @@ impl World {
             Scene::SourceDown => self.metric = Metric::Down,
             Scene::CapacityShort => (split.legacy_ready, split.new_ready) = (1, 1),
             Scene::RouterStuck => split.stuck = true,
+            Scene::HookFails => self.hooks_end = HookEnd::Badly,
+            Scene::HookLost => self.jobs.clear(),
             Scene::SplitBusy => split.wanted_by_other = true,
             Scene::StatusLost => self.lose_status(0),
         }

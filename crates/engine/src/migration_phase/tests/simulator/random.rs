@@ -2,13 +2,15 @@
 
 use cutover_api::v1alpha1::{
     MigrationPhaseSpec,
-    migration_phase::{AutomaticRollbackTo, Gates, NoDataPolicy, OnFailure, PhaseState, SchemaRange, StepApproval},
+    migration_phase::{
+        AutomaticRollbackTo, Gates, NoDataPolicy, OnFailure, PhaseHooks, PhaseState, SchemaRange, StepApproval,
+    },
     phase_action::{ActionKind, RollbackTo},
 };
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 use super::{
-    super::fixture::{check, secs, spec, step},
+    super::fixture::{check, hook, secs, spec, step},
     Cut, World, holds,
     ops::{Op, op},
     yaml,
@@ -42,11 +44,13 @@ prop_compose! {
         (freeze, previous, reversible) in (prop::bool::weighted(0.2), any::<bool>(), prop::bool::weighted(0.8)),
         (gated, ranged, after, people) in (any::<bool>(), prop::bool::weighted(0.3), any::<bool>(), proptest::option::weighted(0.3, 1_i32..3)),
         (shift, dead, back) in (10_u64..60, 1_u64..8, 15_u64..60),
+        hooked in (0_usize..2, 0_usize..2, 0_usize..2, vec(prop_oneof![2 => Just(0_usize), 1 => 1_usize..3], 4)),
     ) -> MigrationPhaseSpec {
         let steps = rows.iter().enumerate().map(|(i, row)| {
             let traffic: Vec<_> = SPLITS.into_iter().zip(row.iter().copied()).take(splits).collect();
             let moved: Vec<_> = FLAGS.into_iter().zip(row[splits..].iter().copied()).collect();
             let mut step = step(&format!("step-{i}"), &traffic, &moved, soaks[i]);
+            step.hooks = (0..hooked.3[i]).map(|i| hook(&format!("hook-{i}"))).collect();
             step.approval = approvals[i].map(|(required, grouped)| StepApproval {
                 required,
                 groups: if grouped { vec!["owners".into()] } else { vec![] },
@@ -62,6 +66,8 @@ prop_compose! {
             check.no_data = [NoDataPolicy::Wait, NoDataPolicy::Pass, NoDataPolicy::Fail][usize::from(no_data)];
             check
         }).collect();
+        let hooks = |count: usize| (0..count).map(|i| hook(&format!("hook-{i}"))).collect();
+        spec.hooks = Some(PhaseHooks { before: hooks(hooked.0), after: hooks(hooked.1), on_rollback: hooks(hooked.2) });
         spec.on_failure = if freeze { OnFailure::Freeze } else { OnFailure::Rollback };
         spec.rollback.to = if previous { AutomaticRollbackTo::PreviousStep } else { AutomaticRollbackTo::Baseline };
         spec.rollback.timeout = secs(back);

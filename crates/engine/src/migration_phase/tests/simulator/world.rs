@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Known,
     migration_phase::{
-        ActionView, ActiveCheck, EnvironmentView, Measured, Measurement, Observed, PhaseIdentity, Plan,
+        ActionView, ActiveCheck, EnvironmentView, HookView, Measured, Measurement, Observed, PhaseIdentity, Plan,
         PredecessorView, Probe, PromotionView, SplitView, decide, validate,
     },
 };
@@ -34,6 +34,15 @@ pub enum Input {
     Environment,
     Predecessors,
     Clock,
+    Jobs,
+}
+
+/// How the Jobs of hooks end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookEnd {
+    Well,
+    Badly,
+    Never,
 }
 
 /// What a check's source answers.
@@ -83,6 +92,9 @@ pub struct World {
     pub ran: BTreeMap<String, Timestamp>,
     /// The checks of the plan that was last carried out.
     pub checks: Vec<ActiveCheck>,
+    /// The Jobs of hooks that exist, and when each was made.
+    pub jobs: BTreeMap<String, Timestamp>,
+    pub hooks_end: HookEnd,
     pub actions: Vec<ActionView>,
     pub blind: BTreeSet<Input>,
     pub past: Past,
@@ -113,6 +125,8 @@ impl World {
             measured: BTreeMap::new(),
             ran: BTreeMap::new(),
             checks: Vec::new(),
+            jobs: BTreeMap::new(),
+            hooks_end: HookEnd::Well,
             actions: Vec::new(),
             blind: BTreeSet::new(),
             past: Past::default(),
@@ -174,11 +188,32 @@ impl World {
             predecessors: BTreeMap::from([("before".into(), self.seen(Input::Predecessors, Some(before)))]),
             promotion: self.seen(Input::Predecessors, Some(self.promotion.clone())),
             measurements: self.measured.clone(),
+            hooks: self.hook_views(status),
             actions: self.actions.clone(),
             watched_for: self.time.duration_since(self.led_since).unsigned_abs(),
             clock_skew: self.seen(Input::Clock, self.offset),
             policies_enforced: true,
         }
+    }
+
+    fn hook_views(&self, status: &MigrationPhaseStatus) -> BTreeMap<String, HookView> {
+        if self.blind.contains(&Input::Jobs) {
+            return BTreeMap::new();
+        }
+        let view = |job: &str| match self.jobs.get(job) {
+            None => HookView::Absent,
+            Some(made) if self.time.duration_since(*made).as_secs() < 2 => HookView::Active,
+            Some(_) => match self.hooks_end {
+                HookEnd::Well => HookView::Succeeded,
+                HookEnd::Badly => HookView::Failed {
+                    exit_code: Some(3),
+                    log: Some("no".into()),
+                    message: "BackoffLimitExceeded".into(),
+                },
+                HookEnd::Never => HookView::Active,
+            },
+        };
+        status.hooks.iter().map(|hook| (hook.job.clone(), view(&hook.job))).collect()
     }
 
     pub fn plan(&self, observed: &Observed) -> Plan {
@@ -201,6 +236,10 @@ impl World {
         }
         self.store(&plan);
         if cut != Cut::AfterWrite {
+            for job in &plan.hook_jobs {
+                self.note_start(&job.name);
+                self.jobs.insert(job.name.clone(), self.time);
+            }
             for settled in &plan.settle {
                 if let Some(action) = self.actions.iter_mut().find(|action| action.uid == settled.uid) {
                     action.settled = true;
@@ -384,6 +423,7 @@ impl World {
                 gates.freezes.clear();
             });
         }
+        self.hooks_end = HookEnd::Well;
         for split in self.splits.values_mut() {
             (split.legacy_ready, split.new_ready) = (8, 8);
             (split.stuck, split.wanted_by_other) = (false, false);

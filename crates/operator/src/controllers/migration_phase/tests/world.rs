@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::super::{Checks, Context, Settled, Sink, Sources};
+use super::super::{Checks, Context, Hooks, Settled, Sink, Sources};
 use crate::{
     cluster::{
         events::Events,
@@ -54,6 +54,7 @@ pub(super) struct World {
     pub(super) split: Value,
     pub(super) actions: Vec<Value>,
     pub(super) http_route: Option<Value>,
+    pub(super) jobs: Vec<Value>,
     pub(super) enforcement: Enforcement,
     pub(super) servers: Servers,
     /// Requests of the controller so far.
@@ -92,6 +93,7 @@ impl World {
             split,
             actions: Vec::new(),
             http_route: None,
+            jobs: Vec::new(),
             enforcement: Enforcement::Enforced,
             servers: Servers::new(),
             requests: 0,
@@ -154,6 +156,7 @@ impl World {
             splits: vec![self.split.clone()],
             phases: vec![self.phase.clone()],
             actions: self.actions.clone(),
+            jobs: self.jobs.clone(),
             http_routes: self.http_route.iter().cloned().collect(),
             ..Shown::default()
         }
@@ -164,9 +167,12 @@ impl World {
         let (client, api) = server();
         let (events_client, events) = server();
         let states = Metrics::new().unwrap().object_gauges("cutover_phase_state", "State.", &["state"]).unwrap();
+        let caches = self.shown().caches();
+        let hooks = Hooks::new(client.clone(), caches.jobs.clone()).0;
         let sources = Sources {
             kinds: self.shown().kinds(),
-            caches: self.shown().caches(),
+            caches,
+            hooks: hooks.clone(),
             checks: Checks::new(self.servers.clone()).0,
             settled: Settled::default(),
             watching_since: Instant::now(),
@@ -175,12 +181,12 @@ impl World {
             policies: watch::channel(self.enforcement).1,
             trust_unenforced_policies: false,
         };
-        let sink = Sink { client, events: Events::start(events_client, "cutover.dev/migration-phase", "test") };
+        let sink = Sink { client, hooks, events: Events::start(events_client, "cutover.dev/migration-phase", "test") };
         (Context { sources, sink, newest: Newest::default(), states }, api, events)
     }
 
     /// The API server's part in one request.
-    fn carry_out(&mut self, request: &Exchange) -> Result<Value, http::StatusCode> {
+    pub(super) fn carry_out(&mut self, request: &Exchange) -> Result<Value, http::StatusCode> {
         let (object, status) = match request.path.strip_suffix("/status") {
             Some(object) => (object, true),
             None => (request.path.as_str(), false),

@@ -1,0 +1,159 @@
+//! Hooks: Jobs that a phase runs at certain points, and what became of them.
+
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::{forms::LABEL_PATTERN, schema::Instant};
+use crate::HumanDuration;
+
+/// A Job that the phase runs, and waits for, before it goes on. Hooks of one point run one at a time, in order.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Hook {
+    /// Name of the hook, unique in its list.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_PATTERN))]
+    pub name: String,
+    /// Spec of a Job. It gets `backoffLimit: 0`, one pod that is not restarted, `activeDeadlineSeconds` from `timeout`, and a day of
+    /// `ttlSecondsAfterFinished` if it says nothing else. Kubernetes may still run a pod twice: what must not happen twice has to
+    /// lock. On failure the last lines of its output are shown in the phase's status: it must not print secrets.
+    #[schemars(schema_with = "job")]
+    pub job: Value,
+    /// How long the Job may take; longer is a failure. Default `10m`, at least `1s`.
+    #[serde(default = "default_timeout")]
+    #[x_kube(validation = Rule::new("self != '0s'").message("timeout must be at least 1s"))]
+    pub timeout: HumanDuration,
+}
+
+const fn default_timeout() -> HumanDuration {
+    HumanDuration::from_secs(600)
+}
+
+fn job(_: &mut SchemaGenerator) -> Schema {
+    let one = || json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 1, "description": "A hook is one pod." });
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "x-kubernetes-preserve-unknown-fields": true,
+        "required": ["template"],
+        "properties": {
+            "template": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true, "description": "The pod.",
+                "required": ["spec"],
+                "properties": {
+                    "spec": {
+                        "type": "object", "x-kubernetes-preserve-unknown-fields": true, "required": ["containers"],
+                        "description": "Its spec, as in any Job.",
+                        "properties": {
+                            "containers": {
+                                "type": "array", "minItems": 1, "maxItems": 16, "description": "Its containers.",
+                                "items": { "type": "object", "maxProperties": 64, "x-kubernetes-preserve-unknown-fields": true },
+                            },
+                            "restartPolicy": {
+                                "type": "string", "enum": ["Never"], "description": "A hook is started once.",
+                            },
+                        },
+                    },
+                },
+            },
+            "backoffLimit": {
+                "type": "integer", "format": "int32", "minimum": 0, "maximum": 0, "description": "A hook is started once.",
+            },
+            "parallelism": one(),
+            "completions": one(),
+            "suspend": { "type": "boolean", "enum": [false], "description": "A hook runs at once." },
+            "ttlSecondsAfterFinished": {
+                "type": "integer", "format": "int32", "minimum": 600, "maximum": 31_536_000,
+                "description": "When the Job is removed; not before it is known how it ended.",
+            },
+        },
+    })
+}
+
+/// Hooks of the whole phase.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PhaseHooks {
+    /// Before the first step moves anything, when its gates are open and its splits are held. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub before: Vec<Hook>,
+    /// After the last step, before the phase is Completed. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub after: Vec<Hook>,
+    /// Once the traffic is back, before the phase is RolledBack. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub on_rollback: Vec<Hook>,
+}
+
+/// When a hook runs.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HookPoint {
+    /// Before the first step.
+    Before,
+    /// When a step is in force, before it soaks.
+    Step,
+    /// After the last step.
+    After,
+    /// When the way back has been gone.
+    OnRollback,
+}
+
+/// What became of a hook.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HookState {
+    /// Its Job is made, or about to be.
+    Started,
+    /// It ended well.
+    Succeeded,
+    /// It did not end well, or not in time, or could not be started.
+    Failed,
+    /// It was to be started and there is no such Job: whether it ran is not known. A person decides.
+    Unknown,
+    /// A person goes on without its success.
+    Waived,
+}
+
+/// One start of a hook.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HookStatus {
+    /// Name of the hook.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// When it runs.
+    pub point: HookPoint,
+    /// The step that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub step: Option<String>,
+    /// Name of its Job.
+    #[schemars(length(max = 63))]
+    pub job: String,
+    /// What became of it.
+    pub state: HookState,
+    /// When it was decided to start it.
+    pub started_at: Instant,
+    /// Until when it has to end.
+    pub deadline: Instant,
+    /// When it was known how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Instant>,
+    /// Exit code of the container that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Why it failed, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+    /// The last lines of its output, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub log: Option<String>,
+}
