@@ -80,12 +80,12 @@ pub struct PhaseHooks {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub before: Vec<Hook>,
-    /// After the last step, before the phase is Completed. At most 8.
+    /// After the last step, before the phase is `Completed`. At most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub after: Vec<Hook>,
-    /// Once the traffic is back, before the phase is RolledBack. At most 8.
+    /// Once the traffic is back, before the phase is `RolledBack`. At most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

@@ -144,7 +144,7 @@ impl Hooks {
                     Some(why) => hooks.failure(&phase.namespace, &job, &why).await,
                     None => hooks.look(&phase, &job).await,
                 };
-                hooks.finish(phase, job, view);
+                hooks.finish(phase, &job, view);
             });
         }
     }
@@ -154,9 +154,9 @@ impl Hooks {
         self.lock().remove(phase);
     }
 
-    fn finish(&self, phase: Key, job: String, view: HookView) {
+    fn finish(&self, phase: Key, job: &str, view: HookView) {
         let mut looks = self.lock();
-        let Some(look) = looks.get_mut(&phase).and_then(|own| own.get_mut(&job)) else { return };
+        let Some(look) = looks.get_mut(&phase).and_then(|own| own.get_mut(job)) else { return };
         *look = Look::Known(view);
         drop(looks);
         if self.done.send(phase).is_err() {
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn the_end_of_an_output_is_bounded_and_harmless() {
         assert_eq!(tail("one\ntwo\n"), "one\ntwo");
-        let long: String = (0..100).map(|line| format!("line {line}\n")).collect();
+        let long = (0..100).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n");
         assert_eq!(tail(&long).lines().next(), Some("line 80"));
         let wide = "ä".repeat(5_000);
         assert_eq!((tail(&wide).len(), tail(&wide).chars().all(|c| c == 'ä')), (BYTES, true));

@@ -4,9 +4,7 @@ use cutover_api::{
     conditions::{reasons, types},
     v1alpha1::{
         MigrationPhaseStatus,
-        migration_phase::{
-            Check, Hook, HookPoint, HookState, NoDataPolicy, OnFailure, PhaseState, Requests, Stage,
-        },
+        migration_phase::{Check, Hook, HookPoint, HookState, NoDataPolicy, OnFailure, PhaseState, Requests, Stage},
         phase_action::ActionKind,
     },
 };
