@@ -27,3 +27,4 @@ mod testkit_process;
 mod testkit_traffic;
 mod traefik;
 mod traffic_split;
+mod under_load;

@@ -6,6 +6,7 @@ use cutover_api::v1alpha1::{
     migration_phase::{CheckState, PhaseState},
 };
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::{
     bed::{Shop, is, reasons, to, with},
@@ -14,6 +15,9 @@ use super::{
 
 const GOOD: Answer = Answer::Value(0.01);
 const BAD: Answer = Answer::Value(0.5);
+
+/// One test at a time stops the Prometheus that they share.
+static STOPPED: Mutex<()> = Mutex::const_new(());
 
 fn check(more: &Value) -> Value {
     with(
@@ -100,6 +104,7 @@ async fn data_that_vanishes_is_harm() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prometheus_that_does_not_answer_holds_and_then_it_goes_on() -> Result<()> {
+    let _alone = STOPPED.lock().await;
     let shop = shop("real", &[]).await?;
     let prometheus = shop.bed.real_prometheus.process();
     prometheus.pause()?;
@@ -112,6 +117,42 @@ async fn a_prometheus_that_does_not_answer_holds_and_then_it_goes_on() -> Result
         let again = |status: &MigrationPhaseStatus| last_run(status) != last_run(&first);
         let status = shop.until("shift", "asking again", again).await?;
         ensure!(status.state == Some(PhaseState::Running) && status.checks[0].consecutive_failures == 0, "{status:#?}");
+        shop.moved(&[0, 50]).await
+    };
+    let held = held.await;
+    prometheus.resume()?;
+    held?;
+    shop.state("shift", PhaseState::Completed).await?;
+    shop.moved(&[0, 50, 100]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prometheus_that_stops_in_the_midst_of_a_soak_holds_the_step_and_undoes_nothing() -> Result<()> {
+    let _alone = STOPPED.lock().await;
+    let shop = shop("real", &[]).await?;
+    let prometheus = shop.bed.real_prometheus.process();
+    // Data that vanishes for a second is harm; a source that does not answer is not.
+    let query = json!({"prometheus": {"query": "vector(0.01)"}, "failAfter": 1, "noDataTimeout": "1s"});
+    let steps = json!({"steps": [with(to(50), &json!({"soak": "6s"})), to(100)]});
+    shop.phase("shift", &with(checked(&check(&query)), &steps)).await?;
+    let seen = |status: &MigrationPhaseStatus| status.checks.first().is_some_and(|check| check.last_data.is_some());
+    shop.until("shift", "watched", seen).await?;
+    prometheus.pause()?;
+    let held = async {
+        // The soak is over, and this is all that holds it.
+        let alone = |status: &MigrationPhaseStatus| {
+            let reasons: Vec<_> = status.blocked_by.iter().map(|blocker| blocker.reason.as_str()).collect();
+            reasons == ["ChecksUnavailable"]
+        };
+        let first = shop.until("shift", "held by the check alone", alone).await?;
+        let again =
+            |status: &MigrationPhaseStatus| alone(status) && status.checks[0].last_run != first.checks[0].last_run;
+        let status = shop.until("shift", "asking again", again).await?;
+        ensure!(status.state == Some(PhaseState::Running) && status.checks[0].consecutive_failures == 0, "{status:#?}");
+        ensure!(
+            status.checks[0].state == CheckState::Erroring && !reasons(&status).contains(&"RollingBack"),
+            "{status:#?}"
+        );
         shop.moved(&[0, 50]).await
     };
     let held = held.await;

@@ -1,6 +1,7 @@
 //! Phases on a real API server, carried out by the real operator under the chart's rights. Splits are of ingress-nginx's kind, and no proxy
 //! is there: what is looked at is what the route objects carry.
 
+mod back;
 mod bed;
 mod checks;
 mod counted;

@@ -15,6 +15,7 @@ mod planted_bugs;
 mod preparing;
 mod promoting;
 mod promotion;
+mod racing;
 mod schemas;
 mod shifting;
 pub(crate) mod simulator;

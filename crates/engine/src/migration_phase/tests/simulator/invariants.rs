@@ -4,12 +4,15 @@ use cutover_api::{
     conditions::{reasons, types},
     v1alpha1::{
         MigrationPhaseStatus,
-        migration_phase::{Check, Hook, HookPoint, HookState, NoDataPolicy, OnFailure, PhaseState, Requests, Stage},
+        migration_phase::{
+            Check, Gates, Hook, HookPoint, HookState, NoDataPolicy, OnFailure, PhaseState, Requests, Stage,
+        },
         phase_action::ActionKind,
     },
 };
 
 use super::{
+    ops::PROMOTED_WITHIN,
     split::SimSplit,
     world::{Input, Metric, UID, World},
 };
@@ -198,6 +201,8 @@ impl World {
         let ranged = self.spec.gates.as_ref().is_some_and(|gates| gates.schema.is_some());
         let fits = matches!(self.schema, Some(Ok(42..=45)));
         holds("nothing_rises_while_a_gate_is_closed", fits || !ranged, what);
+        let promoted = self.spec.gates.as_ref().is_none_or(|gates| gates.promoted_from.is_none()) || self.promoted();
+        holds("nothing_rises_while_a_gate_is_closed", promoted, what);
         holds("nothing_rises_without_approval_of_the_start", self.start_is_approved(after), what);
         let needed = (split.full * asked + 99) / 100;
         let able = split.new_ready >= needed.max(1);
@@ -257,11 +262,24 @@ impl World {
             Input::Jobs => false,
             Input::Flags => !self.flags.is_empty(),
             Input::Environment => {
-                gated
-                    || self.spec.gates.as_ref().is_some_and(|gates| gates.approvals.is_some() || gates.schema.is_some())
+                let asks = |gates: &Gates| {
+                    gates.approvals.is_some() || gates.schema.is_some() || gates.promoted_from.is_some()
+                };
+                gated || self.spec.gates.as_ref().is_some_and(asks)
             }
-            Input::Predecessors => !self.spec.after.is_empty(),
+            Input::Predecessors => {
+                !self.spec.after.is_empty()
+                    || self.spec.gates.as_ref().is_some_and(|gates| gates.promoted_from.is_some())
+            }
         })
+    }
+
+    /// Whether the phase that this one is promoted from shows that what is here has been tried.
+    fn promoted(&self) -> bool {
+        let from = &self.promotion;
+        let lately = from.finished_at.is_some_and(|at| self.clock().duration_since(at) < PROMOTED_WITHIN);
+        let same = self.images.iter().all(|(component, image)| from.images.get(component) == Some(image));
+        from.visible && from.state == Some(PhaseState::Completed) && lately && same && !self.images.is_empty()
     }
 
     /// The newest results that the engine has been given all pass.

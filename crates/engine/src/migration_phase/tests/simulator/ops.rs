@@ -11,6 +11,9 @@ use proptest::prelude::*;
 
 use super::{Cut, HookEnd, Input, Metric, Scene, World, later, world::UID};
 
+/// How long ago the phase that a phase of the simulation is promoted from may have completed.
+pub const PROMOTED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+
 /// One thing that happens.
 #[derive(Clone, Debug)]
 pub enum Op {
@@ -32,6 +35,7 @@ pub enum Op {
     Schema(u8),
     Calendar(u8),
     Predecessor(bool),
+    Promotion(u8),
     Edit(u8),
     LoseStatus(u8),
     HooksEnd(u8),
@@ -84,6 +88,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (0_u8..4).prop_map(Op::Calendar),
         1 => (0_u8..4).prop_map(Op::Schema),
         1 => any::<bool>().prop_map(Op::Predecessor),
+        1 => (0_u8..5).prop_map(Op::Promotion),
         2 => (0_u8..8).prop_map(Op::Edit),
         2 => (0_u8..4).prop_map(Op::HooksEnd),
         1 => Just(Op::LoseJobs),
@@ -142,6 +147,7 @@ impl World {
             Op::Predecessor(done) => {
                 self.predecessor = if *done { PhaseState::Completed } else { PhaseState::RolledBack };
             }
+            Op::Promotion(how) => self.change_promotion(*how),
             Op::Edit(how) => self.edit_somehow(*how),
             Op::LoseStatus(how) => self.lose_status(*how),
             Op::HooksEnd(how) => {
@@ -195,6 +201,19 @@ impl World {
                 _ => {}
             }
         });
+    }
+
+    /// It completes now, goes back, is hidden, had another image, or completed too long ago.
+    fn change_promotion(&mut self, how: u8) {
+        let time = self.time;
+        let promotion = &mut self.promotion;
+        match how {
+            0 => self.promote_elsewhere(),
+            1 => promotion.state = Some(PhaseState::RolledBack),
+            2 => promotion.visible = false,
+            3 => _ = promotion.images.insert("api".into(), "api:another".into()),
+            _ => promotion.finished_at = Some(time - PROMOTED_WITHIN),
+        }
     }
 
     /// Nothing, a window that closes soon, a window that is closed, or a freeze.

@@ -1,18 +1,22 @@
 //! Random walks.
 
-use cutover_api::v1alpha1::{
-    MigrationPhaseSpec,
-    migration_phase::{
-        AutomaticRollbackTo, Gates, NoDataPolicy, OnFailure, PhaseHooks, PhaseState, SchemaRange, StepApproval,
+use cutover_api::{
+    HumanDuration,
+    v1alpha1::{
+        MigrationPhaseSpec,
+        migration_phase::{
+            AutomaticRollbackTo, Gates, NoDataPolicy, OnFailure, PhaseHooks, PhaseState, Promotion, SchemaRange,
+            StepApproval,
+        },
+        phase_action::{ActionKind, RollbackTo},
     },
-    phase_action::{ActionKind, RollbackTo},
 };
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 use super::{
     super::fixture::{check, hook, secs, spec, step},
     Cut, World, holds,
-    ops::{Op, op},
+    ops::{Op, PROMOTED_WITHIN, op},
     yaml,
 };
 
@@ -42,7 +46,8 @@ prop_compose! {
         (checks, dry_run) in (0_usize..3, prop::bool::weighted(0.3)),
         (fail_after, warmup, no_data) in (1_i32..4, proptest::option::of(0_u64..6), 0_u8..3),
         (freeze, previous, reversible) in (prop::bool::weighted(0.2), any::<bool>(), prop::bool::weighted(0.8)),
-        (gated, ranged, after, people) in (any::<bool>(), prop::bool::weighted(0.3), any::<bool>(), proptest::option::weighted(0.3, 1_i32..3)),
+        (gated, ranged, after) in (any::<bool>(), prop::bool::weighted(0.3), any::<bool>()),
+        (people, promoted) in (proptest::option::weighted(0.3, 1_i32..3), prop::bool::weighted(0.3)),
         (shift, dead, back) in (10_u64..60, 1_u64..8, 15_u64..60),
         hooked in (0_usize..2, 0_usize..2, 0_usize..2, vec(prop_oneof![2 => Just(0_usize), 1 => 1_usize..3], 4)),
     ) -> MigrationPhaseSpec {
@@ -74,8 +79,13 @@ prop_compose! {
         spec.reversible = reversible;
         let approvals = people.map(|required| StepApproval { required, groups: vec!["owners".into()] });
         let schema = ranged.then_some(SchemaRange { min: Some(42), max: Some(45) });
-        spec.gates = (gated || ranged || people.is_some())
-            .then(|| Gates { components_ready: gated, approvals, schema, ..Gates::default() });
+        let promoted_from = promoted.then(|| Promotion {
+            namespace: Some("shop-staging".into()),
+            phase: "phase".into(),
+            within: HumanDuration::from_secs(PROMOTED_WITHIN.as_secs().unsigned_abs()),
+        });
+        spec.gates = (gated || ranged || promoted || people.is_some())
+            .then(|| Gates { components_ready: gated, approvals, schema, promoted_from, ..Gates::default() });
         spec.after = if after { vec!["before".into()] } else { vec![] };
         spec.shift_timeout = secs(shift);
         spec.prepare_timeout = secs(30);
@@ -99,6 +109,8 @@ fn world((spec, starts, full, flags): (MigrationPhaseSpec, Vec<i32>, i32, usize)
     let weights: Vec<_> = SPLITS.into_iter().zip(starts).map(|(name, at)| (name, at, full)).collect();
     let percents: Vec<_> = FLAGS.into_iter().take(flags).map(|name| (name, 0)).collect();
     let mut world = World::new(spec, &weights, &percents);
+    world.images.insert("api".into(), "api:0".into());
+    world.promote_elsewhere();
     world.reconcile(Cut::Never);
     if world.spec.gates.as_ref().is_some_and(|gates| gates.approvals.is_some()) {
         for who in ["alice", "bob"] {

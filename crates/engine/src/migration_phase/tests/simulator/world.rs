@@ -99,6 +99,10 @@ pub struct World {
     pub blind: BTreeSet<Input>,
     pub past: Past,
     pub coverage: Coverage,
+    /// What the last pass of the controller rested on, apart from what changes without anybody telling: the clocks.
+    seen: Option<Observed>,
+    /// When the plan that was last carried out asked to be looked at again.
+    wake: Option<Timestamp>,
 }
 
 impl World {
@@ -119,7 +123,12 @@ impl World {
             environment_ready: true,
             images: BTreeMap::new(),
             predecessor: PhaseState::Completed,
-            promotion: PromotionView::default(),
+            promotion: PromotionView {
+                state: Some(PhaseState::Completed),
+                finished_at: Some(time),
+                images: BTreeMap::new(),
+                visible: true,
+            },
             schema: Some(Ok(43)),
             metric: Metric::Good,
             measured: BTreeMap::new(),
@@ -131,6 +140,8 @@ impl World {
             blind: BTreeSet::new(),
             past: Past::default(),
             coverage: Coverage::default(),
+            seen: None,
+            wake: None,
         }
     }
 
@@ -230,6 +241,8 @@ impl World {
         }
         let plan = self.plan(&observed);
         self.check_plan(&observed, &plan);
+        // Whoever was refused, or died, looks again.
+        self.seen = None;
         let refused = cut == Cut::Stale && self.older != self.stored && plan.status != basis;
         if cut == Cut::BeforeWrite || refused || (cut == Cut::Stale && self.older != self.stored) {
             return;
@@ -246,7 +259,20 @@ impl World {
                     self.past.settled(&settled.uid, settled.status.state);
                 }
             }
+            self.seen = Some(told(observed));
+            let ahead = plan.requeue_at.map(|at| at.duration_since(self.clock()));
+            self.wake = ahead.map(|ahead| self.time + ahead);
         }
+    }
+
+    /// A pass of the phase's controller if somebody has told it of a change, or a timer that it asked for has ended. Whether there was one.
+    pub fn reconcile_when_due(&mut self) -> bool {
+        let woken = self.wake.is_some_and(|at| self.time >= at);
+        let due = woken || self.seen.as_ref() != Some(&told(self.observe(&self.stored)));
+        if due {
+            self.reconcile(Cut::Never);
+        }
+        due
     }
 
     fn store(&mut self, plan: &Plan) {
@@ -315,7 +341,7 @@ impl World {
         !self.blind.is_empty() || self.offset.abs() > SignedDuration::from_secs(5)
     }
 
-    /// Everything runs undisturbed for a while, in steps of a second.
+    /// Everything runs undisturbed for a while, in steps of a second. The phase's controller looks when it is told to, or has asked to.
     pub fn run(&mut self, seconds: u32) {
         for _ in 0..seconds {
             self.round();
@@ -325,11 +351,11 @@ impl World {
 
     pub fn round(&mut self) {
         for _ in 0..2 {
-            self.reconcile(Cut::Never);
+            self.reconcile_when_due();
             self.sync_all();
         }
         self.run_checks();
-        self.reconcile(Cut::Never);
+        self.reconcile_when_due();
     }
 
     /// Runs until `there`, for at most so many seconds; whether it got there.
@@ -349,6 +375,7 @@ impl World {
 
     pub fn restart(&mut self) {
         self.led_since = self.time;
+        self.seen = None;
         self.measured.clear();
         self.ran.clear();
         self.checks.clear();
@@ -407,6 +434,16 @@ impl World {
         self.past.outcome(uid)
     }
 
+    /// The phase that this one is promoted from completes now, with the images that are here.
+    pub fn promote_elsewhere(&mut self) {
+        self.promotion = PromotionView {
+            state: Some(PhaseState::Completed),
+            finished_at: Some(self.time),
+            images: self.images.clone(),
+            visible: true,
+        };
+    }
+
     /// Everything that can be mended without a person's decision is mended.
     pub fn mend(&mut self) {
         self.blind.clear();
@@ -414,6 +451,7 @@ impl World {
         self.environment_ready = true;
         self.schema = Some(Ok(43));
         self.predecessor = PhaseState::Completed;
+        self.promote_elsewhere();
         self.metric = Metric::Good;
         let closing = |gates: &Gates| !gates.windows.is_empty() || !gates.freezes.is_empty();
         if self.spec.gates.as_ref().is_some_and(closing) {
@@ -430,6 +468,11 @@ impl World {
         }
         self.flags.values_mut().for_each(|flag| flag.stuck = false);
     }
+}
+
+/// Without what no watch tells of: for how long it has been watched, and how the clocks differ.
+fn told(observed: Observed) -> Observed {
+    Observed { watched_for: std::time::Duration::ZERO, clock_skew: Known::Unknown, ..observed }
 }
 
 pub fn later(world: &World, seconds: i64) -> Time {

@@ -52,6 +52,9 @@ pub(super) enum Kill {
 pub(super) struct World {
     pub(super) phase: Value,
     pub(super) split: Value,
+    /// Splits besides `split`.
+    pub(super) other_splits: Vec<Value>,
+    pub(super) flags: Vec<Value>,
     pub(super) actions: Vec<Value>,
     pub(super) http_route: Option<Value>,
     pub(super) jobs: Vec<Value>,
@@ -91,6 +94,8 @@ impl World {
         Self {
             phase,
             split,
+            other_splits: Vec::new(),
+            flags: Vec::new(),
             actions: Vec::new(),
             http_route: None,
             jobs: Vec::new(),
@@ -110,6 +115,34 @@ impl World {
         Self::new(&json!({"steps": [all]}))
     }
 
+    /// From nothing to all in three steps of two splits and a flag, each step approved.
+    pub(super) fn with_two_splits_and_a_flag() -> Self {
+        let step = |name: &str, storefront: i32, api: i32, percent: i32| {
+            json!({
+                "name": name, "soak": "0s", "approval": {"required": 1},
+                "traffic": [{"split": "storefront", "newWeight": storefront}, {"split": "api", "newWeight": api}],
+                "flags": [{"flag": "checkout", "percent": percent}],
+            })
+        };
+        let mut world =
+            Self::new(&json!({"steps": [step("few", 5, 10, 5), step("half", 50, 50, 50), step("all", 100, 100, 100)]}));
+        let mut api = world.split.clone();
+        (api["metadata"]["name"], api["metadata"]["uid"]) = ("api".into(), "s2".into());
+        world.other_splits.push(api);
+        let percentage = json!({"growing": "on", "rest": "off", "percent": 0});
+        let mut flag = json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "FeatureFlag", "metadata": world.split["metadata"],
+            "spec": {
+                "environment": "production", "variants": {"on": true, "off": false}, "defaultVariant": "off",
+                "rules": [{"name": "rollout", "percentage": percentage}],
+            },
+            "status": {"observedGeneration": 1, "percent": 0},
+        });
+        (flag["metadata"]["name"], flag["metadata"]["uid"]) = ("checkout".into(), "f1".into());
+        world.flags.push(flag);
+        world
+    }
+
     /// From 0 to 100 in one step that soaks for long.
     pub(super) fn soaking() -> Self {
         let all = json!({"name": "all", "traffic": [{"split": "storefront", "newWeight": 100}], "soak": "24h"});
@@ -123,7 +156,7 @@ impl World {
             "requestedBy": "alice", "reason": "ticket 4711",
         });
         if action == "Approve" {
-            spec["step"] = "all".into();
+            spec["step"] = self.phase["status"]["step"]["name"].clone();
         }
         self.actions.push(json!({
             "apiVersion": "cutover.dev/v1alpha1", "kind": "PhaseAction",
@@ -153,7 +186,8 @@ impl World {
         });
         Shown {
             environments: vec![environment],
-            splits: vec![self.split.clone()],
+            splits: std::iter::once(&self.split).chain(&self.other_splits).cloned().collect(),
+            flags: self.flags.clone(),
             phases: vec![self.phase.clone()],
             actions: self.actions.clone(),
             jobs: self.jobs.clone(),
@@ -251,31 +285,40 @@ impl World {
         self.requests != before
     }
 
-    /// The split grants and follows; whether that changed it.
+    /// The splits and flags grant and follow; whether that changed any.
     pub(super) fn follow(&mut self) -> bool {
-        let before = self.split["status"].clone();
         let phase = &self.phase["status"];
         let holds = ["Running", "Paused", "RollingBack", "Frozen"].iter().any(|state| phase["state"] == *state);
-        let asked = phase["requests"]["splits"].as_array().and_then(|splits| splits.first()).filter(|_| holds);
-        let status = &mut self.split["status"];
-        match asked {
-            Some(request) => {
-                if let Some(weight) = request["newWeight"].as_i64() {
-                    (status["desiredWeight"], status["appliedWeight"]) = (weight.into(), weight.into());
+        let mut changed = false;
+        let splits = std::iter::once(&mut self.split).chain(&mut self.other_splits).map(|it| ("split", it));
+        for (kind, object) in splits.chain(self.flags.iter_mut().map(|it| ("flag", it))) {
+            let before = object["status"].clone();
+            let asked = phase["requests"][format!("{kind}s")].as_array().into_iter().flatten();
+            let asked = asked.filter(|_| holds).find(|asked| asked[kind] == object["metadata"]["name"]);
+            let (status, holder) = (&mut object["status"], if kind == "split" { "holder" } else { "heldBy" });
+            match asked {
+                Some(request) => {
+                    if let Some(weight) = request["newWeight"].as_i64() {
+                        (status["desiredWeight"], status["appliedWeight"]) = (weight.into(), weight.into());
+                    }
+                    if let Some(percent) = request["percent"].as_i64() {
+                        status["percent"] = percent.into();
+                    }
+                    status[holder] = json!({
+                        "phase": "30-shift", "uid": "p1", "attempt": phase["attempt"], "epoch": 1,
+                        "requestRevision": phase["requestRevision"],
+                    });
                 }
-                status["holder"] = json!({
-                    "phase": "30-shift", "uid": "p1", "attempt": phase["attempt"], "epoch": 1,
-                    "requestRevision": phase["requestRevision"],
-                });
+                None => drop(status.as_object_mut().unwrap().remove(holder)),
             }
-            None => drop(status.as_object_mut().unwrap().remove("holder")),
+            changed |= *status != before;
         }
-        *status != before
+        changed
     }
 
     /// Lets everybody do their part until nothing happens any more. A kill ends one process; the next one goes on from what is stored.
     pub(super) async fn run(&mut self, mut kill: Option<Kill>, mut person: impl FnMut(&mut Self) -> bool) {
-        for _ in 0..40 {
+        for _ in 0..100 {
             let wrote = self.reconcile(kill).await;
             if matches!(kill, Some(Kill::Before(at) | Kill::After(at)) if at < self.requests) {
                 kill = None;

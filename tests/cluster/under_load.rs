@@ -1,0 +1,350 @@
+//! Phases that move traffic through a proxy under load while what carries them out is killed, or has no API server: nothing is lost, and
+//! the end is the same.
+
+use std::{
+    env, fs,
+    net::Ipv4Addr,
+    sync::atomic::{AtomicU8, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use cutover_api::v1alpha1::{
+    MigrationPhase, MigrationPhaseStatus, PhaseAction, TrafficSplit,
+    migration_phase::{PhaseState, Stage},
+};
+use cutover_testkit::{
+    control_plane::{ControlPlane, Identity},
+    eventually,
+    load::{LoadGenerator, LoadOptions, Stream},
+    node::{Backend, System, serve_backend},
+    operator::{self, NAMESPACE, Operator, Options},
+    tools,
+    traefik::Traefik,
+};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, ResourceExt, api::PostParams};
+use serde_json::{Value, from_value, json};
+use tokio::time::sleep;
+
+const FLAGS: [&str; 5] = [
+    "--lease-duration=6s",
+    "--lease-renew-deadline=4s",
+    "--lease-retry-period=500ms",
+    // These tests are about leaders; who may decide is shown elsewhere.
+    "--trust-unenforced-policies=true",
+    "--log-level=info,cutover_operator=debug",
+];
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Splits that move at the same time, each by a phase of its own.
+const WAYS: usize = 4;
+/// A shift each, of every way.
+const STEPS: [i32; 5] = [10, 30, 50, 80, 100];
+/// A shift takes as long as proxies may take to follow, which is 2 s, and some.
+const SHIFT_MILLIS: u64 = 2_500;
+const SHIFTS: usize = WAYS * STEPS.len();
+
+/// A control plane with a proxy, one legacy and one new side outside the cluster, and ways that lead to them.
+struct Shop {
+    plane: ControlPlane,
+    traefik: Traefik,
+    client: Client,
+    namespace: String,
+    _sides: [Backend; 2],
+}
+
+impl Shop {
+    async fn open(name: &str) -> Result<Self> {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let plane = ControlPlane::start_named(name).await?;
+        let definitions = fs::read_dir(tools::repository().join("crds"))?;
+        plane
+            .install_definitions(definitions.map(|file| file.map(|file| file.path())).collect::<Result<Vec<_>, _>>()?)
+            .await?;
+        let own: Namespace = from_value(json!({"metadata": {"name": NAMESPACE}}))?;
+        let client = plane.admin().await?;
+        Api::all(client.clone()).create(&PostParams::default(), &own).await?;
+        let traefik = Traefik::start(&plane).await?;
+        let namespace = plane.unique_namespace().await?;
+        let next = || Ipv4Addr::new(198, 19, 230, NEXT.fetch_add(1, Ordering::Relaxed));
+        let addresses = [next(), next()];
+        let sides = [
+            serve_backend((addresses[0], 8080).into(), System::Legacy, "old").await?,
+            serve_backend((addresses[1], 8080).into(), System::New, "new").await?,
+        ];
+        let shop = Self { plane, traefik, client, namespace, _sides: sides };
+        for (side, address) in ["old", "new"].into_iter().zip(addresses) {
+            shop.apply(&format!(
+                "
+apiVersion: v1
+kind: Service
+metadata: {{name: {side}}}
+spec: {{ports: [{{name: http, port: 80, targetPort: 8080}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {side}, labels: {{kubernetes.io/service-name: {side}}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8080, protocol: TCP}}]
+endpoints: [{{addresses: [{address}], conditions: {{ready: true}}}}]
+"
+            ))
+            .await?;
+        }
+        Ok(shop)
+    }
+
+    async fn apply(&self, yaml: &str) -> Result<()> {
+        self.plane.apply_yaml(&self.namespace, yaml).await.map(drop)
+    }
+
+    async fn replica(&self, number: usize) -> Result<Operator> {
+        let name = format!("replica-{number}");
+        let identity = Identity::User { name: name.clone(), groups: vec!["system:masters".to_owned()] };
+        let flags = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
+        let replica = Operator::start_as(&self.plane, &identity, Options { name, flags, program: None }).await?;
+        replica.ready().await?;
+        Ok(replica)
+    }
+
+    fn host(&self, way: usize) -> String {
+        format!("way-{way}.{}.example.com", self.namespace)
+    }
+
+    /// A way that carries everything to the legacy side and is served.
+    async fn way(&self, way: usize) -> Result<()> {
+        let host = self.host(way);
+        self.apply(&format!(
+            "
+apiVersion: cutover.dev/v1alpha1
+kind: TrafficSplit
+metadata: {{name: way-{way}}}
+spec:
+  hosts: [{host}]
+  legacy: {{service: {{name: old, port: 80}}}}
+  new: {{service: {{name: new, port: 80}}}}
+  newWeight: 0
+  routers: [{{ingressNginx: {{className: nginx}}}}]
+"
+        ))
+        .await?;
+        let entry = self.traefik.entry_points().nginx;
+        eventually("the way is served", PATIENCE, || async {
+            let answer = cutover_testkit::http::get(entry, &host, "/").await?;
+            ensure!(answer.status() == 200, "{}", answer.status());
+            Ok(())
+        })
+        .await
+    }
+
+    /// A phase that takes the way to the new side; `more` of each step.
+    async fn phase(&self, way: usize, more: &str) -> Result<()> {
+        let steps = STEPS.map(|weight| {
+            format!("  - {{name: to-{weight}, traffic: [{{split: way-{way}, newWeight: {weight}}}], {more}}}\n")
+        });
+        let steps = steps.concat();
+        self.apply(&format!(
+            "
+apiVersion: cutover.dev/v1alpha1
+kind: MigrationPhase
+metadata: {{name: move-{way}}}
+spec:
+  steps:
+{steps}"
+        ))
+        .await
+    }
+
+    fn load(&self, ways: usize) -> Result<LoadGenerator> {
+        let entry = self.traefik.entry_points().nginx;
+        let stream = |way| Stream::new(format!("way-{way}"), entry, self.host(way)).router("nginx").rate(60);
+        LoadGenerator::start(LoadOptions::default(), (0..ways).map(stream))
+    }
+
+    fn all<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    async fn status(&self, way: usize) -> Result<MigrationPhaseStatus> {
+        self.all::<MigrationPhase>().get(&format!("move-{way}")).await?.status.context("no status")
+    }
+
+    /// Waits until the phases of these ways ask people about the step, or are completed.
+    async fn rest_at(&self, ways: std::ops::Range<usize>, step: Option<&str>) -> Result<()> {
+        eventually(&format!("{ways:?} rest at {step:?}"), PATIENCE, || async {
+            for way in ways.clone() {
+                let status = self.status(way).await?;
+                let at = status.step.as_ref().map(|step| (step.name.as_str(), step.stage));
+                let there = match step {
+                    Some(step) => at == Some((step, Stage::AwaitingApproval)),
+                    None => status.state == Some(PhaseState::Completed),
+                };
+                ensure!(there, "way {way}: {:?} {at:?} {:?}", status.state, status.blocked_by);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn approve(&self, way: usize, step: &str) -> Result<()> {
+        let phase = self.all::<MigrationPhase>().get(&format!("move-{way}")).await?;
+        let action: PhaseAction = from_value(json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "PhaseAction", "metadata": {"generateName": "approve-"},
+            "spec": {
+                "phase": phase.name_any(), "phaseUID": phase.metadata.uid, "attempt": 1, "action": "Approve", "step": step,
+                "requestedBy": "ana", "reason": "it has soaked",
+            },
+        }))?;
+        self.all().create(&PostParams::default(), &action).await?;
+        Ok(())
+    }
+
+    /// What is left of a way when its phase is done, instants aside.
+    async fn end(&self, way: usize) -> Result<Value> {
+        let status = self.status(way).await?;
+        let split: TrafficSplit = self.all().get(&format!("way-{way}")).await?;
+        let split = split.status.context("no status")?;
+        let told: Vec<_> = status.history.iter().map(|entry| (&entry.reason, &entry.step, &entry.by)).collect();
+        Ok(json!({
+            "state": status.state, "attempt": status.attempt, "revision": status.request_revision,
+            "requests": status.requests, "failure": status.failure.is_some(), "told": told,
+            "approvals": status.approvals.len(), "applied": status.applied_actions.len(),
+            "desired": split.desired_weight, "weight": split.applied_weight, "holder": split.holder, "epoch": split.epoch,
+            "routers": split.routers.iter().map(|router| router.observed_weight).collect::<Vec<_>>(),
+        }))
+    }
+}
+
+/// Moments that look random and can be had again.
+struct Moments(u64);
+
+impl Moments {
+    fn new() -> Result<Self> {
+        let seed = match env::var("CUTOVER_SEED") {
+            Ok(seed) => seed.parse().context("CUTOVER_SEED")?,
+            Err(_) => u64::from(SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos()) | 1,
+        };
+        Ok(Self(seed.max(1)))
+    }
+
+    fn next(&mut self) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_millis(self.0 % SHIFT_MILLIS)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undisturbed_a_leader_killed_in_twenty_shifts_loses_no_request() -> Result<()> {
+    let mut moments = Moments::new()?;
+    println!("CUTOVER_SEED={}", moments.0);
+    let shop = Shop::open("killed-under-load").await?;
+    let mut replicas = vec![shop.replica(0).await?, shop.replica(1).await?];
+    for way in 0..=WAYS {
+        shop.way(way).await?;
+    }
+    let load = shop.load(WAYS + 1)?;
+    let mut killed = Vec::new();
+    for (round, weight) in STEPS.into_iter().enumerate() {
+        let step = format!("to-{weight}");
+        for way in 0..WAYS {
+            match round.checked_sub(1).and_then(|before| STEPS.get(before)) {
+                Some(before) => shop.approve(way, &format!("to-{before}")).await?,
+                None => shop.phase(way, "approval: {required: 1}").await?,
+            }
+        }
+        let moment = moments.next();
+        sleep(moment).await;
+        let leader = operator::leader(&shop.client, &replicas).await?.context("nobody leads")?.name().to_owned();
+        let at = replicas.iter().position(|replica| replica.name() == leader).ok_or_else(|| anyhow!("no {leader}"))?;
+        replicas.remove(at).process().kill()?;
+        let mut on_the_way = 0;
+        for way in 0..WAYS {
+            let status = shop.status(way).await;
+            let at = status.ok().and_then(|status| status.step).map(|step| (step.name, step.stage));
+            on_the_way += usize::from(at != Some((step.clone(), Stage::AwaitingApproval)));
+        }
+        killed.push((leader, moment, on_the_way));
+        replicas.push(shop.replica(round + 2).await?);
+        shop.rest_at(0..WAYS, Some(&step)).await?;
+    }
+    println!("killed, after which time, shifts that were on their way: {killed:?}");
+    let last = format!("to-{}", STEPS.last().context("no steps")?);
+    for way in 0..WAYS {
+        shop.approve(way, &last).await?;
+    }
+    shop.rest_at(0..WAYS, None).await?;
+
+    // The same way once more, and nobody is killed.
+    shop.phase(WAYS, "approval: {required: 1}").await?;
+    for weight in STEPS {
+        shop.rest_at(WAYS..WAYS + 1, Some(&format!("to-{weight}"))).await?;
+        shop.approve(WAYS, &format!("to-{weight}")).await?;
+    }
+    shop.rest_at(WAYS..WAYS + 1, None).await?;
+    eventually("every way has come to the same end", PATIENCE, || async {
+        let expected = shop.end(WAYS).await?;
+        ensure!(expected["weight"] == 100 && expected["holder"].is_null(), "{expected:#}");
+        for way in 0..WAYS {
+            let end = shop.end(way).await?;
+            ensure!(end == expected, "way {way}: {end:#}\ninstead of {expected:#}");
+        }
+        Ok(())
+    })
+    .await?;
+    let since = Instant::now();
+    let window = load.window_from(since);
+    window.wait_for(500).await?;
+    ensure!(window.share_new() == Some(1.0), "{}", window.counts());
+    let report = load.stop().await?;
+    println!("{SHIFTS} shifts:\n{report}");
+    let disturbed: usize = killed.iter().map(|(_, _, on_the_way)| on_the_way).sum();
+    ensure!(disturbed > 0, "no shift was on its way when its leader was killed: {killed:?}");
+    report.check(10_000)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undisturbed_without_an_api_server_for_half_a_minute_no_weight_changes() -> Result<()> {
+    let shop = Shop::open("outage-under-load").await?;
+    let _replicas = [shop.replica(0).await?, shop.replica(1).await?];
+    shop.way(0).await?;
+    let load = shop.load(1)?;
+    shop.phase(0, "soak: 1s").await?;
+    eventually("it is on its way to 50", PATIENCE, || async {
+        let status = shop.status(0).await?;
+        let step = status.step.context("no step")?;
+        ensure!(step.name == "to-50" && step.stage == Stage::Shifting, "{step:?}");
+        Ok(())
+    })
+    .await?;
+    shop.plane.stop_apiserver()?;
+    let stopped = Instant::now();
+    // What was written before may still be on its way in the proxy.
+    let mut shares = Vec::new();
+    for from in [4, 12, 20] {
+        let from = stopped + Duration::from_secs(from);
+        tokio::time::sleep_until((from + Duration::from_secs(8)).into()).await;
+        let window = load.window_from(from).until(from + Duration::from_secs(8));
+        shares.push(window.share_new().context("nothing was answered")? * 100.0);
+    }
+    tokio::time::sleep_until((stopped + Duration::from_secs(30)).into()).await;
+    println!("new side's share while the API server is away: {shares:.1?} %");
+    let held = |weight: f64| shares.iter().all(|share| (share - weight).abs() <= 2.0);
+    ensure!(held(30.0) || held(50.0), "it moved: {shares:?}");
+    shop.plane.start_apiserver().await?;
+    let back = Instant::now();
+    shop.rest_at(0..1, None).await?;
+    println!("done {:.1?} after the API server was back", back.elapsed());
+    let end = shop.end(0).await?;
+    ensure!(end["weight"] == 100 && end["attempt"] == 1 && end["failure"] == false, "{end:#}");
+    let window = load.window_from(Instant::now());
+    window.wait_for(200).await?;
+    ensure!(window.share_new() == Some(1.0), "{}", window.counts());
+    let report = load.stop().await?;
+    println!("{report}");
+    report.check(1_500)
+}
