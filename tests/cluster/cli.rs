@@ -243,6 +243,7 @@ async fn cli_decisions_are_made_waited_for_and_told() -> Result<()> {
 
     approvals(&desk).await?;
     decisions(&desk, &mut watching).await?;
+    verified(&desk, operator.process().log()).await?;
     start(&desk).await?;
     watching.end().await?;
 
@@ -304,6 +305,26 @@ async fn decisions(desk: &Desk, watching: &mut Watching) -> Result<()> {
         ensure!(found, "{what} by {by}: {history:#}");
     }
     desk.ask("bob", &["history", "10-shift"]).await?.is(0, "“lunch”: accepted")?;
+    Ok(())
+}
+
+/// The operator's own log, as it is and with one word changed.
+async fn verified(desk: &Desk, log: &Path) -> Result<()> {
+    let file = log.display().to_string();
+    desk.ask("bob", &["history", "10-shift", "--verify", &file])
+        .await?
+        .is(0, "complete and unchanged, up to record ")?;
+    let lines = std::fs::read_to_string(log)?;
+    ensure!(lines.contains("ticket 4711"), "{lines}");
+    let changed = desk.plane.data().join("changed.log").display().to_string();
+    std::fs::write(&changed, lines.replace("ticket 4711", "ticket 4712"))?;
+    desk.ask("bob", &["history", "10-shift", "--verify", &changed])
+        .await?
+        .is(5, "was changed: its hash does not fit")?;
+    // Nobody needs a cluster for what is in a file.
+    let found = offline(&["history", "--verify", &changed, "-o", "json"], "").await?.is(5, "was changed")?.json()?;
+    ensure!(found["phases"][0]["phase"] == "10-shift", "{found:#}");
+    offline(&["history"], "").await?.is(2, "required")?;
     Ok(())
 }
 

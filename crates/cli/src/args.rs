@@ -90,8 +90,13 @@ pub(crate) struct Status {
 
 #[derive(Debug, Group)]
 pub(crate) struct History {
-    /// The phase.
-    pub(crate) phase: String,
+    /// The phase. May be left out with --verify.
+    #[arg(required_unless_present = "verify")]
+    pub(crate) phase: Option<String>,
+    /// Instead: whether the audit records in this log of the operator (JSON lines, `-` for standard input) are complete and unchanged, and end
+    /// where the phase's status does; without a phase, those of all phases in it, and no cluster is asked.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) verify: Option<PathBuf>,
     /// As data.
     #[arg(short, long)]
     pub(crate) output: Option<Format>,

@@ -29,7 +29,7 @@ Exit codes:
   2  wrong usage
   3  rejected: by the API server's policies, or by the operator, which says why
   4  no outcome within --timeout; the request stands and may still take effect
-  5  plan and lint found errors (with --strict: or warnings)";
+  5  plan and lint found errors (with --strict: or warnings), history --verify that a log is not as it should be";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

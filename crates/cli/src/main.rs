@@ -11,6 +11,7 @@ mod files;
 mod output;
 mod plan;
 mod status;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -41,7 +42,11 @@ fn run(args: Args) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Status(what) => on_cluster(status::run(connection, what)),
-        Command::History(what) => on_cluster(status::history(connection, what)),
+        Command::History(what) => match (what.verify, what.phase) {
+            (Some(log), None) => verify::all(&log, what.output),
+            (Some(log), Some(phase)) => on_cluster(verify::one(connection, log, phase, what.output)),
+            (None, phase) => on_cluster(status::history(connection, phase.unwrap_or_default(), what.output)),
+        },
         Command::Approve(what) => on_cluster(act::approve(connection, what)),
         Command::Promote(what) => on_cluster(act::promote(connection, what)),
         Command::Pause(what) => on_cluster(act::pause(connection, what)),

@@ -19,7 +19,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    args::{Connection, Format, History, Status},
+    args::{Connection, Format, Status},
     cluster::Cluster,
     exit::Exit,
     output::{self, on_terminal, paint},
@@ -45,12 +45,12 @@ pub(crate) async fn run(connection: Connection, what: Status) -> Result<Exit> {
     watch(&cluster, &what).await
 }
 
-pub(crate) async fn history(connection: Connection, what: History) -> Result<Exit> {
+pub(crate) async fn history(connection: Connection, phase: String, output: Option<Format>) -> Result<Exit> {
     let cluster = Cluster::connect(connection).await?;
-    let phase = cluster.phase(&what.phase).await?;
+    let phase = cluster.phase(&phase).await?;
     let actions: Vec<PhaseAction> = cluster.list(false).await?;
     let history = past::history(&phase, &actions);
-    match what.output {
+    match output {
         Some(format) => output::data(&history, format)?,
         None => output::print(&past::text(&history, paint()))?,
     }

@@ -26,8 +26,8 @@ pub fn decide(spec: Result<&Validated, &Invalid>, observed: &Observed, now: Time
     machine.report();
     let (checks, requeue_at) = (machine.active_checks(), machine.next_timer());
     let hook_jobs = machine.hook_jobs();
-    let Machine { status, notes, audit, settle, .. } = machine;
-    Plan { status, notes, audit, hook_jobs, settle, checks, requeue_at }
+    let Machine { status, notes, settle, .. } = machine;
+    Plan { status, notes, hook_jobs, settle, checks, requeue_at }
 }
 
 impl Machine<'_> {

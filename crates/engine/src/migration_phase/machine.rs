@@ -14,7 +14,7 @@ use super::{
     clock::{Clock, Timer, hold},
     gates::calendar::Shut,
     observed::{FlagView, Observed, SplitView},
-    plan::{AuditEntry, Settlement},
+    plan::Settlement,
     requests::summary,
     validate::{Invalid, Validated},
 };
@@ -42,9 +42,10 @@ pub(super) struct Machine<'a> {
     /// The status to be.
     pub status: MigrationPhaseStatus,
     pub notes: Vec<Note>,
-    pub audit: Vec<AuditEntry>,
     pub settle: Vec<Settlement>,
     pub person: Option<Person>,
+    /// Whether the audit records of the status are this decision's.
+    pub recorded: bool,
     /// Why the calendar lets nothing move forward now.
     pub shut: Option<Shut>,
     summary: String,
@@ -56,9 +57,9 @@ impl<'a> Machine<'a> {
         let watched = SignedDuration::try_from(observed.watched_for).unwrap_or(SignedDuration::MAX);
         let clock = Clock { now, watching_since: now.checked_sub(watched).unwrap_or(Timestamp::MIN) };
         let summary = describe(&status);
-        let (notes, audit, settle) = (Vec::new(), Vec::new(), Vec::new());
+        let (notes, settle) = (Vec::new(), Vec::new());
         let shut = spec.ok().and_then(|valid| valid.calendar().shut(now));
-        Self { spec, observed, clock, status, notes, audit, settle, person: None, shut, summary }
+        Self { spec, observed, clock, status, notes, settle, person: None, recorded: false, shut, summary }
     }
 
     /// The split of that name, as far as it is known.
@@ -202,6 +203,11 @@ impl<'a> Machine<'a> {
         self.hold_stage(false);
     }
 
+    /// State, stage and requests in one line.
+    pub fn described(&self) -> String {
+        describe(&self.status)
+    }
+
     pub fn set_failure(&mut self, reason: &str, message: &str) {
         let step = self.status.step.as_ref().map(|step| step.name.clone());
         let at = self.clock.record();
@@ -222,12 +228,12 @@ impl<'a> Machine<'a> {
         let surplus = self.status.history.len().saturating_sub(HISTORY);
         self.status.history.drain(..surplus);
         let after = describe(&self.status);
-        let (who, why) = match &self.person {
-            Some(person) => (person.name.clone(), person.reason.clone()),
+        let before = std::mem::replace(&mut self.summary, after.clone());
+        let (who, why) = match self.person.clone() {
+            Some(Person { name, reason }) => (name, reason),
             None => (OPERATOR.to_owned(), message.clone()),
         };
-        let before = std::mem::replace(&mut self.summary, after.clone());
-        self.audit.push(AuditEntry { who, what: action.to_owned(), why, before, after });
+        self.record((&who, action, &why), &before, &after);
         self.notes.push(Note { severity, reason, action, message: bounded(message) });
     }
 }
@@ -255,7 +261,6 @@ fn cut(message: &str, longest: usize) -> String {
     format!("{}…", message.get(..at).unwrap_or_default())
 }
 
-/// State, stage and requests in one line.
 fn describe(status: &MigrationPhaseStatus) -> String {
     let state = status.state.unwrap_or_default();
     let step = status.step.as_ref().map(|step| format!(" {}/{:?}", step.name, step.stage)).unwrap_or_default();

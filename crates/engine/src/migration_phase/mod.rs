@@ -27,6 +27,7 @@
 //! only, are listed in `blockedBy`, and leave the way back armed.
 
 mod actions;
+pub mod audit;
 mod capacity;
 mod checks;
 mod clock;
@@ -57,7 +58,7 @@ pub use observed::{
     ActionView, EnvironmentView, FlagView, Measured, Measurement, Observed, PhaseIdentity, PredecessorView,
     PromotionView, SplitView, Trouble,
 };
-pub use plan::{ActiveCheck, AuditEntry, CountQueries, HookJob, Plan, Probe, Settlement};
+pub use plan::{ActiveCheck, CountQueries, HookJob, Plan, Probe, Settlement};
 pub use requests::{flag_names, split_names};
 pub use validate::{Invalid, Problem, Validated, validate};
 

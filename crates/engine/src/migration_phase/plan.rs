@@ -10,16 +10,14 @@ use super::checks::query;
 use crate::Note;
 
 /// What is to be done about one phase, in this order: write the status (under its resource version) if it differs from what was
-/// observed; if that was refused or failed, stop: nothing else of the plan holds. Then make the hooks' Jobs, write the actions' statuses,
-/// publish notes and audit records, and see to the checks.
+/// observed; if that was refused or failed, stop: nothing else of the plan holds. Then log the audit records of the stored status, make
+/// the hooks' Jobs, write the actions' statuses, publish notes, and see to the checks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The complete status to be.
+    /// The complete status to be. The audit records of this decision are in it.
     pub status: MigrationPhaseStatus,
     /// Transitions, and actions that were turned down, for Events and the log.
     pub notes: Vec<Note>,
-    /// Decisions and moves, for the audit log.
-    pub audit: Vec<AuditEntry>,
     /// Jobs to be made once the status, which records their intent, is written. Each is asked for by one plan only: whoever carries it
     /// out tries once, and looks for the Job where the answer is not clear.
     pub hook_jobs: Vec<HookJob>,
@@ -38,21 +36,6 @@ impl Plan {
     pub fn requeue_after(&self, now: Timestamp) -> Option<Duration> {
         self.requeue_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default())
     }
-}
-
-/// One line of the audit log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditEntry {
-    /// Who decided: a user name, or `cutover` for the operator itself.
-    pub who: String,
-    /// What was done, such as `Rollback` or `Shift`.
-    pub what: String,
-    /// Why: the person's reason, or what was seen.
-    pub why: String,
-    /// State, step and requests before.
-    pub before: String,
-    /// The same after.
-    pub after: String,
 }
 
 /// What is to be written into one action's status.

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 
-pub use ink::Paint;
+pub use ink::{Ink, Paint};
 pub use overview::{Objects, Overview, overview};
 
 /// A length of time in at most two units, such as `1h30m`.

@@ -17,7 +17,9 @@ pub use self::{
     check::{Check, CompareCheck, NoDataPolicy, PrometheusCheck},
     gates::{Day, Freeze, Gates, Promotion, SchemaRange, Window},
     hook::{Hook, HookPoint, HookState, HookStatus, PhaseHooks},
-    record::{ApprovalRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid},
+    record::{
+        ApprovalRecord, AuditChain, AuditRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid,
+    },
     request::{FlagRequest, Requests, SplitRequest, WayBack},
     state::{CheckState, PhaseState, Stage},
     status::{MigrationPhaseStatus, StepStatus},

@@ -143,6 +143,58 @@ pub struct LastValid {
     pub on_rollback: Vec<Hook>,
 }
 
+/// The end of the chain of audit records.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditChain {
+    /// Number of the last record, from 1.
+    pub sequence: i64,
+    /// Hash of the last record: 64 hexadecimal digits.
+    #[schemars(length(max = 64))]
+    pub hash: String,
+    /// The records that the last decision made, oldest first. Stored with what was decided and logged from here, so that a record is logged
+    /// also if the operator ends in between. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub records: Vec<AuditRecord>,
+}
+
+/// One audit record of this phase.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditRecord {
+    /// Hash of the record before; empty in the first.
+    #[schemars(length(max = 64))]
+    pub previous: String,
+    /// Generation of the spec that the decision was about.
+    pub generation: i64,
+    /// Attempt that it was about.
+    pub attempt: i32,
+    /// Number of the record, from 1, without gaps.
+    pub sequence: i64,
+    /// When, in whole seconds, such as `2026-11-20T10:15:00Z`.
+    #[schemars(length(max = 40))]
+    pub at: String,
+    /// Who decided: a user name, or `cutover` for the operator itself.
+    #[schemars(length(max = 2048))]
+    pub who: String,
+    /// What was done, such as `Rollback` or `Shift`.
+    #[schemars(length(max = 63))]
+    pub what: String,
+    /// Why: the person's reason, or what was seen.
+    #[schemars(length(max = 2048))]
+    pub why: String,
+    /// State, step and requests before.
+    #[schemars(length(max = 2048))]
+    pub before: String,
+    /// The same after.
+    #[schemars(length(max = 2048))]
+    pub after: String,
+    /// SHA-256 of all of the above, with namespace, name and UID of the phase: 64 hexadecimal digits.
+    #[schemars(length(max = 64))]
+    pub hash: String,
+}
+
 /// Something that happened.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions, texts},
-    ApprovalRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, HookStatus, LastValid, PhaseState, Requests,
+    ApprovalRecord, AuditChain, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, HookStatus, LastValid, PhaseState, Requests,
     Stage, WayBack,
 };
 
@@ -99,6 +99,9 @@ pub struct MigrationPhaseStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub history: Vec<HistoryEntry>,
+    /// The end of the chain of audit records: what the log target `audit` has of this phase is complete and unchanged if it ends here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditChain>,
 }
 
 /// The present step.

@@ -26,6 +26,8 @@ use crate::{Note, Severity, conditions::bounded};
 const DEFAULT_EXPIRY: SignedDuration = SignedDuration::from_mins(15);
 /// How long an action other than an approval can count at most.
 const LONGEST_EXPIRY: SignedDuration = SignedDuration::from_hours(24);
+/// What is done with an action that is not carried out.
+const TURN_DOWN: &str = "TurnDown";
 /// UIDs that the status holds.
 const APPLIED: usize = 64;
 
@@ -54,6 +56,10 @@ impl Machine<'_> {
         let mut open: Vec<_> = observed.actions.iter().filter(|a| !a.settled && a.spec.phase == phase.name).collect();
         open.sort_by_key(|action| (action.created, &action.uid));
         for action in &open {
+            if self.recorded_enough() {
+                // The write of this status leads to the next decision.
+                return;
+            }
             if self.status.applied_actions.contains(&action.uid) {
                 let message = format!("carried out by attempt {}", self.attempt());
                 self.settle(action, ActionState::Accepted, reasons::APPLIED, message);
@@ -127,7 +133,10 @@ impl Machine<'_> {
     fn turn_down(&mut self, action: &ActionView, state: ActionState, reason: &'static str, message: String) {
         let (kind, by) = (action.spec.action, &action.spec.requested_by);
         let note = format!("{kind:?} by {by} ({}) is turned down: {message}", action.name);
-        self.notes.push(Note { severity: Severity::Warning, reason, action: "TurnDown", message: bounded(note) });
+        let as_it_was = self.described();
+        let why = format!("{note}. Asked because: {}", action.spec.reason);
+        self.record((by, TURN_DOWN, &why), &as_it_was, &as_it_was);
+        self.notes.push(Note { severity: Severity::Warning, reason, action: TURN_DOWN, message: bounded(note) });
         self.settle(action, state, reason, message);
     }
 

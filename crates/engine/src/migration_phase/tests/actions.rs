@@ -176,7 +176,7 @@ fn the_audit_says_who_why_and_what_changed() {
     let mut world = reach(Situation::Soaking);
     world.ask(ActionKind::Rollback, "carol");
     let plan = world.plan(&world.observe(&world.stored));
-    let entry = &plan.audit[0];
+    let entry = &plan.status.audit.unwrap().records[0];
     assert_eq!((entry.who.as_str(), entry.what.as_str(), entry.why.as_str()), ("carol", "Rollback", "a reason"));
     assert_eq!(entry.before, "Running few/Soaking api=10 web=5 basket=5%");
     assert_eq!(entry.after, "RollingBack few/Soaking api=10 web=5 basket=0%");

@@ -3,6 +3,7 @@
 mod actions;
 mod approving;
 mod approving_start;
+mod auditing;
 mod calendar;
 mod checking;
 mod edits;

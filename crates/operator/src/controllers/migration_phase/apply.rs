@@ -5,15 +5,17 @@
 //! read before a plan counts that is about it, and where there is no status to be written, whose version would show that the phase
 //! is another by now, the phase is read.
 
+use std::sync::Arc;
+
 use cutover_api::{
     labels::{MANAGER_MIGRATION_PHASE, MANAGER_PHASE_ACTION},
     v1alpha1::{MigrationPhase, PhaseAction},
 };
-use cutover_engine::migration_phase::{AuditEntry, Plan, Settlement};
+use cutover_engine::migration_phase::{Plan, Settlement};
 use kube::{Api, Client, Resource, api::Patch, api::PatchParams};
 use serde_json::json;
 
-use super::hooks::Hooks;
+use super::{audit::AuditLog, hooks::Hooks};
 use crate::{
     cluster::{
         events::Events,
@@ -29,6 +31,7 @@ pub(super) struct Sink {
     pub(super) client: Client,
     pub(super) events: Events,
     pub(super) hooks: Hooks,
+    pub(super) audit: Arc<AuditLog>,
 }
 
 impl Sink {
@@ -49,19 +52,17 @@ impl Sink {
 
     /// Carries out everything but the checks and the timer; returns the phase with its new status if that was written.
     pub(super) async fn apply(&self, phase: &MigrationPhase, plan: &Plan) -> Result<Option<MigrationPhase>, Error> {
-        let Plan { status, notes, audit, hook_jobs, settle, checks: _, requeue_at: _ } = plan;
+        let Plan { status, notes, hook_jobs, settle, checks: _, requeue_at: _ } = plan;
         let written = self.write_status(phase, status).await?;
         if written.is_none() && !settle.is_empty() {
             self.is_present(phase).await?;
         }
-        // Only with the write of its intent: a plan that is made again asks for no Job.
-        if written.is_some() {
+        if let Some(written) = &written {
+            self.audit.catch_up(&Key::of(written), written);
+            // Only with the write of its intent: a plan that is made again asks for no Job.
             for job in hook_jobs {
                 self.hooks.make(&Key::of(phase), job).await;
             }
-        }
-        for entry in audit {
-            record(phase, entry);
         }
         for note in notes {
             self.events.publish(note.clone(), phase.object_ref(&()));
@@ -123,12 +124,4 @@ impl Sink {
 
 fn identity(phase: &MigrationPhase) -> (String, String) {
     (phase.metadata.namespace.clone().unwrap_or_default(), phase.metadata.name.clone().unwrap_or_default())
-}
-
-/// One line of the audit log: the log target `audit`, for the log store to keep.
-fn record(phase: &MigrationPhase, entry: &AuditEntry) {
-    let AuditEntry { who, what, why, before, after } = entry;
-    let (namespace, name) = identity(phase);
-    let generation = phase.metadata.generation;
-    tracing::info!(target: "audit", kind = "MigrationPhase", namespace, name, generation, who, what, why, before, after);
 }

@@ -2,6 +2,7 @@
 //! what is published there; this controller writes no route and no flag.
 
 mod apply;
+mod audit;
 mod checks;
 mod hooks;
 mod observe;
@@ -67,7 +68,8 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
             trust_unenforced_policies,
         };
         let others = triggers::all(&sources, results, ended);
-        let sink = Sink { events: Events::start(client.clone(), MANAGER_MIGRATION_PHASE, &replica), client, hooks };
+        let events = Events::start(client.clone(), MANAGER_MIGRATION_PHASE, &replica);
+        let sink = Sink { client, events, hooks, audit: Arc::default() };
         (Context { sources, sink, newest: Newest::default(), states }, others)
     }))
 }
@@ -79,6 +81,7 @@ impl Reconciler for Context {
     async fn reconcile(&self, cached: Arc<MigrationPhase>) -> Result<Action, Error> {
         let phase = self.newest.of(cached);
         let key = Key::of(&*phase);
+        self.sink.audit.catch_up(&key, &phase);
         let (plan, now) = loop {
             let now = Timestamp::now();
             let observed = self.sources.observe(&phase);
@@ -113,6 +116,7 @@ impl Reconciler for Context {
     fn forget(&self, key: &Key) {
         self.sources.checks.forget(key);
         self.sources.hooks.forget(key);
+        self.sink.audit.forget(key);
         self.states.remove(key);
         self.newest.forget(key);
         self.sources.settled.forget(key);

@@ -14,6 +14,7 @@ use std::{
 use http::{Method, StatusCode};
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use self::world::{PHASE, STATUS, World, action_path, action_status};
 use super::*;
@@ -108,6 +109,8 @@ fn audit_log() -> (Arc<Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let written = Arc::clone(&lines);
     let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
         .with_env_filter("audit=info")
         .with_writer(move || Writer(Arc::clone(&written)))
         .finish();
@@ -152,7 +155,8 @@ async fn a_status_that_is_refused_tells_nobody_anything() {
     assert!(result.unwrap_err().is_conflict());
     drop(context);
     events.no_more().await;
-    assert_eq!(text(&lines), "");
+    // But for what was decided before, which a process that begins logs again.
+    assert!(!text(&lines).contains("ticket 4711"), "{}", text(&lines));
 }
 
 #[tokio::test]
@@ -176,6 +180,88 @@ async fn an_action_is_settled_and_told_of_after_its_effect_is_written() {
     assert_eq!((&told.body["action"], &told.body["reason"]), (&json!("Abort"), &json!("Aborted")));
     let audit = text(&lines);
     assert!(audit.contains("alice") && audit.contains("ticket 4711") && audit.contains("30-shift"), "{audit}");
+}
+
+#[tokio::test]
+async fn a_record_is_logged_also_when_the_answer_to_its_write_was_lost() {
+    let (lines, _guard) = audit_log();
+    let mut world = World::soaking().settle().await;
+    world.act("stop", "Abort");
+    let (context, mut api, _events) = world.start();
+    let cached = world.clone();
+    let (result, ()) = reconcile(&context, &cached, &mut api, async |api| {
+        api.expect(Method::GET, &action_path("stop")).await.ok(world.action("stop"));
+        let write = api.expect(Method::PATCH, STATUS).await;
+        world.phase["status"] = write.body["status"].clone();
+        world.phase["metadata"]["resourceVersion"] = "201".into();
+        write.refuse(StatusCode::GATEWAY_TIMEOUT, "Timeout");
+    })
+    .await;
+    assert!(result.is_err());
+    assert!(!text(&lines).contains("ticket 4711"), "{}", text(&lines));
+    let later = world.clone();
+    let (result, _) = reconcile(&context, &later, &mut api, async |api| {
+        let first = api.expect(Method::GET, &action_path("stop")).await;
+        // What was decided is in the log before anything else is done.
+        assert_eq!(text(&lines).matches("ticket 4711").count(), 1);
+        first.ok(world.action("stop"));
+        api.expect(Method::GET, PHASE).await.ok(&world.phase);
+        settle(api, &world, "stop").await
+    })
+    .await;
+    result.unwrap();
+    assert_eq!(text(&lines).matches("ticket 4711").count(), 1);
+}
+
+/// As somebody checks who has the log and the status, and nothing else.
+#[tokio::test]
+async fn the_audit_log_is_a_chain_that_ends_in_the_status() {
+    const FIELDS: [&str; 13] = [
+        "previous",
+        "namespace",
+        "phase",
+        "uid",
+        "generation",
+        "attempt",
+        "sequence",
+        "at",
+        "who",
+        "what",
+        "why",
+        "before",
+        "after",
+    ];
+    let (lines, _guard) = audit_log();
+    let mut world = World::with_approval().settle().await;
+    world.act("yes", "Approve")["spec"]["reason"] = "seen, \"all\" of it\n{\"who\":\"nobody\"}".into();
+    let mut world = world.settle().await;
+    world.act("back", "Rollback");
+    let world = world.settle().await;
+    assert_eq!(world.phase["status"]["state"], "RolledBack");
+
+    // A process that begins logs the last decision again.
+    let all: Vec<Value> = text(&lines).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut records: Vec<Value> = Vec::new();
+    for record in all {
+        if !records.iter().any(|known| known["hash"] == record["hash"]) {
+            records.push(record);
+        }
+    }
+    let mut previous = String::new();
+    for (record, sequence) in records.iter().zip(1..) {
+        assert_eq!((&record["target"], &record["previous"]), (&json!("audit"), &json!(previous)));
+        assert_eq!(record["sequence"], sequence);
+        let content = Value::from(FIELDS.map(|field| record[field].clone()).to_vec()).to_string();
+        previous = format!("{:x}", Sha256::digest(&content));
+        assert_eq!(record["hash"], previous, "{content}");
+    }
+    let end = &world.phase["status"]["audit"];
+    assert_eq!((&end["sequence"], &end["hash"]), (&json!(records.len()), &json!(previous)));
+    let decisions: Vec<_> = records.iter().filter(|record| record["who"] == "alice").collect();
+    let what: Vec<_> = decisions.iter().map(|record| record["what"].as_str().unwrap()).collect();
+    assert!(what.contains(&"Approve") && what.contains(&"Rollback"), "{what:?}");
+    assert_eq!(decisions[0]["why"], "seen, \"all\" of it\\n{\"who\":\"nobody\"}");
+    assert_ne!(decisions[0]["before"], records.last().unwrap()["after"]);
 }
 
 #[tokio::test]
@@ -240,9 +326,11 @@ async fn where_nobody_proves_who_asked_an_approval_is_rejected() {
         world.act("yes", "Approve");
         world.enforcement = enforcement;
         let (context, mut api, _events) = world.start();
-        let (result, settled) = reconcile(&context, &world, &mut api, async |api| {
+        let cached = world.clone();
+        let (result, settled) = reconcile(&context, &cached, &mut api, async |api| {
             api.expect(Method::GET, &action_path("yes")).await.ok(world.action("yes"));
-            api.expect(Method::GET, PHASE).await.ok(&world.phase);
+            let status = write_status(api, &mut world, "201").await;
+            assert_eq!(status["audit"]["records"][0]["what"], "TurnDown");
             settle(api, &world, "yes").await
         })
         .await;
@@ -272,7 +360,9 @@ async fn an_old_copy_of_the_phase_turns_down_no_action_on_the_next_attempt() {
     let (context, mut api, events) = stale.start();
     let (result, ()) = reconcile(&context, &stale, &mut api, async |api| {
         api.expect(Method::GET, &action_path("stop")).await.ok(present.action("stop"));
-        api.expect(Method::GET, PHASE).await.ok(&present.phase);
+        let write = api.expect(Method::PATCH, STATUS).await;
+        is_status_of(&write, &stale);
+        write.refuse(StatusCode::CONFLICT, "Conflict");
     })
     .await;
     assert!(result.unwrap_err().is_conflict());
@@ -303,9 +393,10 @@ async fn what_was_turned_down_once_is_not_carried_out_later() {
     let mut world = World::soaking().settle().await;
     world.act("early", "Approve");
     let (mut context, mut api, _events) = world.start();
-    let (result, settled) = reconcile(&context, &world, &mut api, async |api| {
+    let cached = world.clone();
+    let (result, settled) = reconcile(&context, &cached, &mut api, async |api| {
         api.expect(Method::GET, &action_path("early")).await.ok(world.action("early"));
-        api.expect(Method::GET, PHASE).await.ok(&world.phase);
+        write_status(api, &mut world, "201").await;
         settle(api, &world, "early").await
     })
     .await;

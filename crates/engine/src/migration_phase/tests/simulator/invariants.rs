@@ -7,7 +7,7 @@ use cutover_api::{
         migration_phase::{
             Check, Gates, Hook, HookPoint, HookState, NoDataPolicy, OnFailure, PhaseState, Requests, Stage,
         },
-        phase_action::ActionKind,
+        phase_action::{ActionKind, ActionState},
     },
 };
 
@@ -16,7 +16,7 @@ use super::{
     split::SimSplit,
     world::{Input, Metric, UID, World},
 };
-use crate::migration_phase::{Observed, Plan, validate};
+use crate::migration_phase::{Observed, Plan, audit, validate};
 
 /// Holds, or panics with the name of what was violated.
 #[track_caller]
@@ -52,6 +52,7 @@ impl World {
         }
         self.check_hooks(&observed.status, plan);
         self.check_numbers(&observed.status, &plan.status);
+        Self::check_audit(observed, plan);
         self.check_shape(&plan.status);
         self.check_forward(&observed.status, plan);
         self.check_backward(&observed.status, plan);
@@ -69,7 +70,7 @@ impl World {
             difference(&plan.status, &next.status)
         });
         let quiet =
-            next.notes.is_empty() && next.audit.is_empty() && next.settle.is_empty() && next.hook_jobs.is_empty();
+            next.notes.is_empty() && next.settle.is_empty() && next.hook_jobs.is_empty();
         holds("a_plan_carried_out_is_followed_by_an_empty_one", quiet, || format!("{next:#?}"));
     }
 
@@ -123,6 +124,25 @@ impl World {
         *starts += 1;
         let starts = *starts;
         holds("a_hook_never_starts_twice", starts == 1, || format!("{hook:?}"));
+    }
+
+    /// What happened and what was turned down is in audit records, which go on where the stored status ends and end where the one to be does.
+    fn check_audit(observed: &Observed, plan: &Plan) {
+        let (before, after) = (&observed.status, &plan.status);
+        let mut head = before.audit.clone().map_or((0, String::new()), |chain| (chain.sequence, chain.hash));
+        let fresh = if before.audit == after.audit { Vec::new() } else { audit::audit_lines(&observed.phase, after) };
+        for line in &fresh {
+            let follows = line.sequence == head.0 + 1 && line.previous == head.1 && line.hash == line.expected_hash();
+            holds("audit_records_are_a_chain", follows, || format!("{head:?} → {line:?}"));
+            head = (line.sequence, line.hash.clone());
+        }
+        let ends = after.audit.clone().map_or((0, String::new()), |chain| (chain.sequence, chain.hash));
+        holds("audit_records_are_a_chain", ends == head, || format!("{head:?}: {:?}", after.audit));
+        let told = after.history.iter().filter(|entry| !before.history.contains(entry)).count() <= fresh.len();
+        holds("what_happened_is_in_the_audit_log", told, || format!("{:?}: {fresh:?}", after.history));
+        let turned_down = plan.settle.iter().filter(|it| it.status.state != Some(ActionState::Accepted)).count();
+        let records = fresh.iter().filter(|line| line.what == "TurnDown").count();
+        holds("what_happened_is_in_the_audit_log", records == turned_down, || format!("{turned_down}: {fresh:?}"));
     }
 
     fn check_numbers(&self, before: &MigrationPhaseStatus, after: &MigrationPhaseStatus) {

@@ -1,7 +1,10 @@
 //! A small world around one phase: an API server's stored objects, a clock that can be wrong, and a phase controller that can die
 //! between any two writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use cutover_api::v1alpha1::{
     MigrationPhaseSpec, MigrationPhaseStatus, PhaseActionSpec,
@@ -14,13 +17,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     coverage::Coverage,
     history::Past,
+    invariants::holds,
     split::{Asked, SimFlag, SimSplit},
 };
 use crate::{
     Known,
     migration_phase::{
         ActionView, ActiveCheck, EnvironmentView, HookView, Measured, Measurement, Observed, PhaseIdentity, Plan,
-        PredecessorView, Probe, PromotionView, SplitView, decide, validate,
+        PredecessorView, Probe, PromotionView, SplitView,
+        audit::{Line, audit_lines},
+        decide, validate,
     },
 };
 
@@ -79,6 +85,10 @@ pub struct World {
     pub spec: MigrationPhaseSpec,
     pub generation: i64,
     pub stored: MigrationPhaseStatus,
+    /// The audit log.
+    pub log: Vec<Rc<Line>>,
+    /// Hash of the record that this process has logged last.
+    logged: Option<String>,
     pub older: MigrationPhaseStatus,
     pub splits: BTreeMap<String, SimSplit>,
     pub flags: BTreeMap<String, SimFlag>,
@@ -117,6 +127,8 @@ impl World {
             spec,
             generation: 1,
             stored: MigrationPhaseStatus::default(),
+            log: Vec::new(),
+            logged: None,
             older: MigrationPhaseStatus::default(),
             splits: splits.collect(),
             flags: flags.collect(),
@@ -235,6 +247,7 @@ impl World {
     /// One pass of the phase's controller.
     pub fn reconcile(&mut self, cut: Cut) {
         let basis = if cut == Cut::Stale { self.older.clone() } else { self.stored.clone() };
+        self.log_records(&basis);
         let observed = self.observe(&basis);
         for action in observed.actions.iter().filter(|action| !action.settled) {
             self.coverage.heard(&basis, action);
@@ -249,6 +262,7 @@ impl World {
         }
         self.store(&plan);
         if cut != Cut::AfterWrite {
+            self.log_records(&plan.status);
             for job in &plan.hook_jobs {
                 self.note_start(&job.name);
                 self.jobs.insert(job.name.clone(), self.time);
@@ -275,7 +289,24 @@ impl World {
         due
     }
 
+    /// The audit log is written from the status that is stored, by a process that remembers what it has logged last.
+    fn log_records(&mut self, status: &MigrationPhaseStatus) {
+        let Some(chain) = status.audit.as_ref().filter(|chain| self.logged.as_ref() != Some(&chain.hash)) else {
+            return;
+        };
+        self.log.extend(audit_lines(&self.identity(), status).into_iter().map(Rc::new));
+        self.logged = Some(chain.hash.clone());
+    }
+
     fn store(&mut self, plan: &Plan) {
+        if plan.status.audit != self.stored.audit {
+            let missing = self.stored.audit.iter().flat_map(|chain| &chain.records);
+            let missing =
+                missing.filter(|record| !self.log.iter().rev().take(64).any(|line| line.hash == record.hash)).count();
+            holds("records_are_logged_before_there_are_others", missing == 0, || {
+                format!("{missing} of {:#?}", self.stored.audit)
+            });
+        }
         self.check_transition(plan);
         self.checks.clone_from(&plan.checks);
         if plan.status != self.stored {
@@ -376,6 +407,7 @@ impl World {
     pub fn restart(&mut self) {
         self.led_since = self.time;
         self.seen = None;
+        self.logged = None;
         self.measured.clear();
         self.ran.clear();
         self.checks.clear();

@@ -215,7 +215,12 @@ impl World {
             policies: watch::channel(self.enforcement).1,
             trust_unenforced_policies: false,
         };
-        let sink = Sink { client, hooks, events: Events::start(events_client, "cutover.dev/migration-phase", "test") };
+        let sink = Sink {
+            client,
+            hooks,
+            audit: Arc::default(),
+            events: Events::start(events_client, "cutover.dev/migration-phase", "test"),
+        };
         (Context { sources, sink, newest: Newest::default(), states }, api, events)
     }
 
