@@ -137,6 +137,8 @@ pub mod reasons {
     pub const HOOK_RUNNING: &str = "HookRunning";
     /// Hold: a hook was to be started and has no Job; a person decides.
     pub const HOOK_UNKNOWN: &str = "HookUnknown";
+    /// Hold: a migration of the schema is under way, or its end is not recorded yet.
+    pub const MIGRATION_UNDER_WAY: &str = "MigrationUnderWay";
     /// Harm: a hook failed.
     pub const HOOK_FAILED: &str = "HookFailed";
     /// Harm: data that was there is gone.

@@ -32,6 +32,10 @@ pub const BASELINE: &str = "cutover.dev/baseline";
 pub const HOOK: &str = "cutover.dev/hook";
 /// Annotation on the Job of a hook: the attempt of its phase.
 pub const ATTEMPT: &str = "cutover.dev/attempt";
+/// Annotation on the Job of a migration: UID of the Environment whose database it migrates.
+pub const MIGRATES: &str = "cutover.dev/migrates";
+/// Annotation on the Job of a migration: version, direction and round, such as `44.Up.1`.
+pub const MIGRATION: &str = "cutover.dev/migration";
 /// Annotation on pod templates: hash of the configuration values that the pods read.
 pub const CONFIG_HASH: &str = "cutover.dev/config-hash";
 

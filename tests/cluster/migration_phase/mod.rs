@@ -11,6 +11,7 @@ mod gates;
 mod harm;
 mod hooks;
 mod losing;
+mod migrations;
 mod people;
 mod prometheus;
 mod record;

@@ -21,6 +21,7 @@ pub mod build;
 pub mod decide;
 pub mod discovery;
 pub mod in_use;
+mod migrations;
 pub mod names;
 pub mod observed;
 pub mod plan;
@@ -32,6 +33,7 @@ pub mod validate;
 
 pub use decide::{decide, decide_deletion};
 pub use in_use::Usage;
+pub use migrations::MigrationEnd;
 pub use names::Identity;
 pub use observed::{
     ConfigMapView, DeploymentView, Marks, ObjectKind, ObjectRef, Observed, ServiceView, Settled, SliceView,

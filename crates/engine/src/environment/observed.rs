@@ -13,7 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{in_use::Usage, names::CONTAINER};
+use super::{in_use::Usage, migrations::MigrationEnd, names::CONTAINER};
 use crate::{Known, hash::short_hash};
 
 /// Kinds of what is made for an environment.
@@ -269,6 +269,8 @@ pub struct Observed {
     pub config_maps: BTreeMap<String, ConfigMapView>,
     /// What is in the ConfigMap that holds the version of the shared database's schema, if it is there and has its label.
     pub schema: Option<BTreeMap<String, String>>,
+    /// How migrations of the shared database ended, as far as it can still be seen.
+    pub migrations: Vec<MigrationEnd>,
     /// What our last writes left behind, as far as this process remembers.
     pub settled: BTreeMap<ObjectRef, Settled>,
     /// Who uses the components.

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     build, discovery,
+    migrations::recorded,
     names::{CONTAINER, Identity},
     observed::Observed,
     plan::{Applied, Blocked, Plan, Refusal},
@@ -116,6 +117,7 @@ pub fn status(
         components,
         manifest,
         schema,
+        migrations: recorded(&previous.migrations, &observed.migrations, now),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One decision, from what was observed to the plan.
 
-use cutover_api::v1alpha1::migration_phase::{LastValid, PhaseState};
+use cutover_api::v1alpha1::migration_phase::{Hook, LastValid, PhaseState};
 use jiff::Timestamp;
 
 use super::{
@@ -44,6 +44,9 @@ impl Machine<'_> {
         }
         if let Ok(valid) = self.spec {
             let spec = valid.spec();
+            let before = spec.hooks.iter().flat_map(|hooks| &hooks.before);
+            let hooks = before.chain(spec.steps.iter().flat_map(|step| &step.hooks));
+            let undone = |hook: &&Hook| hook.migration.as_ref().is_some_and(|migration| migration.down.is_some());
             self.status.last_valid = Some(LastValid {
                 generation: self.observed.phase.generation,
                 environment: spec.environment.clone(),
@@ -53,6 +56,7 @@ impl Machine<'_> {
                 reversible: spec.reversible,
                 dead_after: spec.dead_after,
                 on_rollback: spec.hooks.as_ref().map(|hooks| hooks.on_rollback.clone()).unwrap_or_default(),
+                migrations: hooks.filter(undone).cloned().collect(),
             });
         }
         self.catch_up();

@@ -48,6 +48,8 @@ pub(super) struct Machine<'a> {
     pub recorded: bool,
     /// Why the calendar lets nothing move forward now.
     pub shut: Option<Shut>,
+    /// What keeps a migration from being started or from counting as done.
+    pub hook_hold: Option<Blocker>,
     summary: String,
 }
 
@@ -59,7 +61,19 @@ impl<'a> Machine<'a> {
         let summary = describe(&status);
         let (notes, settle) = (Vec::new(), Vec::new());
         let shut = spec.ok().and_then(|valid| valid.calendar().shut(now));
-        Self { spec, observed, clock, status, notes, settle, person: None, recorded: false, shut, summary }
+        Self {
+            spec,
+            observed,
+            clock,
+            status,
+            notes,
+            settle,
+            person: None,
+            recorded: false,
+            shut,
+            hook_hold: None,
+            summary,
+        }
     }
 
     /// The split of that name, as far as it is known.

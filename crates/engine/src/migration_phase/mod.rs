@@ -55,8 +55,8 @@ pub use decide::decide;
 pub(crate) use gates::versions;
 pub use hooks::HookView;
 pub use observed::{
-    ActionView, EnvironmentView, FlagView, Measured, Measurement, Observed, PhaseIdentity, PredecessorView,
-    PromotionView, SplitView, Trouble,
+    ActionView, EnvironmentView, FlagView, Measured, Measurement, MigrationView, Observed, PhaseIdentity,
+    PredecessorView, PromotionView, SplitView, Trouble,
 };
 pub use plan::{ActiveCheck, CountQueries, HookJob, Plan, Probe, Settlement};
 pub use requests::{flag_names, split_names};

@@ -199,6 +199,25 @@ pub struct EnvironmentView {
     pub images: BTreeMap<String, String>,
     /// Version of the shared database's schema, or why it is not known; `None` when the spec does not say where it is.
     pub schema: Option<Result<i64, String>>,
+    /// Its UID.
+    pub uid: String,
+    /// What it has recorded of migrations of the shared database, by version, and those that are not recorded yet.
+    pub migrations: BTreeMap<i64, MigrationView>,
+}
+
+/// What is known of migrations to one version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MigrationView {
+    /// Whether the version is applied.
+    pub applied: bool,
+    /// The last recorded run.
+    pub round: i32,
+    /// Its Job.
+    pub job: String,
+    /// The phase that applied it.
+    pub phase_uid: Option<String>,
+    /// The Job of a later run, which is under way or of which it is not recorded yet how it ended.
+    pub open: Option<String>,
 }
 
 impl EnvironmentView {
@@ -209,13 +228,26 @@ impl EnvironmentView {
         let images = new
             .filter_map(|component| Some((component.name.clone(), component.source.workload.as_ref()?.image.clone())));
         let images = images.collect();
-        let Some(status) = &environment.status else { return Self { images, ..Self::default() } };
+        let uid = environment.metadata.uid.clone().unwrap_or_default();
+        let Some(status) = &environment.status else { return Self { images, uid, ..Self::default() } };
+        let migrations = status.migrations.iter().map(|record| {
+            let view = MigrationView {
+                applied: record.applied,
+                round: record.round,
+                job: record.job.clone(),
+                phase_uid: record.phase_uid.clone(),
+                open: None,
+            };
+            (record.version, view)
+        });
         let schema = status.schema.as_ref().map(|schema| match schema.version {
             Some(version) => Ok(version),
             None => Err(schema.message.clone().unwrap_or_default()),
         });
         Self {
             images,
+            uid,
+            migrations: migrations.collect(),
             schema: schema.filter(|_| environment.spec.shared.is_some()),
             not_ready: status.components.iter().filter(|c| !c.ready).map(|c| c.name.clone()).collect(),
             current: status.observed_generation.is_some()

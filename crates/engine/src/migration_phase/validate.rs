@@ -238,6 +238,7 @@ fn hooks(spec: &MigrationPhaseSpec, found: &mut Problems) {
     let of_phase = [("before", &phase.before), ("after", &phase.after), ("onRollback", &phase.on_rollback)];
     let lists = of_phase.map(|(point, list)| (format!("spec.hooks.{point}"), list));
     let of_steps = spec.steps.iter().enumerate().map(|(i, step)| (format!("spec.steps[{i}].hooks"), &step.hooks));
+    let mut versions = BTreeSet::new();
     for (path, list) in lists.into_iter().chain(of_steps) {
         found.repeated(&path, "hook", list.iter().map(|hook| hook.name.as_str()));
         for (i, hook) in list.iter().enumerate() {
@@ -247,6 +248,20 @@ fn hooks(spec: &MigrationPhaseSpec, found: &mut Problems) {
             }
             for (field, why) in unfit(&hook.job) {
                 found.add(format!("{path}.job.{field}"), why);
+            }
+            let Some(migration) = &hook.migration else { continue };
+            let path = format!("{path}.migration");
+            if spec.environment.is_none() {
+                found.add(&path, "it is about the database of an environment: set spec.environment");
+            }
+            if path.starts_with("spec.hooks.after") || path.starts_with("spec.hooks.onRollback") {
+                found.add(&path, "a migration belongs before the first step or into a step");
+            }
+            if !versions.insert(migration.version) {
+                found.add(format!("{path}.version"), "another hook leads to this version: each is migrated to once");
+            }
+            for (field, why) in migration.down.iter().flat_map(unfit) {
+                found.add(format!("{path}.down.{field}"), why);
             }
         }
     }

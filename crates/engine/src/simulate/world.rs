@@ -9,7 +9,7 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::{
         MigrationPhaseSpec, MigrationPhaseStatus, PhaseActionSpec,
-        migration_phase::{PhaseState, Stage, Step, StepApproval},
+        migration_phase::{HookState, MigrationDirection, PhaseState, Stage, Step, StepApproval},
         phase_action::ActionKind,
         traffic_split::Exposure,
     },
@@ -28,8 +28,8 @@ use crate::{
     Known,
     conditions::whole_seconds,
     migration_phase::{
-        ActionView, ActiveCheck, HookView, Invalid, Measurement, Observed, PhaseIdentity, PredecessorView, Validated,
-        decide, validate,
+        ActionView, ActiveCheck, EnvironmentView, HookView, Invalid, Measurement, MigrationView, Observed,
+        PhaseIdentity, PredecessorView, Validated, decide, validate,
     },
 };
 
@@ -282,7 +282,10 @@ impl World {
             status: phase.status.clone(),
             splits: splits.collect(),
             flags: flags.collect(),
-            environment: Known::Known(Some(self.surroundings.environment(&phase.spec))),
+            environment: Known::Known(Some(EnvironmentView {
+                migrations: self.migrations(&phase.spec),
+                ..self.surroundings.environment(&phase.spec)
+            })),
             predecessors: others.chain(outside).collect(),
             promotion: Known::Known(self.surroundings.promotion(&phase.spec, &self.phases, self.now)),
             measurements: phase.measured.clone(),
@@ -294,6 +297,22 @@ impl World {
             clock_skew: Known::Known(SignedDuration::ZERO),
             policies_enforced: true,
         }
+    }
+
+    /// What an environment has recorded of the migrations of its phases.
+    fn migrations(&self, spec: &MigrationPhaseSpec) -> BTreeMap<i64, MigrationView> {
+        let mut found: BTreeMap<i64, MigrationView> = BTreeMap::new();
+        let phases = self.phases.iter().filter(|phase| phase.spec.environment == spec.environment);
+        for (phase, hook) in phases.flat_map(|phase| phase.status.hooks.iter().map(move |hook| (phase, hook))) {
+            let Some(run) = hook.migration else { continue };
+            let view = found.entry(run.version).or_default();
+            if hook.state == HookState::Succeeded && run.round > view.round {
+                let applied = run.direction == MigrationDirection::Up;
+                let phase_uid = Some(phase.identity.uid.clone());
+                *view = MigrationView { applied, round: run.round, job: hook.job.clone(), phase_uid, open: None };
+            }
+        }
+        found
     }
 
     fn sync(&mut self) -> bool {

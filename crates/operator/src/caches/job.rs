@@ -1,6 +1,9 @@
 //! Jobs of hooks. Others are not even sent.
 
-use cutover_api::labels;
+use cutover_api::{
+    labels,
+    v1alpha1::migration_phase::{MigrationDirection, MigrationRun},
+};
 use k8s_openapi::api::batch::v1::Job;
 
 use crate::cluster::stores::View;
@@ -13,8 +16,12 @@ pub(super) const SELECTOR: &str = "cutover.dev/owner-kind=MigrationPhase";
 pub struct JobRecord {
     /// Name of the phase that it was made for.
     pub phase: Option<Box<str>>,
+    /// UID of that phase.
+    pub phase_uid: Option<Box<str>>,
     /// How it ended, if it has.
     pub end: Option<JobEnd>,
+    /// UID of the environment whose database it migrates, if it is a migration, and which run that is.
+    pub migration: Option<(Box<str>, MigrationRun)>,
 }
 
 /// How a Job ended.
@@ -43,9 +50,29 @@ impl JobRecord {
                     _ => None,
                 }
             });
-        let phase = job.metadata.annotations.as_ref().and_then(|annotations| annotations.get(labels::OWNER_NAME));
-        Self { phase: phase.map(|name| name.as_str().into()), end }
+        let annotation = |name: &str| job.metadata.annotations.as_ref()?.get(name).map(String::as_str);
+        let uid = job.metadata.labels.as_ref().and_then(|labels| labels.get(labels::OWNER_UID));
+        let run = annotation(labels::MIGRATION).and_then(run);
+        Self {
+            phase: annotation(labels::OWNER_NAME).map(Into::into),
+            phase_uid: uid.map(|uid| uid.as_str().into()),
+            end,
+            migration: annotation(labels::MIGRATES).map(Into::into).zip(run),
+        }
     }
+}
+
+/// Version, direction and round, as in `44.Up.1`.
+fn run(text: &str) -> Option<MigrationRun> {
+    let mut parts = text.split('.');
+    let version = parts.next()?.parse().ok()?;
+    let direction = match parts.next()? {
+        "Up" => MigrationDirection::Up,
+        "Down" => MigrationDirection::Down,
+        _ => return None,
+    };
+    let round = parts.next()?.parse().ok()?;
+    parts.next().is_none().then_some(MigrationRun { version, direction, round })
 }
 
 impl View for JobRecord {
@@ -53,5 +80,10 @@ impl View for JobRecord {
 
     fn of(object: Job) -> Option<Self> {
         Some(Self::of_job(&object))
+    }
+
+    /// By the UID of the Environment that it migrates.
+    fn group(&self) -> Option<&str> {
+        self.migration.as_ref().map(|(environment, _)| &**environment)
     }
 }

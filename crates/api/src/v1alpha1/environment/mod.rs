@@ -1,6 +1,7 @@
 //! Environment: which components exist, and how they are run or reached.
 
 mod component;
+mod migration;
 mod shared;
 mod status;
 mod workload;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     component::{Component, ExternalSource, Role, ServiceSource, Source, System},
+    migration::{MigrationOutcome, MigrationRecord},
     shared::{ConfigMapKey, Database, DatabaseSchema, SchemaSource, SchemaStatus, Shared},
     status::{ComponentStatus, EnvironmentStatus, Manifest},
     workload::{Health, Workload, WorkloadPort},

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions},
-    SchemaStatus, ServiceSource, System,
+    MigrationRecord, SchemaStatus, ServiceSource, System,
 };
 
 /// What runs.
@@ -34,6 +34,10 @@ pub struct EnvironmentStatus {
     /// The version of the shared database's schema, if `spec.shared.database` says where to read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaStatus>,
+    /// Migrations of the shared database that phases have carried out, by version. At most 256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub migrations: Vec<MigrationRecord>,
 }
 
 /// One component as observed.

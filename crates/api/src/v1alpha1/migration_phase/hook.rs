@@ -24,6 +24,30 @@ pub struct Hook {
     #[serde(default = "default_timeout")]
     #[x_kube(validation = Rule::new("self != '0s'").message("timeout must be at least 1s"))]
     pub timeout: HumanDuration,
+    /// Makes the hook a migration of the environment's shared database, which is carried out once: see `spec.hooks`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
+}
+
+/// A migration of the environment's shared database. The Environment records in its status which versions are applied; a version that
+/// is applied is not migrated to again, by whichever phase.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Migration {
+    /// Version of the schema that the hook's Job leads to, such as `44`. Unique in the environment. 1 to 999999999999999.
+    #[schemars(range(min = 1, max = 999_999_999_999_999_i64))]
+    pub version: i64,
+    /// Spec of the Job that undoes it, with the hook's `timeout`. It runs when a way back to the baseline or to legacy has brought the
+    /// traffic back, before the hooks of `onRollback`; later versions first. Without it the schema stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "optional_job")]
+    pub down: Option<Value>,
+}
+
+fn optional_job(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = job(generator);
+    schema.insert("nullable".to_owned(), true.into());
+    schema
 }
 
 const fn default_timeout() -> HumanDuration {
@@ -83,12 +107,12 @@ pub struct PhaseHooks {
     /// After the last step, before the phase is `Completed`. At most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]), validation = Rule::new("self.all(h, !has(h.migration))").message("a migration belongs before the first step or into a step"))]
     pub after: Vec<Hook>,
     /// Once the traffic is back, before the phase is `RolledBack`. At most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]), validation = Rule::new("self.all(h, !has(h.migration))").message("a migration belongs before the first step or into a step; its down runs on the way back"))]
     pub on_rollback: Vec<Hook>,
 }
 
@@ -118,6 +142,29 @@ pub enum HookState {
     Unknown,
     /// A person goes on without its success.
     Waived,
+    /// There is nothing to do: the environment has recorded that this version is applied.
+    Skipped,
+}
+
+/// Which way a migration leads.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MigrationDirection {
+    /// To its version.
+    Up,
+    /// Back from it.
+    Down,
+}
+
+/// Which migration a hook carried out.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationRun {
+    /// Version of the schema.
+    pub version: i64,
+    /// Whether it leads there or back.
+    pub direction: MigrationDirection,
+    /// The how manieth run of this version in the environment, ups and downs counted together.
+    pub round: i32,
 }
 
 /// One start of a hook.
@@ -133,6 +180,9 @@ pub struct HookStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub step: Option<String>,
+    /// Which migration it is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<MigrationRun>,
     /// Name of its Job.
     #[schemars(length(max = 63))]
     pub job: String,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     check::{Check, CompareCheck, NoDataPolicy, PrometheusCheck},
     gates::{Day, Freeze, Gates, Promotion, SchemaRange, Window},
-    hook::{Hook, HookPoint, HookState, HookStatus, PhaseHooks},
+    hook::{Hook, HookPoint, HookState, HookStatus, Migration, MigrationDirection, MigrationRun, PhaseHooks},
     record::{
         ApprovalRecord, AuditChain, AuditRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid,
     },
@@ -61,7 +61,8 @@ use crate::HumanDuration;
 #[x_kube(
     validation = Rule::new("self.steps.all(s, self.steps.filter(t, t.name == s.name).size() == 1)").message("step names must be unique").field_path(".steps"),
     validation = Rule::new("self.steps.all(s, (has(s.traffic) && s.traffic.size() > 0) || (has(s.flags) && s.flags.size() > 0))").message("each step moves at least one split or flag").field_path(".steps"),
-    validation = Rule::new("!has(self.checks) || has(self.environment) || self.checks.all(c, !has(c.prometheus) && !has(c.compare))").message("checks ask the Prometheus of an environment: set environment").field_path(".environment")
+    validation = Rule::new("!has(self.checks) || has(self.environment) || self.checks.all(c, !has(c.prometheus) && !has(c.compare))").message("checks ask the Prometheus of an environment: set environment").field_path(".environment"),
+    validation = Rule::new("has(self.environment) || ((!has(self.hooks) || !has(self.hooks.before) || !self.hooks.before.exists(h, has(h.migration))) && !self.steps.exists(s, has(s.hooks) && s.hooks.exists(h, has(h.migration))))").message("a migration is about the database of an environment: set environment").field_path(".environment")
 )]
 pub struct MigrationPhaseSpec {
     /// Environment of the same namespace: `componentsReady` looks at its components, and checks ask its Prometheus.

@@ -141,6 +141,10 @@ pub struct LastValid {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub on_rollback: Vec<Hook>,
+    /// Migrations that can be undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub migrations: Vec<Hook>,
 }
 
 /// The end of the chain of audit records.

@@ -1,5 +1,6 @@
 mod building;
 mod deciding;
+mod migrations;
 mod properties;
 mod telling;
 mod validating;

@@ -2,7 +2,7 @@
 
 use cutover_api::{
     labels,
-    v1alpha1::migration_phase::{Hook, HookStatus},
+    v1alpha1::migration_phase::{Hook, HookStatus, MigrationDirection},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -21,18 +21,49 @@ pub(super) fn name(phase: &str, identity: &impl Serialize) -> String {
     format!("{}-{}", readable.trim_end_matches('-'), short_hash(identity))
 }
 
-/// The whole Job.
-pub(super) fn build(phase: &PhaseIdentity, attempt: i32, status: &HookStatus, hook: &Hook) -> Value {
-    let mut spec = hook.job.as_object().cloned().unwrap_or_default();
+/// The whole Job. That of a migration belongs to the `database`'s Environment, by name and UID: it says that the version was migrated to
+/// until that is recorded, and so does not go by itself.
+pub(super) fn build(
+    phase: &PhaseIdentity,
+    attempt: i32,
+    status: &HookStatus,
+    hook: &Hook,
+    database: Option<(String, String)>,
+) -> Value {
+    let migration = status.migration.zip(database);
+    let down = status.migration.is_some_and(|run| run.direction == MigrationDirection::Down);
+    let undo = hook.migration.as_ref().and_then(|migration| migration.down.as_ref()).filter(|_| down);
+    let mut spec = undo.unwrap_or(&hook.job).as_object().cloned().unwrap_or_default();
     let timeout = hook.timeout.as_secs();
     let deadline = spec.get("activeDeadlineSeconds").and_then(Value::as_i64).map_or(timeout, |own| own.min(timeout));
     spec.insert("backoffLimit".into(), 0.into());
     spec.insert("activeDeadlineSeconds".into(), deadline.into());
-    spec.entry("ttlSecondsAfterFinished").or_insert_with(|| KEPT_SECONDS.into());
+    if migration.is_some() {
+        spec.remove("ttlSecondsAfterFinished");
+    } else {
+        spec.entry("ttlSecondsAfterFinished").or_insert_with(|| KEPT_SECONDS.into());
+    }
     if let Some(template) = spec.get_mut("template") {
         fill_in(template, "spec", "restartPolicy", "Never");
         fill_in_label(template, phase);
     }
+    let (name, attempt) = (&phase.name, attempt.to_string());
+    let (owner, annotations) = match migration {
+        // A hook carries no traffic: it may go with its phase, whichever way that is deleted.
+        None => (
+            json!({"kind": "MigrationPhase", "name": name, "uid": phase.uid}),
+            json!({ (labels::OWNER_NAME): name, (labels::ATTEMPT): attempt }),
+        ),
+        Some((run, (environment, uid))) => (
+            json!({"kind": "Environment", "name": environment, "uid": uid}),
+            json!({
+                (labels::OWNER_NAME): name,
+                (labels::ATTEMPT): attempt,
+                (labels::MIGRATES): uid,
+                (labels::MIGRATION): format!("{}.{:?}.{}", run.version, run.direction, run.round),
+            }),
+        ),
+    };
     json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -45,14 +76,10 @@ pub(super) fn build(phase: &PhaseIdentity, attempt: i32, status: &HookStatus, ho
                 (labels::OWNER_KIND): "MigrationPhase",
                 (labels::HOOK): hook.name,
             },
-            "annotations": {
-                (labels::OWNER_NAME): phase.name,
-                (labels::ATTEMPT): attempt.to_string(),
-            },
-            // A hook carries no traffic: it may go with its phase, whichever way that is deleted.
+            "annotations": annotations,
             "ownerReferences": [{
-                "apiVersion": "cutover.dev/v1alpha1", "kind": "MigrationPhase", "name": phase.name, "uid": phase.uid,
-                "controller": true,
+                "apiVersion": "cutover.dev/v1alpha1", "controller": true,
+                "kind": owner.get("kind"), "name": owner.get("name"), "uid": owner.get("uid"),
             }],
         },
         "spec": spec,

@@ -4,10 +4,11 @@
 //! most: what a crash between the two leaves behind is an intent without a Job, of which nobody knows whether it ran.
 
 mod job;
+mod migrations;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::migration_phase::{Blocker, Hook, HookPoint, HookState, HookStatus},
+    v1alpha1::migration_phase::{Blocker, Hook, HookPoint, HookState, HookStatus, MigrationDirection, MigrationRun},
 };
 
 use super::{
@@ -99,26 +100,37 @@ impl Machine<'_> {
                 HookState::Succeeded => self.tell(Severity::Normal, "HookSucceeded", "Hook", what),
                 HookState::Unknown => self.tell(Severity::Warning, reasons::HOOK_UNKNOWN, "Hook", what),
                 HookState::Failed => self.tell(Severity::Warning, reasons::HOOK_FAILED, "Hook", what),
-                HookState::Started | HookState::Waived => {}
+                HookState::Started | HookState::Waived | HookState::Skipped => {}
             }
         }
     }
 
     /// Starts the next hook of the point if it is time for it.
     pub fn run_hooks(&mut self, point: HookPoint) -> Hooks {
+        self.hook_hold = None;
         for hook in self.hooks_of(point) {
-            let job = self.job_name(point, &hook.name);
-            let Some(found) = self.status.hooks.iter().find(|status| status.job == job) else {
-                self.intend(point, &hook, job);
-                return Hooks::Pending;
+            let so_far = match &hook.migration {
+                Some(migration) => self.migrate(point, &hook, migration.version),
+                None => self.run_hook(point, &hook),
             };
-            match found.state {
-                HookState::Succeeded | HookState::Waived => {}
-                HookState::Started | HookState::Unknown => return Hooks::Pending,
-                HookState::Failed => return Hooks::Failed(describe(found)),
+            if !matches!(so_far, Hooks::Done) {
+                return so_far;
             }
         }
         Hooks::Done
+    }
+
+    fn run_hook(&mut self, point: HookPoint, hook: &Hook) -> Hooks {
+        let job = self.job_name(point, &hook.name);
+        let Some(found) = self.status.hooks.iter().find(|status| status.job == job) else {
+            self.intend(point, hook, job, None);
+            return Hooks::Pending;
+        };
+        match found.state {
+            HookState::Succeeded | HookState::Waived | HookState::Skipped => Hooks::Done,
+            HookState::Started | HookState::Unknown => Hooks::Pending,
+            HookState::Failed => Hooks::Failed(describe(found)),
+        }
     }
 
     /// What hooks are waited for.
@@ -132,9 +144,9 @@ impl Machine<'_> {
                 let remedy = "find out; Resume goes on as if it had succeeded, Rollback goes back, and a Retry after that runs it anew";
                 Some(blocker(reasons::HOOK_UNKNOWN, format!("{}: {remedy}", describe(hook))))
             }
-            HookState::Succeeded | HookState::Failed | HookState::Waived => None,
+            HookState::Succeeded | HookState::Failed | HookState::Waived | HookState::Skipped => None,
         });
-        awaited.collect()
+        awaited.chain(self.hook_hold.clone()).collect()
     }
 
     /// A person goes on without the success of what failed or is unknown; whether there was anything.
@@ -155,31 +167,40 @@ impl Machine<'_> {
         self.status.hooks.iter().any(|hook| hook.state == HookState::Unknown)
     }
 
+    /// The same of those of the way back: what was unknown on the way forward does not bar it.
+    pub fn undoing_unknown(&self) -> bool {
+        let unknown = |hook: &HookStatus| hook.point == HookPoint::OnRollback && hook.state == HookState::Unknown;
+        self.status.hooks.iter().any(unknown)
+    }
+
     /// The Jobs to be made once this plan's status is written: those whose intent it records.
     pub fn hook_jobs(&self) -> Vec<HookJob> {
         let known = |job: &str| self.observed.status.hooks.iter().any(|hook| hook.job == job);
         let intended = self.status.hooks.iter().filter(|hook| hook.state == HookState::Started && !known(&hook.job));
         let jobs = intended.filter_map(|status| {
-            let hook = self.hooks_of(status.point).into_iter().find(|hook| hook.name == status.name)?;
-            let body = job::build(&self.observed.phase, self.attempt(), status, &hook);
+            let down = status.migration.is_some_and(|run| run.direction == MigrationDirection::Down);
+            let hook = if down {
+                self.undone_by(status.migration?.version)?
+            } else {
+                self.hooks_of(status.point).into_iter().find(|hook| hook.name == status.name)?
+            };
+            let environment = self.spec.ok().and_then(|valid| valid.spec().environment.clone()).unwrap_or_default();
+            let database = self.environment_uid().map(|uid| (environment, uid));
+            let body = job::build(&self.observed.phase, self.attempt(), status, &hook, database);
             Some(HookJob { name: status.job.clone(), body })
         });
         jobs.collect()
     }
 
-    fn intend(&mut self, point: HookPoint, hook: &Hook, job: String) {
-        if self.status.hooks.len() >= MOST_HOOKS {
-            let ended = |hook: &HookStatus| !matches!(hook.state, HookState::Started | HookState::Unknown);
-            if let Some(oldest) = self.status.hooks.iter().position(ended) {
-                self.status.hooks.remove(oldest);
-            }
-        }
+    fn intend(&mut self, point: HookPoint, hook: &Hook, job: String, migration: Option<MigrationRun>) {
+        self.make_room();
         let started_at = self.clock.stamp();
         let deadline = after(started_at.0, hook.timeout.signed());
         let status = HookStatus {
             name: hook.name.clone(),
             point,
             step: self.status.step.as_ref().map(|step| step.name.clone()),
+            migration,
             job,
             state: HookState::Started,
             deadline: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(deadline),
@@ -192,6 +213,15 @@ impl Machine<'_> {
         let message = format!("hook {} is started as Job {}", status.name, status.job);
         self.status.hooks.push(status);
         self.tell(Severity::Normal, reasons::HOOK_RUNNING, "Hook", message);
+    }
+
+    fn make_room(&mut self) {
+        if self.status.hooks.len() >= MOST_HOOKS {
+            let ended = |hook: &HookStatus| !matches!(hook.state, HookState::Started | HookState::Unknown);
+            if let Some(oldest) = self.status.hooks.iter().position(ended) {
+                self.status.hooks.remove(oldest);
+            }
+        }
     }
 
     /// The hooks of a point, in order. Those of the way back are kept in status, for when the spec is not valid.
@@ -226,6 +256,7 @@ fn describe(hook: &HookStatus) -> String {
         HookState::Failed => "failed",
         HookState::Unknown => "is unknown",
         HookState::Waived => "is waived",
+        HookState::Skipped => "had nothing to do",
     };
     let code = hook.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
     let why = hook.message.as_ref().map(|why| format!(": {why}")).unwrap_or_default();

@@ -58,28 +58,23 @@ impl Machine<'_> {
     pub(super) fn prepare(&mut self) -> bool {
         let holds = self.preparing_for();
         let blind = holds.iter().any(|hold| hold.reason == reasons::UNKNOWN_INPUT);
-        let still = blind || !self.forward_holds().is_empty() || !self.hooks_awaited().is_empty();
-        self.hold_stage(still);
-        if self.spec.is_err() || self.observed.phase.deleting {
-            return false;
-        }
-        match self.claims() {
-            Claims::Ask(requests) => {
+        let barred = self.spec.is_err() || self.observed.phase.deleting;
+        let claims = self.claims();
+        let due = !barred && holds.is_empty() && matches!(claims, Claims::Granted);
+        let hooks = due.then(|| self.hooks_before());
+        let waits = matches!(hooks, Some(Hooks::Pending)) || !self.hooks_awaited().is_empty();
+        self.hold_stage(blind || waits || !self.forward_holds().is_empty());
+        match (claims, hooks) {
+            (Claims::Ask(requests), _) if !barred => {
                 self.publish(requests);
                 true
             }
-            Claims::Granted if holds.is_empty() => match self.hooks_before() {
-                Hooks::Done => self.move_traffic(),
-                Hooks::Pending => {
-                    self.hold_stage(true);
-                    false
-                }
-                Hooks::Failed(message) => {
-                    self.freeze(reasons::HOOK_FAILED, &format!("{message}; nothing has moved"));
-                    true
-                }
-            },
-            Claims::Granted | Claims::Await(_) => false,
+            (_, Some(Hooks::Done)) => self.move_traffic(),
+            (_, Some(Hooks::Failed(message))) => {
+                self.freeze(reasons::HOOK_FAILED, &format!("{message}; nothing has moved"));
+                true
+            }
+            (_, Some(Hooks::Pending) | None) => false,
         }
     }
 

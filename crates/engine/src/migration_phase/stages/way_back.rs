@@ -129,6 +129,7 @@ impl Machine<'_> {
 
     /// Begins the way back. What is on its way forward stops where it is; flags go first.
     pub fn start_way_back(&mut self, to: RollbackTo, force: bool, target: Requests) {
+        self.forget_undoing();
         let mut requests = self.requests();
         for goal in &target.splits {
             let stays = split(&requests, &goal.split).filter(|request| self.split_at(request)).cloned();
@@ -165,9 +166,13 @@ impl Machine<'_> {
         }
         let pending = self.going_back_for();
         if pending.is_empty() {
-            match self.run_hooks(HookPoint::OnRollback) {
+            let undone = match self.undo_migrations() {
+                Hooks::Done => self.run_hooks(HookPoint::OnRollback),
+                so_far => so_far,
+            };
+            match undone {
                 Hooks::Done => {}
-                Hooks::Pending if self.hook_unknown() => {
+                Hooks::Pending if self.undoing_unknown() => {
                     let unknown = self.hooks_awaited().into_iter().map(|hold| hold.message).collect::<Vec<_>>();
                     self.freeze(reasons::HOOK_UNKNOWN, &format!("the traffic is back; {}", unknown.join("; ")));
                     return true;

@@ -4,7 +4,7 @@ use cutover_api::{
     HumanDuration,
     v1alpha1::{
         MigrationPhaseSpec,
-        migration_phase::{Check, FlagTarget, Hook, PrometheusCheck, Step, StepApproval, TrafficTarget},
+        migration_phase::{Check, FlagTarget, Hook, Migration, PrometheusCheck, Step, StepApproval, TrafficTarget},
     },
 };
 
@@ -40,7 +40,14 @@ pub fn step(name: &str, traffic: &[(&str, i32)], flags: &[(&str, i32)], soak: u6
 /// May take 30 s.
 pub fn hook(name: &str) -> Hook {
     let job = serde_json::json!({"template": {"spec": {"containers": [{"name": "run", "image": "smoke:1"}]}}});
-    Hook { name: name.into(), job, timeout: secs(30) }
+    Hook { name: name.into(), job, timeout: secs(30), migration: None }
+}
+
+/// Leads the schema to this version, and back if `undone`.
+pub fn migration(name: &str, version: i64, undone: bool) -> Hook {
+    let hook = hook(name);
+    let down = undone.then(|| hook.job.clone());
+    Hook { migration: Some(Migration { version, down }), ..hook }
 }
 
 pub fn approved(mut step: Step, required: i32, groups: &[&str]) -> Step {

@@ -71,6 +71,17 @@ fn a_crash_between_intent_and_job_asks_a_person_and_starts_nothing() {
 }
 
 #[test]
+fn what_is_unknown_of_the_way_forward_does_not_bar_the_way_back() {
+    let mut world = world();
+    assert!(world.run_until(20, |world| world.stage() == Some(Stage::Hooks)));
+    crash_at_next_intent(&mut world);
+    world.run(3);
+    assert!(world.stored.hooks.iter().any(|hook| hook.state == HookState::Unknown), "{:?}", world.stored.hooks);
+    world.roll_back(cutover_api::v1alpha1::phase_action::RollbackTo::Baseline);
+    assert!(world.run_until(20, |world| world.state() == PhaseState::RolledBack), "{:?}", world.stored.failure);
+}
+
+#[test]
 fn a_job_that_turns_up_late_is_no_longer_unknown() {
     let mut world = world();
     crash_at_next_intent(&mut world);

@@ -12,6 +12,7 @@ mod harming;
 mod health;
 mod hooking;
 mod losing;
+mod migrating;
 mod planted_bugs;
 mod preparing;
 mod promoting;

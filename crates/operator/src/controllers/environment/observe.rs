@@ -6,13 +6,14 @@ use cutover_api::{
     labels,
     v1alpha1::{
         Environment, MigrationPhase, TrafficSplit,
+        environment::MigrationOutcome,
         traffic_split::{Backend, Exposure},
     },
 };
 use cutover_engine::{
     Known,
     environment::{
-        Identity, Marks, Observed, ServiceView, SliceView, Usage,
+        Identity, Marks, MigrationEnd, Observed, ServiceView, SliceView, Usage,
         in_use::{BackendUse, PhaseUse, RouteUse, SelectingService, SplitUse},
     },
     router::{self, view as route},
@@ -23,7 +24,7 @@ use serde_json::Value;
 
 use super::memory::Memory;
 use crate::{
-    caches::{Caches, ConfigMapRecord, Kinds, ServiceRecord},
+    caches::{Caches, ConfigMapRecord, JobEnd, Kinds, ServiceRecord},
     cluster::stores::{Key, Presence},
 };
 
@@ -58,6 +59,7 @@ impl Sources {
                 observed.config_maps.insert(name.to_string(), view.clone());
             }
         }
+        observed.migrations = self.migrations(identity);
         if let Some(shared) = &environment.spec.shared {
             let name = &shared.database.schema.from.config_map.name;
             observed.schema = self.caches.schema_versions.get(namespace, name).map(|record| record.data.clone());
@@ -75,6 +77,27 @@ impl Sources {
         }
         self.memory.overlay(namespace, &identity.uid, &mut observed);
         observed
+    }
+
+    /// Runs of migrations that have ended, and those of which people say so.
+    fn migrations(&self, identity: &Identity) -> Vec<MigrationEnd> {
+        let namespace = identity.namespace.as_str();
+        let jobs = self.caches.jobs.group(namespace, &identity.uid);
+        let ended = jobs.iter().filter_map(|(name, job)| {
+            let (_, run) = job.migration.as_ref()?;
+            let outcome = match job.end.as_ref()? {
+                JobEnd::Succeeded => MigrationOutcome::Succeeded,
+                JobEnd::Failed(_) => MigrationOutcome::Failed,
+            };
+            let (phase, phase_uid) = (job.phase.as_deref()?.to_owned(), job.phase_uid.as_deref()?.to_owned());
+            Some(MigrationEnd { run: *run, outcome, job: name.to_string(), phase, phase_uid })
+        });
+        let asks = |phase: &MigrationPhase| {
+            phase.namespace().as_deref() == Some(namespace)
+                && phase.spec.environment.as_deref() == Some(identity.name.as_str())
+        };
+        let phases = self.kinds.phases.filter(asks);
+        ended.chain(phases.iter().flat_map(|phase| MigrationEnd::waived(phase))).collect()
     }
 
     fn services(&self, identity: &Identity, environment: &Environment, observed: &mut Observed) {

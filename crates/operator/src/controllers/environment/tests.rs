@@ -388,3 +388,40 @@ async fn a_deletion_waits_for_those_who_use_it_then_sweeps_and_lets_go() {
         .await;
     assert!(results[0].is_ok(), "{results:?}");
 }
+
+#[tokio::test]
+async fn what_a_migration_came_to_is_recorded_and_stays() {
+    let job = |name: &str, run: &str, end: &str| {
+        let labels = json!({"cutover.dev/owner-uid": "p1", "cutover.dev/owner-kind": "MigrationPhase"});
+        let annotations = json!({
+            "cutover.dev/owner-name": "shift", "cutover.dev/migrates": "env-1", "cutover.dev/migration": run,
+        });
+        let metadata = json!({"name": name, "namespace": "shop", "labels": labels, "annotations": annotations});
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata,
+            "status": {"conditions": [{"type": end, "status": "True"}]},
+        })
+    };
+    let mut cluster =
+        Cluster::new(&[json!({"name": "api", "system": "New", "source": {"service": {"name": "api", "port": 80}}})]);
+    cluster.shown.jobs =
+        vec![job("up", "44.Up.1", "Complete"), job("down", "44.Down.2", "Failed"), job("x", "44.Aside.9", "Complete")];
+    let environment = cluster.environment.clone();
+    let (_, written) = cluster
+        .reconcile(1, async |api| {
+            applied_config(api).await;
+            let (written, sent) = status(api).await;
+            answered(&environment, sent);
+            written
+        })
+        .await;
+    let expected = json!({
+        "version": 44, "applied": true, "round": 2, "direction": "Down", "outcome": "Failed", "job": "down",
+        "phase": "shift", "phaseUID": "p1", "at": written["migrations"][0]["at"],
+    });
+    assert_eq!(written["migrations"], json!([expected]));
+}
+
+async fn applied_config(api: &mut Scripted) {
+    created(api, CONFIG_MAPS, "production-config").await;
+}

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use cutover_api::v1alpha1::Environment;
-use cutover_engine::environment::{ObjectKind, ObjectRef};
+use cutover_engine::environment::{MigrationEnd, ObjectKind, ObjectRef};
 use futures::{StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef as Reference};
 
 use super::observe::{Sources, phase_use, selects_components, split_use};
 use crate::{
-    caches::ConfigMapRecord,
+    caches::{ConfigMapRecord, JobRecord},
     cluster::stores::{Change, Key},
     controllers::driver::Triggers,
 };
@@ -22,6 +22,7 @@ pub(super) fn all(sources: &Arc<Sources>) -> Environments {
     stream::select_all([
         deployments(sources),
         config_maps(sources),
+        migrations(sources),
         schema_versions(sources),
         services(sources),
         slices(sources),
@@ -69,6 +70,20 @@ fn config_maps(sources: &Arc<Sources>) -> Environments {
             sources.memory.seen(&key.namespace, &object, now.as_ref().map(|marks| marks.version));
             let owner = now.or_else(|| before.as_ref().and_then(marks)).and_then(|marks| marks.owner);
             let found = owner.and_then(|uid| sources.owner(&key.namespace, &uid));
+            std::future::ready(found.as_ref().map(reference))
+        })
+        .boxed()
+}
+
+/// The environment whose database a Job migrates.
+fn migrations(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.jobs.changes();
+    changes
+        .filter_map(move |Change { key, before, after }| {
+            let migrates = |job: &Arc<JobRecord>| job.migration.as_ref().map(|(environment, _)| environment.clone());
+            let uid = after.as_ref().or(before.as_ref()).and_then(migrates);
+            let found = uid.and_then(|uid| sources.owner(&key.namespace, &uid));
             std::future::ready(found.as_ref().map(reference))
         })
         .boxed()
@@ -163,13 +178,13 @@ fn splits(sources: &Arc<Sources>) -> Environments {
         .boxed()
 }
 
-/// Phases whose way back changes.
+/// Phases whose way back changes, or in which a person says that a migration is done.
 fn phases(sources: &Arc<Sources>) -> Environments {
     let sources = Arc::clone(sources);
     let changes = sources.kinds.phases.later_changes();
     changes
         .flat_map(move |Change { key, before, after }| {
-            let of = |phase: Option<Arc<_>>| phase.and_then(|phase| phase_use(&phase));
+            let of = |phase: Option<Arc<_>>| phase.map(|phase| (phase_use(&phase), MigrationEnd::waived(&phase)));
             users_changed(&sources, &key, of(before) != of(after))
         })
         .boxed()

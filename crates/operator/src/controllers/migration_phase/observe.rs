@@ -60,7 +60,12 @@ impl Sources {
             ),
             flags: named(flag_names(&phase.spec, &status), |name| self.kinds.flags.get(namespace, name), FlagView::of),
             environment: phase.spec.environment.as_deref().map_or(Known::Unknown, |name| {
-                Known::Known(self.kinds.environments.get(namespace, name).as_deref().map(EnvironmentView::of))
+                let found = self.kinds.environments.get(namespace, name);
+                Known::Known(found.map(|environment| {
+                    let mut view = EnvironmentView::of(&environment);
+                    self.open_migrations(namespace, &mut view);
+                    view
+                }))
             }),
             predecessors: self.predecessors(phase),
             promotion: promoted_from(phase).map_or(Known::Unknown, |(from, name)| {
@@ -75,6 +80,17 @@ impl Sources {
             policies_enforced: self.trust_unenforced_policies || *self.policies.borrow() == Enforcement::Enforced,
             phase: identity,
             status,
+        }
+    }
+
+    /// Adds the Jobs of migrations that the environment has not recorded yet.
+    fn open_migrations(&self, namespace: &str, environment: &mut EnvironmentView) {
+        for (name, job) in self.caches.jobs.group(namespace, &environment.uid) {
+            let Some((_, run)) = &job.migration else { continue };
+            let view = environment.migrations.entry(run.version).or_default();
+            if run.round > view.round {
+                view.open = Some(name.to_string());
+            }
         }
     }
 

@@ -5,7 +5,8 @@ use cutover_api::{
     v1alpha1::{
         MigrationPhaseStatus,
         migration_phase::{
-            Check, Gates, Hook, HookPoint, HookState, NoDataPolicy, OnFailure, PhaseState, Requests, Stage,
+            Check, Gates, Hook, HookPoint, HookState, MigrationDirection, NoDataPolicy, OnFailure, PhaseState, Requests,
+            Stage,
         },
         phase_action::{ActionKind, ActionState},
     },
@@ -90,7 +91,7 @@ impl World {
                 after.hooks.iter().any(|status| {
                     (status.point, status.name.as_str()) == (point, hook.name.as_str())
                         && step.is_none_or(|step| status.step.as_deref() == Some(step))
-                        && matches!(status.state, HookState::Succeeded | HookState::Waived)
+                        && matches!(status.state, HookState::Succeeded | HookState::Waived | HookState::Skipped)
                 })
             })
         };
@@ -119,6 +120,14 @@ impl World {
         let hook = self.stored.hooks.iter().find(|hook| hook.job == job).unwrap();
         let way = self.stored.way_back.as_ref().filter(|_| hook.point == HookPoint::OnRollback);
         let step = hook.step.as_ref().filter(|_| hook.point == HookPoint::Step);
+        if let Some(run) = hook.migration {
+            let applied = self.applied.contains(&run.version);
+            let up = run.direction == MigrationDirection::Up;
+            holds("a_version_is_migrated_to_once", !up || !applied, || yaml(&self.stored));
+            let again = self.runs.insert(job.to_owned(), (run, UID.to_owned()));
+            holds("the_name_of_a_job_is_used_once", again.is_none() || !self.jobs.contains_key(job), || job.to_owned());
+            return;
+        }
         let which = (self.stored.attempt, hook.point, step, &hook.name, way.map(|way| way.started_at.0));
         let starts = self.past.starts.entry(format!("{which:?}")).or_default();
         *starts += 1;

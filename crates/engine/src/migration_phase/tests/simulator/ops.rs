@@ -40,6 +40,7 @@ pub enum Op {
     LoseStatus(u8),
     HooksEnd(u8),
     LoseJobs,
+    Unrecorded(bool),
     Restart,
     Mend,
 }
@@ -92,6 +93,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         2 => (0_u8..8).prop_map(Op::Edit),
         2 => (0_u8..4).prop_map(Op::HooksEnd),
         1 => Just(Op::LoseJobs),
+        1 => any::<bool>().prop_map(Op::Unrecorded),
         3 => Just(Op::Mend),
     ];
     prop_oneof![
@@ -157,7 +159,8 @@ impl World {
                     _ => HookEnd::Well,
                 }
             }
-            Op::LoseJobs => self.jobs.clear(),
+            Op::LoseJobs => self.lose_jobs(),
+            Op::Unrecorded(unrecorded) => self.unrecorded = *unrecorded,
             Op::Restart => self.restart(),
             Op::Mend => self.mend(),
         }
@@ -322,7 +325,7 @@ impl World {
             Scene::CapacityShort => (split.legacy_ready, split.new_ready) = (1, 1),
             Scene::RouterStuck => split.stuck = true,
             Scene::HookFails => self.hooks_end = HookEnd::Badly,
-            Scene::HookLost => self.jobs.clear(),
+            Scene::HookLost => self.lose_jobs(),
             Scene::SplitBusy => split.wanted_by_other = true,
             Scene::StatusLost => self.lose_status(0),
         }

@@ -14,7 +14,7 @@ use cutover_api::{
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 use super::{
-    super::fixture::{check, hook, secs, spec, step},
+    super::fixture::{check, hook, migration, secs, spec, step},
     Cut, World, holds,
     ops::{Op, PROMOTED_WITHIN, op},
     yaml,
@@ -50,6 +50,7 @@ prop_compose! {
         (people, promoted) in (proptest::option::weighted(0.3, 1_i32..3), prop::bool::weighted(0.3)),
         (shift, dead, back) in (10_u64..60, 1_u64..8, 15_u64..60),
         hooked in (0_usize..2, 0_usize..2, 0_usize..2, vec(prop_oneof![2 => Just(0_usize), 1 => 1_usize..3], 4)),
+        migrated in (proptest::option::weighted(0.3, any::<bool>()), proptest::option::weighted(0.3, any::<bool>())),
     ) -> MigrationPhaseSpec {
         let steps = rows.iter().enumerate().map(|(i, row)| {
             let traffic: Vec<_> = SPLITS.into_iter().zip(row.iter().copied()).take(splits).collect();
@@ -72,7 +73,11 @@ prop_compose! {
             check
         }).collect();
         let hooks = |count: usize| (0..count).map(|i| hook(&format!("hook-{i}"))).collect();
-        spec.hooks = Some(PhaseHooks { before: hooks(hooked.0), after: hooks(hooked.1), on_rollback: hooks(hooked.2) });
+        let mut before: Vec<_> = hooks(hooked.0);
+        before.extend(migrated.0.map(|undone| migration("expand", 44, undone)));
+        let in_step = migrated.1.map(|undone| migration("contract", 45, undone));
+        spec.steps[0].hooks.extend(in_step);
+        spec.hooks = Some(PhaseHooks { before, after: hooks(hooked.1), on_rollback: hooks(hooked.2) });
         spec.on_failure = if freeze { OnFailure::Freeze } else { OnFailure::Rollback };
         spec.rollback.to = if previous { AutomaticRollbackTo::PreviousStep } else { AutomaticRollbackTo::Baseline };
         spec.rollback.timeout = secs(back);

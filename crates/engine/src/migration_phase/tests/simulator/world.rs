@@ -8,7 +8,7 @@ use std::{
 
 use cutover_api::v1alpha1::{
     MigrationPhaseSpec, MigrationPhaseStatus, PhaseActionSpec,
-    migration_phase::{Gates, PhaseState, Stage},
+    migration_phase::{Gates, HookState, MigrationDirection, MigrationRun, PhaseState, Stage},
     phase_action::{ActionKind, ActionState, RollbackTo},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -23,8 +23,8 @@ use super::{
 use crate::{
     Known,
     migration_phase::{
-        ActionView, ActiveCheck, EnvironmentView, HookView, Measured, Measurement, Observed, PhaseIdentity, Plan,
-        PredecessorView, Probe, PromotionView, SplitView,
+        ActionView, ActiveCheck, EnvironmentView, HookView, Measured, Measurement, MigrationView, Observed,
+        PhaseIdentity, Plan, PredecessorView, Probe, PromotionView, SplitView,
         audit::{Line, audit_lines},
         decide, validate,
     },
@@ -104,6 +104,16 @@ pub struct World {
     pub checks: Vec<ActiveCheck>,
     /// The Jobs of hooks that exist, and when each was made.
     pub jobs: BTreeMap<String, Timestamp>,
+    /// How those ended that have ended.
+    pub ends: BTreeMap<String, HookEnd>,
+    /// Which of them migrate what, and for which phase.
+    pub runs: BTreeMap<String, (MigrationRun, String)>,
+    /// Nobody records for the environment now.
+    pub unrecorded: bool,
+    /// What the environment has recorded.
+    pub migrations: BTreeMap<i64, MigrationView>,
+    /// The versions that the database really has.
+    pub applied: BTreeSet<i64>,
     pub hooks_end: HookEnd,
     pub actions: Vec<ActionView>,
     pub blind: BTreeSet<Input>,
@@ -147,6 +157,11 @@ impl World {
             ran: BTreeMap::new(),
             checks: Vec::new(),
             jobs: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            unrecorded: false,
+            migrations: BTreeMap::new(),
+            applied: BTreeSet::new(),
             hooks_end: HookEnd::Well,
             actions: Vec::new(),
             blind: BTreeSet::new(),
@@ -199,8 +214,14 @@ impl World {
         });
         let flags = self.flags.iter().map(|(name, flag)| (name.clone(), self.seen(Input::Flags, Some(flag.view()))));
         let not_ready = if self.environment_ready { vec![] } else { vec!["api".to_owned()] };
-        let environment =
-            EnvironmentView { not_ready, current: true, images: self.images.clone(), schema: self.schema.clone() };
+        let environment = EnvironmentView {
+            not_ready,
+            current: true,
+            images: self.images.clone(),
+            schema: self.schema.clone(),
+            uid: "uid-of-the-environment".into(),
+            migrations: self.migration_views(),
+        };
         let before = PredecessorView { state: Some(self.predecessor), after: vec![] };
         Observed {
             phase: self.identity(),
@@ -225,8 +246,7 @@ impl World {
         }
         let view = |job: &str| match self.jobs.get(job) {
             None => HookView::Absent,
-            Some(made) if self.time.duration_since(*made).as_secs() < 2 => HookView::Active,
-            Some(_) => match self.hooks_end {
+            Some(_) => match self.ends.get(job).unwrap_or(&HookEnd::Never) {
                 HookEnd::Well => HookView::Succeeded,
                 HookEnd::Badly => HookView::Failed {
                     exit_code: Some(3),
@@ -239,6 +259,72 @@ impl World {
         status.hooks.iter().map(|hook| (hook.job.clone(), view(&hook.job))).collect()
     }
 
+    /// Jobs that have run for long enough end.
+    fn end_jobs(&mut self) {
+        let (time, end) = (self.time, self.hooks_end);
+        let over = |job: &String, made: &Timestamp| {
+            time.duration_since(*made).as_secs() >= 2 && end != HookEnd::Never && !self.ends.contains_key(job)
+        };
+        let ended: Vec<_> =
+            self.jobs.iter().filter(|(job, made)| over(job, made)).map(|(job, _)| job.clone()).collect();
+        for job in ended {
+            if let (HookEnd::Well, Some((run, _))) = (end, self.runs.get(&job)) {
+                match run.direction {
+                    MigrationDirection::Up => _ = self.applied.insert(run.version),
+                    MigrationDirection::Down => _ = self.applied.remove(&run.version),
+                }
+            }
+            self.ends.insert(job, end);
+        }
+    }
+
+    /// The environment's controller records what it sees: ends of Jobs, and what people waived.
+    pub fn record_migrations(&mut self) {
+        self.end_jobs();
+        if self.unrecorded {
+            return;
+        }
+        let ended = self.runs.iter().filter_map(|(job, (run, uid))| {
+            self.jobs.contains_key(job).then_some(())?;
+            Some((job.clone(), *run, uid.clone(), *self.ends.get(job)? == HookEnd::Well))
+        });
+        let waived = self.stored.hooks.iter().filter(|hook| hook.state == HookState::Waived);
+        let waived = waived.filter_map(|hook| Some((hook.job.clone(), hook.migration?, UID.to_owned(), true)));
+        let mut ends: Vec<_> = ended.chain(waived).collect();
+        ends.sort_by_key(|(_, run, _, well)| (run.round, *well));
+        for (job, run, uid, well) in ends {
+            let view = self.migrations.entry(run.version).or_default();
+            if run.round > view.round || (run.round == view.round && well) {
+                (view.round, view.job) = (run.round, job);
+                if well {
+                    view.applied = run.direction == MigrationDirection::Up;
+                    view.phase_uid = Some(uid);
+                }
+            }
+        }
+    }
+
+    /// Of what was not recorded nobody knows any more whether it ran: that is for people to find out.
+    pub fn lose_jobs(&mut self) {
+        self.jobs.clear();
+        for (run, _) in self.runs.values() {
+            if self.migrations.get(&run.version).is_none_or(|view| view.round < run.round) {
+                self.applied.remove(&run.version);
+            }
+        }
+    }
+
+    fn migration_views(&self) -> BTreeMap<i64, MigrationView> {
+        let mut views = self.migrations.clone();
+        for (job, (run, _)) in self.runs.iter().filter(|(job, _)| self.jobs.contains_key(*job)) {
+            let view = views.entry(run.version).or_default();
+            if run.round > view.round {
+                view.open = Some(job.clone());
+            }
+        }
+        views
+    }
+
     pub fn plan(&self, observed: &Observed) -> Plan {
         let validated = validate(&self.identity(), &self.spec);
         decide(validated.as_ref(), observed, self.clock())
@@ -246,6 +332,7 @@ impl World {
 
     /// One pass of the phase's controller.
     pub fn reconcile(&mut self, cut: Cut) {
+        self.end_jobs();
         let basis = if cut == Cut::Stale { self.older.clone() } else { self.stored.clone() };
         self.log_records(&basis);
         let observed = self.observe(&basis);
@@ -325,6 +412,7 @@ impl World {
     }
 
     pub fn sync_all(&mut self) {
+        self.record_migrations();
         for name in self.splits.keys().cloned().collect::<Vec<_>>() {
             self.sync_split(&name, false);
         }
@@ -494,6 +582,7 @@ impl World {
             });
         }
         self.hooks_end = HookEnd::Well;
+        self.unrecorded = false;
         for split in self.splits.values_mut() {
             (split.legacy_ready, split.new_ready) = (8, 8);
             (split.stuck, split.wanted_by_other) = (false, false);
