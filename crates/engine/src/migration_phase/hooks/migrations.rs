@@ -84,7 +84,7 @@ impl Machine<'_> {
             HookState::Skipped => Hooks::Done,
             HookState::Started | HookState::Unknown => Hooks::Pending,
             HookState::Failed => Hooks::Failed(describe(found)),
-            HookState::Succeeded | HookState::Waived => match self.record(version) {
+            HookState::Succeeded | HookState::Waived => match self.recorded(version) {
                 Ok(view) if view.round >= round => Hooks::Done,
                 Ok(_) => {
                     let message = format!("the Environment has not recorded yet how {} ended", found.job);
@@ -96,7 +96,7 @@ impl Machine<'_> {
     }
 
     /// What is recorded of a version.
-    fn record(&self, version: i64) -> Result<MigrationView, Blocker> {
+    fn recorded(&self, version: i64) -> Result<MigrationView, Blocker> {
         let name = self.spec.ok().and_then(|valid| valid.spec().environment.clone()).unwrap_or_default();
         match &self.observed.environment {
             Known::Unknown => Err(unknown(&format!("Environment {name}"))),
@@ -110,7 +110,7 @@ impl Machine<'_> {
 
     /// The same when no run of the version is open, whoever started it.
     fn closed_record(&self, version: i64) -> Result<MigrationView, Blocker> {
-        let view = self.record(version)?;
+        let view = self.recorded(version)?;
         if let Some(job) = &view.open {
             let message =
                 format!("Job {job} migrates version {version}: it is waited for until it is recorded how it ended");
