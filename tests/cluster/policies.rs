@@ -1,10 +1,11 @@
 //! Nobody gains the operator's rights by writing our kinds: kind × way of writing × who writes, on a real API server.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cutover_testkit::control_plane::{ControlPlane, Identity};
+use k8s_openapi::api::batch::v1::Job;
 use kube::{
-    Client,
-    api::{DeleteParams, Patch, PatchParams},
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -347,6 +348,21 @@ async fn phases_take_the_right_to_run_their_hooks() -> Result<()> {
     people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": {"steps": later}})).await?;
     people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": {"hooks": null}})).await?;
     people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": {"reversible": false}})).await
+}
+
+#[tokio::test]
+async fn nobody_makes_a_job_that_looks_like_the_operators() -> Result<()> {
+    let people = People::meet().await?;
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "run", "image": "run:1"}]}});
+    let mut job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "shift-1"}, "spec": {"template": template},
+    });
+    let jobs: Api<Job> = Api::namespaced(people.entitled.clone(), &people.namespace);
+    let made = jobs.create(&PostParams::default(), &serde_json::from_value(job.clone())?).await?;
+    job["metadata"] = json!({"name": "shift-2", "labels": {"cutover.dev/owner-kind": "MigrationPhase"}});
+    let answer = jobs.create(&PostParams::default(), &serde_json::from_value(job)?).await;
+    ensure!(made.metadata.name.as_deref() == Some("shift-1"));
+    expect_refusal(&answer, "Jobs with the label cutover.dev/owner-kind are made by the operator alone")
 }
 
 #[tokio::test]

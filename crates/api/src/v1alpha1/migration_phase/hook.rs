@@ -40,14 +40,8 @@ pub struct Migration {
     /// Spec of the Job that undoes it, with the hook's `timeout`. It runs when a way back to the baseline or to legacy has brought the
     /// traffic back, before the hooks of `onRollback`; later versions first. Without it the schema stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "optional_job")]
+    #[schemars(schema_with = "job")]
     pub down: Option<Value>,
-}
-
-fn optional_job(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = job(generator);
-    schema.insert("nullable".to_owned(), true.into());
-    schema
 }
 
 const fn default_timeout() -> HumanDuration {

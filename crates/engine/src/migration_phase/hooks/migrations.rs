@@ -35,7 +35,6 @@ impl Machine<'_> {
         if self.status.way_back.as_ref().is_none_or(|way| way.to == RollbackTo::PreviousStep) {
             return Hooks::Done;
         }
-        self.hook_hold = None;
         let mut undone: Vec<Hook> = self.guards().map(|guards| guards.migrations.clone()).unwrap_or_default();
         undone.sort_by_key(|hook| std::cmp::Reverse(hook.migration.as_ref().map(|migration| migration.version)));
         for hook in undone {

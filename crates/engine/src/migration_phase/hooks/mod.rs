@@ -107,7 +107,6 @@ impl Machine<'_> {
 
     /// Starts the next hook of the point if it is time for it.
     pub fn run_hooks(&mut self, point: HookPoint) -> Hooks {
-        self.hook_hold = None;
         for hook in self.hooks_of(point) {
             let so_far = match &hook.migration {
                 Some(migration) => self.migrate(point, &hook, migration.version),

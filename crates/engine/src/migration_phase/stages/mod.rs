@@ -23,6 +23,7 @@ impl Machine<'_> {
     /// Goes on as far as what was observed allows.
     pub fn advance(&mut self) {
         for _ in 0..MOST_TRANSITIONS {
+            self.hook_hold = None;
             if !self.transition() {
                 return;
             }
