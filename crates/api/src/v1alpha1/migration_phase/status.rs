@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions, texts},
-    ApprovalRecord, AuditChain, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, HookStatus, LastValid, PhaseState, Requests,
-    Stage, WayBack,
+    ApprovalRecord, AuditChain, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, HookStatus, LastValid,
+    PhaseState, Requests, Stage, WayBack,
 };
 
 /// Where a phase is.

@@ -5,8 +5,8 @@ use cutover_api::{
     v1alpha1::{
         MigrationPhaseStatus,
         migration_phase::{
-            Check, Gates, Hook, HookPoint, HookState, MigrationDirection, NoDataPolicy, OnFailure, PhaseState, Requests,
-            Stage,
+            Check, Gates, Hook, HookPoint, HookState, MigrationDirection, NoDataPolicy, OnFailure, PhaseState,
+            Requests, Stage,
         },
         phase_action::{ActionKind, ActionState},
     },
@@ -70,8 +70,7 @@ impl World {
         holds("a_plan_carried_out_is_followed_by_an_empty_one", next.status == plan.status, || {
             difference(&plan.status, &next.status)
         });
-        let quiet =
-            next.notes.is_empty() && next.settle.is_empty() && next.hook_jobs.is_empty();
+        let quiet = next.notes.is_empty() && next.settle.is_empty() && next.hook_jobs.is_empty();
         holds("a_plan_carried_out_is_followed_by_an_empty_one", quiet, || format!("{next:#?}"));
     }
 
