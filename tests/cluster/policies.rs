@@ -46,6 +46,7 @@ metadata: {name: consequences}
 rules:
 - {apiGroups: [apps], resources: [deployments], verbs: [create]}
 - {apiGroups: [batch], resources: [jobs], verbs: [create]}
+- {apiGroups: [""], resources: [pods], verbs: [create]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [create]}
 - {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [create]}
@@ -363,6 +364,25 @@ async fn nobody_makes_a_job_that_looks_like_the_operators() -> Result<()> {
     let answer = jobs.create(&PostParams::default(), &serde_json::from_value(job)?).await;
     ensure!(made.metadata.name.as_deref() == Some("shift-1"));
     expect_refusal(&answer, "Jobs with the label cutover.dev/owner-kind are made by the operator alone")
+}
+
+#[tokio::test]
+async fn requests_of_the_operator_take_the_right_to_run_a_pod() -> Result<()> {
+    let people = People::meet().await?;
+    let pods = "ask for create on pods";
+    let check = |url: &str| json!({"name": "health", "http": {"url": url}});
+    let mut asking = phase();
+    asking["spec"]["checks"] = json!([check("http://api.shop.svc/health")]);
+    people.creation_takes_a_right(&asking, pods).await?;
+    create(&people.entitled, &people.namespace, &asking, false).await?;
+    let change = async |checks: Value| {
+        people.change_takes_a_right("MigrationPhase", "30-shift", &json!({"spec": {"checks": checks}}), pods).await
+    };
+    change(json!([check("http://bank.svc/accounts")])).await?;
+    change(json!([check("http://api.shop.svc/health"), {"name": "more", "http": {"url": "http://bank.svc"}}])).await?;
+    let free = json!({"name": "health", "http": {"url": "http://api.shop.svc/health"}, "interval": "1m"});
+    people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": {"checks": [free]}})).await?;
+    people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": {"checks": null}})).await
 }
 
 #[tokio::test]

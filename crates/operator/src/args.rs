@@ -112,6 +112,11 @@ pub struct Args {
     #[arg(long, env = "CUTOVER_EXTRA_CA_FILE")]
     pub extra_ca_file: Option<std::path::PathBuf>,
 
+    /// Networks that requests may go to which users' specs ask for, such as HTTP checks, comma-separated. Default: none, and such checks
+    /// cannot be asked. Link-local addresses are always refused, and loopback but for a network of loopback addresses alone.
+    #[arg(long, env = "CUTOVER_OUTBOUND_NETWORKS", value_delimiter = ',')]
+    pub outbound_networks: Vec<IpNet>,
+
     /// Ranges that external components may not be in, comma-separated: the cluster's pods and Services. Loopback,
     /// link-local, multicast and unspecified addresses are always refused.
     #[arg(long, env = "CUTOVER_FORBIDDEN_EXTERNAL_CIDRS", value_delimiter = ',')]

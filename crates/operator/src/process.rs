@@ -44,6 +44,8 @@ pub struct Runtime {
     pub skew: watch::Receiver<Option<Skew>>,
     /// The Prometheus servers that Environments may name.
     pub prometheus: outbound::prometheus::Servers,
+    /// Makes the requests that users' specs ask for.
+    pub probes: outbound::http_probe::Probes,
     /// What Events name as their origin.
     pub replica: String,
     /// The namespace of the Lease, which is the operator's own.
@@ -107,6 +109,10 @@ where
         ),
         discovery: Discovery::start(client.clone(), &[HTTP_ROUTES, GATEWAYS, GATEWAY_CLASSES], shutdown.end.clone()),
         prometheus: outbound::prometheus::servers(&http, &args.prometheus),
+        probes: outbound::http_probe::Probes::new(
+            outbound::reach::Reach::new(&args.outbound_networks),
+            outbound::roots(args.extra_ca_file.as_ref())?,
+        ),
         stop: shutdown.stop.clone(),
         client,
         metrics,

@@ -85,6 +85,7 @@ async fn start() -> Result<Bed> {
             format!("--prometheus=scripted={}", prometheus.url()),
             format!("--prometheus=real=http://{}", real_prometheus.address()),
             "--prometheus-timeout=500ms".into(),
+            "--outbound-networks=127.0.0.0/8".into(),
         ],
         program: None,
     };

@@ -10,6 +10,7 @@ mod forward;
 mod gates;
 mod harm;
 mod hooks;
+mod http_checks;
 mod losing;
 mod migrations;
 mod people;

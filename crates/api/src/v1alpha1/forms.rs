@@ -41,11 +41,17 @@ pub const ZONE_PATTERN: &str = "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$";
 pub const SUBJECT_PATTERN: &str = "^[0-9a-f]+-[0-9a-f]+$";
 /// Keys of ConfigMaps.
 pub const DATA_KEY_PATTERN: &str = "^[-._a-zA-Z0-9]+$";
+/// Addresses that are asked for something over HTTP.
+pub const URL_PATTERN: &str = r"^https?://[A-Za-z0-9._:\[\]-]+(/[!-~]*)?$";
+/// Places in a JSON document.
+pub const POINTER_PATTERN: &str = "^(/([^~/]|~0|~1)*)+$";
+/// Texts of one line.
+pub const LINE_PATTERN: &str = "^[!-~]([ -~]*[!-~])?$";
 /// UIDs of objects.
 pub const UID_PATTERN: &str = "^[-A-Za-z0-9]+$";
 
 /// Each form in words, with an example.
-pub(crate) const WORDS: [(&str, &str); 21] = [
+pub(crate) const WORDS: [(&str, &str); 24] = [
     (
         NAME_PATTERN,
         "must be the name of an object: lower-case letters, digits, hyphens and dots, beginning and ending with a letter or digit, such as shop-v2",
@@ -85,6 +91,12 @@ pub(crate) const WORDS: [(&str, &str); 21] = [
         "must be what the phase shows as its subject: kubectl get mphase NAME -o jsonpath={.status.approvalSubject}",
     ),
     (DATA_KEY_PATTERN, "must be a key of a ConfigMap: letters, digits, hyphens, dots and underscores, such as version"),
+    (
+        URL_PATTERN,
+        "must be the address of an HTTP server, without user and without spaces, such as https://api.shop.svc:8443/api/health",
+    ),
+    (POINTER_PATTERN, "must be a JSON pointer that begins with /, such as /queue/depth"),
+    (LINE_PATTERN, "must be one line of plain characters that neither begins nor ends with a space"),
     (
         UID_PATTERN,
         "must be the UID of the phase, such as 6b1f7c3e-1f0a-4d52-9f0e-2b7d3c1a9e55: kubectl get mphase NAME -o jsonpath={.metadata.uid}",

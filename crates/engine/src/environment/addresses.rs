@@ -50,15 +50,20 @@ fn parse(text: &str) -> Result<IpAddr, String> {
 fn refused(address: IpAddr, forbidden: &[IpNet]) -> Option<String> {
     // ::ffff:127.0.0.1 is 127.0.0.1 to whoever connects to it.
     let address = address.to_canonical();
-    let kind = match address {
-        IpAddr::V4(v4) => local_v4(v4),
-        IpAddr::V6(v6) => local_v6(v6),
-    };
-    if let Some(kind) = kind {
+    if let Some(kind) = local(address) {
         return Some(format!("is {kind}, which is refused: give an address outside the cluster"));
     }
     let network = forbidden.iter().find(|network| network.contains(&address))?;
     Some(format!("is in {network}, which this operator's configuration forbids: give an address outside the cluster"))
+}
+
+/// What makes an address one that nobody outside of the node or the link has.
+#[must_use]
+pub fn local(address: IpAddr) -> Option<&'static str> {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => local_v4(v4),
+        IpAddr::V6(v6) => local_v6(v6),
+    }
 }
 
 fn local_v4(address: Ipv4Addr) -> Option<&'static str> {

@@ -31,6 +31,7 @@ mod schema;
 pub mod status;
 pub mod validate;
 
+pub use addresses::local as local_address;
 pub use decide::{decide, decide_deletion};
 pub use in_use::Usage;
 pub use migrations::MigrationEnd;

@@ -55,7 +55,7 @@ pub use decide::decide;
 pub(crate) use gates::versions;
 pub use hooks::HookView;
 pub use observed::{
-    ActionView, EnvironmentView, FlagView, Measured, Measurement, MigrationView, Observed, PhaseIdentity,
+    ActionView, Answer, EnvironmentView, FlagView, Measured, Measurement, MigrationView, Observed, PhaseIdentity,
     PredecessorView, PromotionView, SplitView, Trouble,
 };
 pub use plan::{ActiveCheck, CountQueries, HookJob, Plan, Probe, Settlement};

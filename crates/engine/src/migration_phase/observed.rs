@@ -337,10 +337,33 @@ pub enum Measured {
         /// The new side.
         new: Counts,
     },
+    /// How HTTP servers answered.
+    Answers {
+        /// Legacy's, for a condition over both.
+        legacy: Option<Answer>,
+        /// The new side's.
+        new: Answer,
+    },
     /// The source answered, and there was nothing.
     NoData,
     /// The source could not be asked, or answered with something that is not one number.
     Erroring(String),
+}
+
+/// How an HTTP server answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// With something.
+    Given {
+        /// The status code.
+        status: u16,
+        /// How long it took, in seconds.
+        seconds: f64,
+        /// The number that the check points at, if there is one.
+        value: Option<f64>,
+    },
+    /// Not, and in what way: nobody listens, the connection broke, or nothing came in time.
+    Silence(String),
 }
 
 /// One action of a person.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cutover_api::v1alpha1::{MigrationPhaseStatus, PhaseActionStatus};
+use cutover_api::v1alpha1::{MigrationPhaseStatus, PhaseActionStatus, migration_phase::HttpCheck};
 use jiff::Timestamp;
 
 use super::checks::query;
@@ -93,6 +93,11 @@ pub enum Probe {
         new: CountQueries,
         /// When the weights that are compared were in force.
         since: Timestamp,
+    },
+    /// Requests to an HTTP server, and to that of legacy if there is one in it.
+    Http {
+        /// What is asked.
+        asked: HttpCheck,
     },
 }
 

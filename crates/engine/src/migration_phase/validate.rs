@@ -205,7 +205,7 @@ fn bounds(check: &Check, path: &str, found: &mut Problems) {
     if check.prometheus.is_some() && !given {
         found.add(path, "a check needs min, max or both, or a condition: without a bound it cannot fail");
     }
-    if check.prometheus.is_none() && given {
+    if check.compare.is_some() && given {
         found.add(path, "compare takes no min, max or condition: its bound is margin");
     }
     if let (Some(min), Some(max)) = (&check.min, &check.max)

@@ -42,6 +42,7 @@ fn lists_durations_and_endpoints_are_read() {
         "--prometheus=default=http://prometheus:9090/base",
         "--prometheus=edge=https://metrics.example.com",
         "--forbidden-external-cidrs=10.0.0.0/8,fd00::/8",
+        "--outbound-networks=10.96.0.0/12,192.0.2.0/24",
         "--leader-elect=false",
         "--trust-unenforced-policies",
         "--shutdown-grace=0s",
@@ -51,6 +52,7 @@ fn lists_durations_and_endpoints_are_read() {
     assert_eq!(args.lease_retry_period, Duration::from_millis(500));
     assert_eq!(args.prometheus[0].name, "default");
     assert_eq!(args.prometheus[1].url.as_str(), "https://metrics.example.com/");
+    assert_eq!(args.outbound_networks[1].to_string(), "192.0.2.0/24");
     assert!(args.forbidden_external_cidrs[0].contains(&std::net::IpAddr::from([10, 1, 2, 3])));
     assert!(!args.leader_elect && args.trust_unenforced_policies);
 }

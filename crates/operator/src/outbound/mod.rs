@@ -2,7 +2,9 @@
 //!
 //! TLS is rustls on ring, with the public authorities compiled in: the container image has no certificate store.
 
+pub mod http_probe;
 pub mod prometheus;
+pub mod reach;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -43,6 +45,14 @@ pub fn install_crypto() {
 /// # Errors
 /// See [`Error`].
 pub fn http_client(timeout: Duration, extra: Option<&PathBuf>) -> Result<reqwest::Client, Error> {
+    Ok(client(roots(extra)?, timeout)?.pool_max_idle_per_host(2).build()?)
+}
+
+/// The public authorities, and those of the PEM file `extra`.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn roots(extra: Option<&PathBuf>) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = extra {
         let unusable = |reason: String| Error::Authorities { path: path.clone(), reason };
@@ -56,6 +66,11 @@ pub fn http_client(timeout: Duration, extra: Option<&PathBuf>) -> Result<reqwest
             return Err(unusable("there is none in it".to_owned()));
         }
     }
+    Ok(roots)
+}
+
+/// A client that follows no redirects, uses no proxy, and gives up after `timeout`.
+fn client(roots: RootCertStore, timeout: Duration) -> Result<reqwest::ClientBuilder, Error> {
     let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
@@ -66,7 +81,19 @@ pub fn http_client(timeout: Duration, extra: Option<&PathBuf>) -> Result<reqwest
         .redirect(reqwest::redirect::Policy::none())
         .timeout(timeout)
         .connect_timeout(timeout)
-        .pool_max_idle_per_host(2)
-        .user_agent(concat!("cutover-operator/", env!("CARGO_PKG_VERSION")))
-        .build()?)
+        .user_agent(concat!("cutover-operator/", env!("CARGO_PKG_VERSION"))))
+}
+
+/// reqwest's own text leaves out what is interesting: the source.
+fn describe(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

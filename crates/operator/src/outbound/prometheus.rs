@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use reqwest::Url;
 use serde::Deserialize;
 
+use super::describe;
 use crate::args::PrometheusEndpoint;
 
 /// What a query measured.
@@ -135,20 +136,6 @@ fn number(text: &str) -> Measured {
         Ok(value) => Measured::Value(value),
         Err(_) => Measured::Erroring(format!("{text:?} is not a number")),
     }
-}
-
-/// reqwest's own text leaves out what is interesting: the source.
-fn describe(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -4,17 +4,18 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::forms::LABEL_PATTERN;
+use super::{super::forms::LABEL_PATTERN, HttpCheck};
 use crate::{Decimal, HumanDuration};
 
 /// A check: a measurement and its bounds.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.prometheus) != has(self.compare)").message("a check has exactly one of prometheus and compare"),
+    validation = Rule::new("[has(self.prometheus), has(self.compare), has(self.http)].filter(given, given).size() == 1").message("a check has exactly one of prometheus, compare and http"),
     validation = Rule::new("!has(self.prometheus) || has(self.min) || has(self.max) || has(self.condition)").message("a check needs min, max or both, or a condition: without a bound it cannot fail"),
     validation = Rule::new("!has(self.condition) || !(has(self.min) || has(self.max))").message("give either a condition, or min and max"),
-    validation = Rule::new("has(self.prometheus) || !(has(self.min) || has(self.max) || has(self.condition))").message("compare takes no min, max or condition: its bound is margin"),
+    validation = Rule::new("!has(self.http) || !has(self.http.pointer) || has(self.min) || has(self.max) || has(self.condition)").message("a number is looked up by http.pointer, and nothing says what it may be: give min, max or both, or a condition"),
+    validation = Rule::new("!has(self.compare) || !(has(self.min) || has(self.max) || has(self.condition))").message("compare takes no min, max or condition: its bound is margin"),
     validation = Rule::new("has(self.compare) || !(has(self.significance) || has(self.minSamples))").message("significance and minSamples belong to compare")
 )]
 pub struct Check {
@@ -27,6 +28,9 @@ pub struct Check {
     /// Compares the new side's errors with legacy's, by a test that holds however often one looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare: Option<CompareCheck>,
+    /// Asks an HTTP server, such as the new side's own health.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpCheck>,
     /// The check fails below this value. A decimal in quotes, such as `"0.95"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Decimal>,
@@ -35,7 +39,7 @@ pub struct Check {
     pub max: Option<Decimal>,
     /// The check fails when this is false: a CEL expression over `value`, `legacy` and `new`, such as
     /// `value < 0.05 && new <= legacy * 1.2`. `value` and `new` are the query's values with `$system` as `new`, `legacy` is that with
-    /// `$system` as `legacy`. Only numbers, comparisons, arithmetic and logic; in arithmetic numbers are written with a point: `2.0`.
+    /// `$system` as `legacy`; of `http`, those of `url` and of `legacyUrl`. Only numbers, comparisons, arithmetic and logic; in arithmetic numbers are written with a point: `2.0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub condition: Option<String>,

@@ -3,6 +3,7 @@
 mod check;
 mod gates;
 mod hook;
+mod http_check;
 mod record;
 mod request;
 mod state;
@@ -17,6 +18,7 @@ pub use self::{
     check::{Check, CompareCheck, NoDataPolicy, PrometheusCheck},
     gates::{Day, Freeze, Gates, Promotion, SchemaRange, Window},
     hook::{Hook, HookPoint, HookState, HookStatus, Migration, MigrationDirection, MigrationRun, PhaseHooks},
+    http_check::{HttpCheck, HttpHeader, HttpMethod, StatusRange},
     record::{
         ApprovalRecord, AuditChain, AuditRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid,
     },

@@ -3,9 +3,10 @@
 use cutover_api::v1alpha1::migration_phase::{Check, CompareCheck};
 
 use super::{
-    super::observed::Measured,
+    super::observed::{Answer, Measured},
     compare::{Counts, log_evidence},
     condition::{Condition, Values},
+    http,
 };
 
 /// The longest value that is shown.
@@ -31,13 +32,18 @@ pub enum Verdict {
 /// Judges a result.
 pub fn judge(check: &Check, measured: &Measured) -> Verdict {
     match measured {
+        Measured::Answers { legacy, new } => match &check.http {
+            Some(asked) => http::judge(check, asked, legacy.as_ref(), new),
+            None => other_kind(),
+        },
+        Measured::Value(_) | Measured::Sides { .. } if check.http.is_some() => other_kind(),
         Measured::Value(value) => number(check, Values { value: *value, legacy: None, new: Some(*value) }),
         Measured::Sides { legacy, new } => {
             number(check, Values { value: *new, legacy: Some(*legacy), new: Some(*new) })
         }
         Measured::Counts { legacy, new } => match &check.compare {
             Some(compare) => compared(check, compare, *legacy, *new),
-            None => Verdict::Erroring("the result is of another kind of check".to_owned()),
+            None => other_kind(),
         },
         Measured::NoData => nothing(),
         Measured::Erroring(why) => Verdict::Erroring(why.clone()),
@@ -55,6 +61,14 @@ pub fn sample(check: &Check, passes: bool) -> Measured {
     let side = |errors: f64| Counts { errors, requests: 1e9 };
     let counts = [0.0, 1e9].map(|errors| Measured::Counts { legacy: side(0.0), new: side(errors) });
     let numbers: Vec<_> = numbers.collect();
+    let expected = check.http.as_ref().and_then(|asked| u16::try_from(asked.expect_status.min).ok());
+    let status = expected.unwrap_or_default();
+    let given = |number: f64| Answer::Given { status, seconds: number, value: Some(number) };
+    let sides = check.http.as_ref().is_some_and(|_| http::asks_legacy(check));
+    let answered =
+        numbers.iter().map(|number| Measured::Answers { legacy: sides.then(|| given(1.0)), new: given(*number) });
+    let silent =
+        Measured::Answers { legacy: sides.then(|| given(1.0)), new: Answer::Silence("connection refused".to_owned()) };
     let alone = numbers.iter().map(|value| Measured::Value(*value));
     let both =
         [1.0, 1e-3].into_iter().flat_map(|legacy| numbers.iter().map(move |new| Measured::Sides { legacy, new: *new }));
@@ -63,14 +77,19 @@ pub fn sample(check: &Check, passes: bool) -> Measured {
         Verdict::Fails(..) => !passes,
         Verdict::NoData(_) | Verdict::Erroring(_) => false,
     };
-    alone.chain(both).chain(counts).find(wanted).unwrap_or(Measured::NoData)
+    alone.chain(both).chain(counts).chain(answered).chain([silent]).find(wanted).unwrap_or(Measured::NoData)
+}
+
+fn other_kind() -> Verdict {
+    Verdict::Erroring("the result is of another kind of check".to_owned())
 }
 
 fn nothing() -> Verdict {
     Verdict::NoData("the query answers, and there is nothing".to_owned())
 }
 
-fn number(check: &Check, values: Values) -> Verdict {
+/// Judges a number by the check's bounds or condition.
+pub(super) fn number(check: &Check, values: Values) -> Verdict {
     let Values { value, legacy, .. } = values;
     if value.is_nan() || legacy.is_some_and(f64::is_nan) {
         return nothing();
@@ -169,6 +188,9 @@ mod tests {
     #[case(conditional("value < 0.05"))]
     #[case(conditional("new <= legacy * 1.2 && value > 0.0"))]
     #[case(comparing())]
+    #[case(fixture::http_check("timed"))]
+    #[case(Check { max: None, ..fixture::http_check("answering") })]
+    #[case(Check { max: None, condition: Some("new <= legacy * 1.2".into()), ..fixture::http_check("compared") })]
     fn samples_pass_and_fail(#[case] check: Check) {
         assert!(matches!(judge(&check, &sample(&check, true)), Verdict::Passes(_)));
         assert!(matches!(judge(&check, &sample(&check, false)), Verdict::Fails(..)));

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub(super) mod condition;
+pub(super) mod http;
 pub mod judge;
 pub(super) mod probe;
 pub mod query;

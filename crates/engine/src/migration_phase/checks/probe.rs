@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cutover_api::v1alpha1::migration_phase::{Check, CompareCheck, PrometheusCheck};
+use cutover_api::v1alpha1::migration_phase::{Check, CompareCheck, HttpCheck, PrometheusCheck};
 use jiff::Timestamp;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
         observed::PhaseIdentity,
         plan::{CountQueries, Probe},
     },
-    condition,
+    condition, http,
     query::{self, InvalidQuery, Variables},
 };
 
@@ -36,11 +36,17 @@ pub struct Unusable {
 impl Sources<'_> {
     /// What the check asks.
     pub fn probe(&self, check: &Check) -> Result<Probe, Unusable> {
-        match (&check.prometheus, &check.compare) {
-            (Some(prometheus), None) => self.prometheus(check, prometheus),
-            (None, Some(compare)) => self.compare(compare),
-            _ => Err(Unusable { field: "", why: "a check has exactly one of prometheus and compare".to_owned() }),
+        match (&check.prometheus, &check.compare, &check.http) {
+            (Some(prometheus), None, None) => self.prometheus(check, prometheus),
+            (None, Some(compare), None) => self.compare(compare),
+            (None, None, Some(asked)) => Self::http(check, asked),
+            _ => Err(Unusable { field: "", why: "a check has exactly one of prometheus, compare and http".to_owned() }),
         }
+    }
+
+    fn http(check: &Check, asked: &HttpCheck) -> Result<Probe, Unusable> {
+        http::usable(check, asked)?;
+        Ok(Probe::Http { asked: asked.clone() })
     }
 
     fn prometheus(&self, check: &Check, asked: &PrometheusCheck) -> Result<Probe, Unusable> {

@@ -7,10 +7,10 @@ use cutover_api::v1alpha1::{
 use rstest::rstest;
 
 use super::{
-    fixture::{check, spec, step},
+    fixture::{check, http_check, spec, step},
     simulator::{Cut, Metric, Situation, World, reach},
 };
-use crate::migration_phase::{Measured, Measurement, Probe};
+use crate::migration_phase::{Answer, Measured, Measurement, Probe};
 
 fn soaking() -> World {
     let mut spec = spec(vec![step("some", &[("api", 10)], &[], 600)]);
@@ -62,6 +62,36 @@ fn a_result_is_judged_by_its_bounds(#[case] result: Measured, #[case] state: Che
     world.past.measured("errors", Metric::Bad);
     world.reconcile(Cut::Never);
     assert_eq!(world.stored.checks[0].state, state);
+}
+
+/// A world in which a check over HTTP comes to this again and again, until something is made of it.
+fn answered(answer: &Measured, times: usize) -> World {
+    let mut world = soaking();
+    world.edit(|spec| spec.checks = vec![http_check("health")]);
+    world.reconcile(Cut::Never);
+    for _ in 0..times {
+        world.pass(2_000);
+        let round = world.plan(&world.observe(&world.stored)).checks[0].round.clone();
+        world.measured.insert("health".into(), Measurement { result: answer.clone(), at: world.clock(), round });
+        world.past.measured("health", Metric::Bad);
+        world.reconcile(Cut::Never);
+    }
+    world
+}
+
+#[test]
+fn a_new_side_that_does_not_answer_is_harm() {
+    let silence = Measured::Answers { legacy: None, new: Answer::Silence("connection refused".into()) };
+    assert_eq!(answered(&silence, 2).state(), PhaseState::Running);
+    let world = answered(&silence, 3);
+    let failure = world.stored.failure.unwrap();
+    assert_eq!(failure.message, "check health failed 3 times in a row: connection refused");
+}
+
+#[test]
+fn what_the_operator_cannot_ask_is_no_harm() {
+    let world = answered(&Measured::Erroring("the name cannot be resolved".into()), 6);
+    assert_eq!((world.state(), world.stored.checks[0].state), (PhaseState::Running, CheckState::Erroring));
 }
 
 #[test]

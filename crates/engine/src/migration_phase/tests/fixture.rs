@@ -4,7 +4,10 @@ use cutover_api::{
     HumanDuration,
     v1alpha1::{
         MigrationPhaseSpec,
-        migration_phase::{Check, FlagTarget, Hook, Migration, PrometheusCheck, Step, StepApproval, TrafficTarget},
+        migration_phase::{
+            Check, FlagTarget, Hook, HttpCheck, HttpMethod, Migration, PrometheusCheck, StatusRange, Step,
+            StepApproval, TrafficTarget,
+        },
     },
 };
 
@@ -62,6 +65,7 @@ pub fn check(name: &str) -> Check {
         name: name.into(),
         prometheus: Some(PrometheusCheck { query: "errors{system=\"$system\"}".into() }),
         compare: None,
+        http: None,
         min: None,
         max: Some("0.1".parse().unwrap()),
         condition: None,
@@ -74,4 +78,26 @@ pub fn check(name: &str) -> Check {
         no_data_timeout: secs(8),
         warmup: None,
     }
+}
+
+/// Fails above 0.1 s, and when it is not answered with 200 to 299; every 2 s, three in a row.
+pub fn http_check(name: &str) -> Check {
+    let asked = HttpCheck {
+        url: "http://api.shop.svc:8080/health".into(),
+        legacy_url: None,
+        method: HttpMethod::Get,
+        headers: vec![],
+        expect_status: StatusRange::default(),
+        pointer: None,
+        timeout: secs(1),
+        ca_bundle: None,
+    };
+    Check { prometheus: None, http: Some(asked), ..check(name) }
+}
+
+/// The same about a number of the answer: fails above 0.1.
+pub fn pointing(name: &str) -> Check {
+    let mut check = http_check(name);
+    check.http.iter_mut().for_each(|asked| asked.pointer = Some("/errors".into()));
+    check
 }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cutover_api::v1alpha1::migration_phase::HttpCheck;
 use cutover_engine::migration_phase::{ActiveCheck, Counts, Measured, Measurement, Probe, checks_due};
 use futures::{Stream, future::join, stream};
 use jiff::Timestamp;
@@ -14,7 +15,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     cluster::stores::Key,
-    outbound::prometheus::{self, Prometheus, Servers},
+    outbound::{
+        http_probe::Probes,
+        prometheus::{self, Prometheus, Servers},
+    },
 };
 
 /// The checks of all phases. Cheap to clone.
@@ -23,6 +27,7 @@ pub(super) struct Checks {
     runs: Arc<Mutex<HashMap<Key, BTreeMap<String, Run>>>>,
     done: mpsc::UnboundedSender<Key>,
     servers: Servers,
+    probes: Probes,
 }
 
 #[derive(Debug)]
@@ -35,10 +40,10 @@ struct Run {
 
 impl Checks {
     /// No checks yet, and the stream of phases that have a new result.
-    pub(super) fn new(servers: Servers) -> (Self, impl Stream<Item = Key> + Send + 'static) {
+    pub(super) fn new(servers: Servers, probes: Probes) -> (Self, impl Stream<Item = Key> + Send + 'static) {
         let (done, mut results) = mpsc::unbounded_channel();
         let results = stream::poll_fn(move |context| results.poll_recv(context));
-        (Self { runs: Arc::default(), done, servers }, results)
+        (Self { runs: Arc::default(), done, servers, probes }, results)
     }
 
     /// The newest results of a phase's checks.
@@ -85,16 +90,20 @@ impl Checks {
     fn start(&self, phase: Key, check: &ActiveCheck, server_of: &impl Fn(&str) -> Result<String, String>) {
         let checks = self.clone();
         let ActiveCheck { name, probe, round, .. } = check.clone();
+        // Which server an environment names is known now; where another request goes, once it is made.
         let prometheus = match &probe {
             Probe::Prometheus { environment, .. } | Probe::Compare { environment, .. } => {
-                server_of(environment).and_then(|server| self.server(&server))
+                Some(server_of(environment).and_then(|server| self.server(&server)))
             }
+            Probe::Http { .. } => None,
         };
         tokio::spawn(async move {
             let at = Timestamp::now();
-            let result = match prometheus {
-                Ok(prometheus) => ask(&prometheus, &probe, at).await,
-                Err(why) => Measured::Erroring(why),
+            let result = match (&probe, prometheus) {
+                (Probe::Http { asked }, _) => answers(&checks.probes, asked).await,
+                (_, Some(Ok(prometheus))) => ask(&prometheus, &probe, at).await,
+                (_, Some(Err(why))) => Measured::Erroring(why),
+                (_, None) => Measured::Erroring("there is nobody to ask".to_owned()),
             };
             if checks.finish(&phase, &name, &probe, Measurement { result, at, round })
                 && checks.done.send(phase).is_err()
@@ -156,6 +165,21 @@ async fn ask(prometheus: &Prometheus, probe: &Probe, at: Timestamp) -> Measured 
                 (Err(other), _) | (_, Err(other)) => other,
             }
         }
+        Probe::Http { .. } => Measured::Erroring("it is not asked of a Prometheus".to_owned()),
+    }
+}
+
+/// Asks the new side, and legacy where the check looks at both.
+async fn answers(probes: &Probes, asked: &HttpCheck) -> Measured {
+    let legacy = async {
+        match &asked.legacy_url {
+            Some(url) => probes.ask(asked, url).await.map(Some).map_err(|why| format!("legacy: {why}")),
+            None => Ok(None),
+        }
+    };
+    match join(legacy, probes.ask(asked, &asked.url)).await {
+        (Ok(legacy), Ok(new)) => Measured::Answers { legacy, new },
+        (_, Err(why)) | (Err(why), _) => Measured::Erroring(why),
     }
 }
 

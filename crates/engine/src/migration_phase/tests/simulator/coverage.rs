@@ -8,7 +8,8 @@ use cutover_api::v1alpha1::{
     phase_action::ActionKind,
 };
 
-use crate::migration_phase::ActionView;
+use super::world::Metric;
+use crate::migration_phase::{ActionView, Probe};
 
 /// A state, and in Running the stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +117,8 @@ pub struct Coverage {
     pub scene: Option<Scene>,
     pub visited: BTreeMap<Situation, u64>,
     pub heard: BTreeMap<(Situation, ActionKind, Option<Scene>), u64>,
+    /// Runs of checks over HTTP, by what they came to.
+    pub answered: BTreeMap<Metric, u64>,
 }
 
 impl Coverage {
@@ -129,7 +132,16 @@ impl Coverage {
         *self.heard.entry((situation, action.spec.action, self.scene)).or_default() += 1;
     }
 
+    pub fn answered(&mut self, probe: &Probe, metric: Metric) {
+        if matches!(probe, Probe::Http { .. }) {
+            *self.answered.entry(metric).or_default() += 1;
+        }
+    }
+
     pub fn add(&mut self, other: &Self) {
+        for (key, count) in &other.answered {
+            *self.answered.entry(*key).or_default() += count;
+        }
         for (key, count) in &other.visited {
             *self.visited.entry(*key).or_default() += count;
         }

@@ -8,7 +8,7 @@ use cutover_api::v1alpha1::{
 };
 
 use super::{
-    super::fixture::{approved, check, hook, secs, spec, step},
+    super::fixture::{approved, check, hook, pointing, secs, spec, step},
     Coverage, Cut, HookEnd, Metric, Scene, Situation, World, yaml,
 };
 
@@ -19,7 +19,7 @@ fn world(on_failure: OnFailure) -> World {
         step("all", &[("api", 100), ("web", 100)], &[("basket", 100)], 4),
     ];
     let mut spec = spec(steps);
-    spec.checks = vec![check("errors")];
+    spec.checks = vec![check("errors"), pointing("health")];
     spec.gates = Some(Gates { components_ready: true, ..Gates::default() });
     spec.after = vec!["before".into()];
     spec.on_failure = on_failure;
@@ -108,6 +108,9 @@ fn every_class_of_situation_scene_and_action_is_visited() {
                 total.add(&world.coverage);
             }
         }
+    }
+    for metric in [Metric::Good, Metric::Bad, Metric::Nothing, Metric::Down] {
+        assert!(total.answered.get(&metric).is_some_and(|count| *count > 0), "never over HTTP: {metric:?}");
     }
     let visited: BTreeSet<_> = total.heard.keys().copied().collect();
     for situation in Situation::ALL {

@@ -14,7 +14,7 @@ use cutover_api::{
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 use super::{
-    super::fixture::{check, hook, migration, secs, spec, step},
+    super::fixture::{check, hook, migration, pointing, secs, spec, step},
     Cut, World, holds,
     ops::{Op, PROMOTED_WITHIN, op},
     yaml,
@@ -43,7 +43,7 @@ prop_compose! {
         rows in rising(splits + flags),
         soaks in vec(0_u64..12, 4),
         approvals in vec(proptest::option::of((1_i32..3, any::<bool>())), 4),
-        (checks, dry_run) in (0_usize..3, prop::bool::weighted(0.3)),
+        (checks, dry_run, over_http) in (0_usize..3, prop::bool::weighted(0.3), any::<bool>()),
         (fail_after, warmup, no_data) in (1_i32..4, proptest::option::of(0_u64..6), 0_u8..3),
         (freeze, previous, reversible) in (prop::bool::weighted(0.2), any::<bool>(), prop::bool::weighted(0.8)),
         (gated, ranged, after) in (any::<bool>(), prop::bool::weighted(0.3), any::<bool>()),
@@ -65,7 +65,8 @@ prop_compose! {
         });
         let mut spec = spec(steps.collect());
         spec.checks = (0..checks).map(|i| {
-            let mut check = check(&format!("check-{i}"));
+            let name = format!("check-{i}");
+            let mut check = if over_http && i == 1 { pointing(&name) } else { check(&name) };
             check.fail_after = fail_after;
             check.dry_run = dry_run && i == 0;
             check.warmup = warmup.map(secs);

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Known,
     migration_phase::{
-        ActionView, ActiveCheck, EnvironmentView, HookView, Measured, Measurement, MigrationView, Observed,
+        ActionView, ActiveCheck, Answer, EnvironmentView, HookView, Measured, Measurement, MigrationView, Observed,
         PhaseIdentity, Plan, PredecessorView, Probe, PromotionView, SplitView,
         audit::{Line, audit_lines},
         decide, validate,
@@ -436,13 +436,25 @@ impl World {
                     Metric::Nothing => Measured::NoData,
                     Metric::Down => Measured::Erroring("connection refused".into()),
                 };
+                let given = |value| Answer::Given { status: 200, seconds: 0.01, value };
                 let result = match (result, &check.probe) {
+                    // Sometimes nobody answers, and sometimes with too high a number.
+                    (Measured::Value(value), Probe::Http { .. })
+                        if value > 0.1 && self.time.as_second() / 2 % 2 == 0 =>
+                    {
+                        Measured::Answers { legacy: None, new: Answer::Silence("connection refused".into()) }
+                    }
+                    (Measured::Value(value), Probe::Http { .. }) => {
+                        Measured::Answers { legacy: None, new: given(Some(value).filter(|value| !value.is_nan())) }
+                    }
+                    (Measured::NoData, Probe::Http { .. }) => Measured::Answers { legacy: None, new: given(None) },
                     (Measured::Value(new), Probe::Prometheus { legacy: Some(_), .. }) => {
                         Measured::Sides { legacy: 0.01, new }
                     }
                     (result, _) => result,
                 };
                 self.past.measured(&check.name, self.metric);
+                self.coverage.answered(&check.probe, self.metric);
                 self.measured.insert(check.name, Measurement { result, at: self.clock(), round: check.round });
             }
         }

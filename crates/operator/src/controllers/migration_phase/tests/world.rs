@@ -21,7 +21,7 @@ use crate::{
         scripted::{Shown, object},
     },
     metrics::Metrics,
-    outbound::prometheus::Servers,
+    outbound::{http_probe::Probes, prometheus::Servers, reach::Reach},
 };
 
 pub(super) const PHASE: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/migrationphases/30-shift";
@@ -207,7 +207,7 @@ impl World {
             kinds: self.shown().kinds(),
             caches,
             hooks: hooks.clone(),
-            checks: Checks::new(self.servers.clone()).0,
+            checks: Checks::new(self.servers.clone(), Probes::new(Reach::new(&[]), rustls::RootCertStore::empty())).0,
             settled: Settled::default(),
             watching_since: Instant::now(),
             skew: watch::channel(None).1,
