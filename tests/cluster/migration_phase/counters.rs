@@ -34,5 +34,25 @@ async fn page(State(scrapes): State<Arc<AtomicU64>>) -> String {
             let _ = writeln!(page, "{name}{{system=\"{system}\",kind=\"{kind}\"}} {}", each * scrape);
         }
     }
+    default_series(&mut page, scrape);
     page
+}
+
+/// What the default checks ask for, in the namespace `counted`: of the new side nothing fails and everything takes 50 ms, of legacy a tenth
+/// fails and everything takes 3 s.
+fn default_series(page: &mut String, scrape: u64) {
+    let _ = writeln!(page, "# TYPE http_requests_total counter");
+    for (system, status, each) in [("new", 200, 500), ("legacy", 200, 450), ("legacy", 503, 50)] {
+        let labels = format!("namespace=\"counted\",system=\"{system}\",status=\"{status}\"");
+        let _ = writeln!(page, "http_requests_total{{{labels}}} {}", each * scrape);
+    }
+    let _ = writeln!(page, "# TYPE http_request_duration_seconds histogram");
+    for (system, fast, seconds) in [("new", 500, 25), ("legacy", 0, 1_500)] {
+        let labels = format!("namespace=\"counted\",system=\"{system}\"");
+        for (le, each) in [("0.1", fast), ("2", fast), ("4", 500), ("+Inf", 500)] {
+            let _ = writeln!(page, "http_request_duration_seconds_bucket{{{labels},le=\"{le}\"}} {}", each * scrape);
+        }
+        let _ = writeln!(page, "http_request_duration_seconds_sum{{{labels}}} {}", seconds * scrape);
+        let _ = writeln!(page, "http_request_duration_seconds_count{{{labels}}} {}", 500 * scrape);
+    }
 }

@@ -101,7 +101,8 @@ async fn a_closed_gate_holds_the_start_and_every_step() -> Result<()> {
     shop.environment("scripted").await?;
     let gates = json!({"componentsReady": true});
     let steps = json!([approved(to(50)), to(100)]);
-    shop.phase("shift", &json!({"environment": "production", "gates": gates, "steps": steps})).await?;
+    shop.phase("shift", &json!({"environment": "production", "defaultChecks": false, "gates": gates, "steps": steps}))
+        .await?;
     let closed = "components of production are not ready: api";
     let status = shop.blocked("shift", "ComponentsNotReady", closed).await?;
     ensure!(status.state == Some(PhaseState::Waiting), "{status:#?}");

@@ -6,6 +6,7 @@ mod bed;
 mod checks;
 mod counted;
 mod counters;
+mod default_checks;
 mod forward;
 mod gates;
 mod harm;

@@ -50,7 +50,7 @@ impl Machine<'_> {
             self.status.last_valid = Some(LastValid {
                 generation: self.observed.phase.generation,
                 environment: spec.environment.clone(),
-                checks: spec.checks.clone(),
+                checks: self.checks_of(spec),
                 on_failure: spec.on_failure,
                 rollback: spec.rollback.clone(),
                 reversible: spec.reversible,

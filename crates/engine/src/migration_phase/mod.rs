@@ -48,6 +48,7 @@ mod validate;
 pub use checks::{
     checks_due,
     compare::Counts,
+    defaults::{by_default, defaults},
     judge::sample,
     query::{InvalidQuery, look_back},
 };

@@ -199,6 +199,8 @@ pub struct EnvironmentView {
     pub images: BTreeMap<String, String>,
     /// Version of the shared database's schema, or why it is not known; `None` when the spec does not say where it is.
     pub schema: Option<Result<i64, String>>,
+    /// Whether it says where it is measured.
+    pub monitored: bool,
     /// Its UID.
     pub uid: String,
     /// What it has recorded of migrations of the shared database, by version, and those that are not recorded yet.
@@ -229,7 +231,8 @@ impl EnvironmentView {
             .filter_map(|component| Some((component.name.clone(), component.source.workload.as_ref()?.image.clone())));
         let images = images.collect();
         let uid = environment.metadata.uid.clone().unwrap_or_default();
-        let Some(status) = &environment.status else { return Self { images, uid, ..Self::default() } };
+        let monitored = environment.spec.monitoring.is_some();
+        let Some(status) = &environment.status else { return Self { images, uid, monitored, ..Self::default() } };
         let migrations = status.migrations.iter().map(|record| {
             let view = MigrationView {
                 applied: record.applied,
@@ -248,6 +251,7 @@ impl EnvironmentView {
             images,
             uid,
             migrations: migrations.collect(),
+            monitored,
             schema: schema.filter(|_| environment.spec.shared.is_some()),
             not_ready: status.components.iter().filter(|c| !c.ready).map(|c| c.name.clone()).collect(),
             current: status.observed_generation.is_some()

@@ -1,9 +1,6 @@
 //! What checks come to in the simulated world.
 
-use cutover_api::{
-    HumanDuration,
-    v1alpha1::{MigrationPhaseSpec, migration_phase::Check},
-};
+use cutover_api::{HumanDuration, v1alpha1::migration_phase::Check};
 
 use crate::migration_phase::{self, Measured, look_back};
 
@@ -12,9 +9,9 @@ pub(super) fn sample(check: &Check, fails: bool) -> Measured {
     migration_phase::sample(check, !fails)
 }
 
-/// Whether a check of the phase notices harm.
-pub(super) fn notice(spec: &MigrationPhaseSpec) -> bool {
-    spec.checks.iter().any(|check| !check.dry_run)
+/// Whether one of the checks notices harm.
+pub(super) fn notice(checks: &[Check]) -> bool {
+    checks.iter().any(|check| !check.dry_run)
 }
 
 /// For how long after a shift a check still sees what was before it.

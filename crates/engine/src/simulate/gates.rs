@@ -56,6 +56,7 @@ impl Surroundings {
         EnvironmentView {
             current: true,
             images,
+            monitored: declared.is_some_and(|environment| environment.spec.monitoring.is_some()),
             schema: schema.map(|range| Ok(range.min.or(range.max).unwrap_or_default())),
             ..EnvironmentView::default()
         }

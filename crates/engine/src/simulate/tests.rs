@@ -188,6 +188,24 @@ fn without_checks_only_a_dead_side_is_noticed_and_of_flags_nothing() {
 }
 
 #[test]
+fn a_measured_environment_has_the_default_checks_for_phases_without_any() {
+    let measured = world(&phase("p", "steps: [{name: all, traffic: [{split: shop, newWeight: 100}], soak: 1h}]"))
+        .replace("  tier: Production\n", "  tier: Production\n  monitoring: {}\n");
+    let forecast = forecast(&measured).phases.remove(0);
+    let way = forecast.steps[0].way_back.as_ref().unwrap();
+    assert_eq!((way.harm, way.automatic), ("a check fails", true));
+    assert_eq!(found(&measured), []);
+    let only = |text: &str| {
+        let found = found(text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        (found[0].rule, found[0].field.clone())
+    };
+    assert_eq!(only(&measured.replace("soak: 1h", "soak: 4m")), ("SoakTooShort", "spec.defaultChecks".to_owned()));
+    let without = measured.replace("soak: 1h}", "soak: 1h}], defaultChecks: false, visibleTo: [");
+    assert_eq!(only(&without), ("NoChecks", "spec.checks".to_owned()));
+}
+
+#[test]
 fn a_step_without_soak_waits_for_its_checks_all_the_same() {
     let steps = "steps: [{name: few, traffic: [{split: shop, newWeight: 5}]}, {name: all, traffic: [{split: shop, newWeight: 100}]}]";
     let with = one(&phase("p", &format!("{steps}, checks: {CHECKS}")));

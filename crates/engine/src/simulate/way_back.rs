@@ -53,7 +53,7 @@ pub(super) fn follow(world: &World, index: usize) -> Option<WayBack> {
 }
 
 fn inject(world: &mut World, phase: &str) -> &'static str {
-    let checked = world.phases.first().is_some_and(|phase| notice(&phase.spec));
+    let checked = world.phases.first().is_some_and(|phase| notice(phase.checks_in_force()));
     let running = world.phases.first().is_some_and(|phase| phase.state() == PhaseState::Running);
     let moved: Vec<_> =
         world.phases.first().into_iter().flat_map(|phase| &phase.spec.steps).flat_map(|step| &step.traffic).collect();

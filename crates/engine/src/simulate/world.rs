@@ -9,7 +9,7 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::{
         MigrationPhaseSpec, MigrationPhaseStatus, PhaseActionSpec,
-        migration_phase::{HookState, MigrationDirection, PhaseState, Stage, Step, StepApproval},
+        migration_phase::{Check, HookState, MigrationDirection, PhaseState, Stage, Step, StepApproval},
         phase_action::ActionKind,
         traffic_split::Exposure,
     },
@@ -37,6 +37,10 @@ use crate::{
 const MOST_PASSES: usize = 1_000;
 /// Instants of one simulation.
 const MOST_INSTANTS: usize = 100_000;
+
+fn in_force(status: &MigrationPhaseStatus) -> &[Check] {
+    status.last_valid.as_ref().map(|guards| guards.checks.as_slice()).unwrap_or_default()
+}
 
 #[derive(Clone)]
 pub(super) struct SimPhase {
@@ -93,6 +97,11 @@ impl SimPhase {
 
     pub fn state(&self) -> PhaseState {
         self.status.state.unwrap_or_default()
+    }
+
+    /// The checks that watch the phase: its own, or the default ones.
+    pub fn checks_in_force(&self) -> &[Check] {
+        in_force(&self.status)
     }
 
     fn asking(&self) -> Asking<'_> {
@@ -364,7 +373,8 @@ impl World {
                 let at = last_run(round.1, now, active.interval);
                 let known = phase.measured.get(&active.name);
                 let news = known.is_none_or(|known| known.round != active.round || known.at < at);
-                let Some(check) = phase.spec.checks.iter().find(|check| check.name == active.name).filter(|_| news)
+                let Some(check) =
+                    in_force(&phase.status).iter().find(|check| check.name == active.name).filter(|_| news)
                 else {
                     continue;
                 };

@@ -12,7 +12,7 @@ use cutover_engine::environment::local_address;
 use ipnet::IpNet;
 use reqwest::Url;
 
-/// Where IPv4 addresses are written as IPv6 ones, for a gateway to translate: 64:ff9b::/96.
+/// Where IPv4 addresses are written as IPv6 ones, for a gateway to translate: `64:ff9b::/96`.
 const TRANSLATED: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
 
 /// The networks of the operator's configuration. Cheap to clone.
@@ -60,9 +60,10 @@ impl Reach {
         let within = |network: &&IpNet| network.contains(&meant);
         if let Some(kind) = local_address(meant) {
             let loopback = |network: &IpNet| network.network().is_loopback() && network.broadcast().is_loopback();
-            return match self.0.iter().filter(within).any(|network| meant.is_loopback() && loopback(network)) {
-                true => Ok(()),
-                false => Err(format!("{address} is {kind}: the operator makes no request there")),
+            return if self.0.iter().filter(within).any(|network| meant.is_loopback() && loopback(network)) {
+                Ok(())
+            } else {
+                Err(format!("{address} is {kind}: the operator makes no request there"))
             };
         }
         match self.0.iter().find(within) {

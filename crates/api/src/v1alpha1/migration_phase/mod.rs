@@ -103,6 +103,11 @@ pub struct MigrationPhaseSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub checks: Vec<Check>,
 
+    /// Whether a phase without `checks` gets the default ones when its environment says where it is measured (`spec.monitoring`): at most
+    /// 5 % of the new side's requests fail, on average they take at most 200 ms, and 95 of 100 at most 2 s. Default `true`.
+    #[serde(default = "default_true")]
+    pub default_checks: bool,
+
     /// Jobs that run before the first step, after the last one, and on the way back. A hook that fails is handled like a check that
     /// fails; one that fails on the way back freezes the phase when the traffic is back.
     #[serde(default, skip_serializing_if = "Option::is_none")]

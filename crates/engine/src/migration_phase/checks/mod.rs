@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub(super) mod condition;
+pub mod defaults;
 pub(super) mod http;
 pub mod judge;
 pub(super) mod probe;

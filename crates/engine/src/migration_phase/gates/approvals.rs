@@ -18,7 +18,7 @@ impl Machine<'_> {
     pub fn subject(&self) -> Option<String> {
         let spec = self.spec.ok()?.spec();
         let todo = (
-            (&spec.environment, &spec.steps, &spec.hooks, &spec.checks),
+            (&spec.environment, &spec.steps, &spec.hooks, self.checks_of(spec)),
             (&spec.on_failure, &spec.rollback, &spec.reversible, &spec.dead_after, &spec.shift_timeout),
         );
         Some(format!("{}-{}", short_hash(&todo), short_hash(&self.images()?)))

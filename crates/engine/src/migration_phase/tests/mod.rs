@@ -6,6 +6,7 @@ mod approving_start;
 mod auditing;
 mod calendar;
 mod checking;
+mod defaulting;
 mod edits;
 pub(super) mod fixture;
 mod harming;

@@ -15,7 +15,7 @@ use super::{
     splits::not_here,
     there,
 };
-use crate::migration_phase::{PhaseIdentity, validate};
+use crate::migration_phase::{PhaseIdentity, by_default, defaults, validate};
 
 type Phase<'a> = About<'a, MigrationPhase>;
 
@@ -30,7 +30,7 @@ pub(super) fn judge(manifests: &Manifests, assumptions: &Assumptions, found: &mu
         references(&about, source, manifests, found);
         targets(&about, source, manifests, found);
         idle_steps(&about, source, manifests, found);
-        checks(&about, source, found);
+        checks(&about, source, manifests, found);
         let (limit, takes) = (source.object.spec.shift_timeout, assumptions.propagation);
         if limit.signed() <= takes {
             let message = format!(
@@ -125,16 +125,27 @@ fn idle_steps(about: &Phase, source: &Sourced<MigrationPhase>, manifests: &Manif
     }
 }
 
-fn checks(about: &Phase, source: &Sourced<MigrationPhase>, found: &mut Findings) {
+/// Whether the phase has the default checks: its environment is there, and measured.
+fn watched_by_default(about: &Phase, source: &Sourced<MigrationPhase>, manifests: &Manifests) -> bool {
+    let named = source.object.spec.environment.as_deref().unwrap_or_default();
+    let mut environments = manifests.environments.iter().map(|environment| &environment.object);
+    by_default(&source.object.spec)
+        && environments
+            .any(|environment| same(about, &environment.metadata, named) && environment.spec.monitoring.is_some())
+}
+
+fn checks(about: &Phase, source: &Sourced<MigrationPhase>, manifests: &Manifests, found: &mut Findings) {
     let spec = &source.object.spec;
-    if !notice(spec) {
-        let message =
-            "no check: harm shows only when a side has no ready endpoint at all; add one, such as an error rate"
-                .to_owned();
+    let by_default = watched_by_default(about, source, manifests);
+    let checks = if by_default { defaults() } else { spec.checks.clone() };
+    if !notice(&checks) {
+        let message = "no check: harm shows only when a side has no ready endpoint at all; add one, such as an error rate, or let the \
+                       environment say where it is measured (spec.monitoring) for the default ones"
+            .to_owned();
         found.add(Level::Warning, "NoChecks", about, "spec.checks", message);
         return;
     }
-    for (i, check) in spec.checks.iter().enumerate() {
+    for (i, check) in checks.iter().enumerate() {
         let back = sees_back(check);
         let short: Vec<_> =
             spec.steps.iter().filter(|step| watched(step) < back.signed()).map(|step| step.name.as_str()).collect();
@@ -143,7 +154,11 @@ fn checks(about: &Phase, source: &Sourced<MigrationPhase>, found: &mut Findings)
                 "it looks back {back}, and these steps soak for less, so that they may end on what was measured before them: {}; soak longer, or look back less",
                 short.join(", ")
             );
-            found.add(Level::Warning, "SoakTooShort", about, &format!("spec.checks[{i}]"), message);
+            let field = if by_default { "spec.defaultChecks".to_owned() } else { format!("spec.checks[{i}]") };
+            found.add(Level::Warning, "SoakTooShort", about, &field, message);
+            if by_default {
+                return;
+            }
         }
     }
 }

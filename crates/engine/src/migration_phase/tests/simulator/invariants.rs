@@ -17,7 +17,7 @@ use super::{
     split::SimSplit,
     world::{Input, Metric, UID, World},
 };
-use crate::migration_phase::{Observed, Plan, audit, validate};
+use crate::migration_phase::{Observed, Plan, audit, defaults, validate};
 
 /// Holds, or panics with the name of what was violated.
 #[track_caller]
@@ -367,9 +367,12 @@ impl World {
             && !self.blind.contains(&Input::Splits)
     }
 
-    /// The checks that do not only report.
-    fn judging(&self) -> impl Iterator<Item = &Check> {
-        self.spec.checks.iter().filter(|check| !check.dry_run)
+    /// The checks that do not only report: the phase's own, or the default ones where the environment is measured.
+    fn judging(&self) -> impl Iterator<Item = Check> {
+        let given = self.spec.checks.clone();
+        let by_default = given.is_empty() && self.spec.default_checks && self.monitored;
+        let checks = if by_default { defaults() } else { given };
+        checks.into_iter().filter(|check| !check.dry_run)
     }
 
     fn failed_in_a_row(&self) -> bool {
@@ -423,7 +426,7 @@ impl World {
         let promoted = before.state == Some(PhaseState::Running) && self.promoted_by(&before, after);
         let soaked = before.step.as_ref().filter(|step| step.stage == Stage::Soaking && onward(step));
         let last = |check: &Check| self.past.results.get(&check.name).and_then(|results| results.last());
-        let bad = self.judging().any(|check| last(check) == Some(&Metric::Bad));
+        let bad = self.judging().any(|check| last(&check) == Some(&Metric::Bad));
         holds("promote_passes_no_failing_check", !(promoted && soaked.is_some() && bad), || format!("{:?}", self.past));
         if let Some(step) = before.step.as_ref().filter(|step| running && step.stage == Stage::Soaking && onward(step))
         {

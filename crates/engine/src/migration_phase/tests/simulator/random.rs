@@ -106,17 +106,19 @@ prop_compose! {
         starts in vec(prop_oneof![3 => Just(0), 1 => 0_i32..30], splits),
         full in prop_oneof![Just(0), Just(4), Just(8)],
         flags in Just(flags),
-    ) -> (MigrationPhaseSpec, Vec<i32>, i32, usize) {
-        (spec, starts, full, flags)
+        monitored in any::<bool>(),
+    ) -> (MigrationPhaseSpec, Vec<i32>, i32, usize, bool) {
+        (spec, starts, full, flags, monitored)
     }
 }
 
-fn world((spec, starts, full, flags): (MigrationPhaseSpec, Vec<i32>, i32, usize)) -> World {
+fn world((spec, starts, full, flags, monitored): (MigrationPhaseSpec, Vec<i32>, i32, usize, bool)) -> World {
     let weights: Vec<_> = SPLITS.into_iter().zip(starts).map(|(name, at)| (name, at, full)).collect();
     let percents: Vec<_> = FLAGS.into_iter().take(flags).map(|name| (name, 0)).collect();
     let mut world = World::new(spec, &weights, &percents);
     world.images.insert("api".into(), "api:0".into());
     world.promote_elsewhere();
+    world.monitored = monitored;
     world.reconcile(Cut::Never);
     if world.spec.gates.as_ref().is_some_and(|gates| gates.approvals.is_some()) {
         for who in ["alice", "bob"] {

@@ -97,6 +97,7 @@ pub struct World {
     pub predecessor: PhaseState,
     pub promotion: PromotionView,
     pub schema: Option<Result<i64, String>>,
+    pub monitored: bool,
     pub metric: Metric,
     pub measured: BTreeMap<String, Measurement>,
     pub ran: BTreeMap<String, Timestamp>,
@@ -152,6 +153,7 @@ impl World {
                 visible: true,
             },
             schema: Some(Ok(43)),
+            monitored: false,
             metric: Metric::Good,
             measured: BTreeMap::new(),
             ran: BTreeMap::new(),
@@ -221,6 +223,7 @@ impl World {
             schema: self.schema.clone(),
             uid: "uid-of-the-environment".into(),
             migrations: self.migration_views(),
+            monitored: self.monitored,
         };
         let before = PredecessorView { state: Some(self.predecessor), after: vec![] };
         Observed {
@@ -431,7 +434,8 @@ impl World {
                 self.ran.insert(check.name.clone(), self.time);
                 let result = match self.metric {
                     Metric::Good => Measured::Value(0.01),
-                    Metric::Bad => Measured::Value(0.5),
+                    // Out of all bounds, those of the default checks too.
+                    Metric::Bad => Measured::Value(5.0),
                     Metric::Nan => Measured::Value(f64::NAN),
                     Metric::Nothing => Measured::NoData,
                     Metric::Down => Measured::Erroring("connection refused".into()),
