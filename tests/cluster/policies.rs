@@ -51,6 +51,7 @@ rules:
 - {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], resourceNames: [shop], verbs: [update]}
+- {apiGroups: [cutover.dev], resources: [environments], resourceNames: [production], verbs: [attest]}
 - {apiGroups: [cutover.dev], resources: [migrationphases], resourceNames: [30-shift], verbs: [approve, promote, pause, resume, abort, rollback, retry]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -272,6 +273,21 @@ async fn environments_without_workloads_may_be_configured_by_anybody() -> Result
     let harmless = environment(&json!([component("monolith", &service())]));
     create(&people.plain, &people.namespace, &harmless, false).await?;
     people.change_is_free("Environment", "production", &json!({"spec": {"config": {"LOG_LEVEL": "debug"}}})).await
+}
+
+#[tokio::test]
+async fn attestations_take_the_right_to_attest() -> Result<()> {
+    let people = People::meet().await?;
+    let why = "may not attest environment production: ask for that verb on environments";
+    let given = |reference: &str| json!([{"item": "TeamTrained", "by": "dana", "reference": reference}]);
+    let mut attested = environment(&json!([component("monolith", &service())]));
+    attested["spec"]["attestations"] = given("ticket 1");
+    people.creation_takes_a_right(&attested, why).await?;
+    create(&people.entitled, &people.namespace, &attested, false).await?;
+    let changed = json!({"spec": {"attestations": given("ticket 2")}});
+    people.change_takes_a_right("Environment", "production", &changed, why).await?;
+    people.change_is_free("Environment", "production", &json!({"spec": {"version": "2026.12"}})).await?;
+    people.change_is_free("Environment", "production", &json!({"spec": {"attestations": null}})).await
 }
 
 #[tokio::test]

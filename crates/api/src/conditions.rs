@@ -97,6 +97,8 @@ pub mod reasons {
     pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
     /// Gate: the version of the database's schema is not known, or not one that the phase works with.
     pub const SCHEMA_OUT_OF_RANGE: &str = "SchemaOutOfRange";
+    /// Gate: nobody has attested all the items of the environment's checklist that the phase asks for.
+    pub const CHECKLIST_INCOMPLETE: &str = "ChecklistIncomplete";
     /// Gate: the phase that has to have completed before, with the same images, has not.
     pub const NOT_PROMOTED: &str = "NotPromoted";
     /// Gate: no window is open.

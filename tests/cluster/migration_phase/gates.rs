@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cutover_api::v1alpha1::{MigrationPhase, migration_phase::PhaseState};
+use cutover_api::v1alpha1::{Environment, MigrationPhase, migration_phase::PhaseState};
+use cutover_testkit::eventually;
 use jiff::{SignedDuration, Timestamp, Unit};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
@@ -164,4 +165,45 @@ async fn a_phase_is_promoted_from_one_of_another_namespace_that_allows_it() -> R
     environment(&shop, "registry.example.com/api:2").await?;
     shop.state("shift", PhaseState::Completed).await?;
     shop.moved(&[0, 100]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phase_waits_until_its_checklist_is_attested() -> Result<()> {
+    let shop = Shop::open().await?;
+    environment(&shop, "api:1").await?;
+    let spec = json!({
+        "environment": "production", "gates": {"checklist": ["LoadTestPassed", "TeamTrained"]},
+        "steps": [approved(to(50)), to(100)],
+    });
+    shop.phase("shift", &spec).await?;
+    let closed = "ChecklistIncomplete";
+    shop.blocked("shift", closed, "nobody has attested LoadTestPassed, TeamTrained: add it to spec.attestations")
+        .await?;
+    shop.moved(&[0]).await?;
+    let given = |items: &[&str]| {
+        let given = items.iter().map(|item| json!({"item": item, "by": "ana", "reference": "ticket 4711"}));
+        json!({"spec": {"attestations": given.collect::<Vec<_>>()}})
+    };
+    shop.edit::<Environment>("production", given(&["LoadTestPassed", "TeamTrained"])).await?;
+    shop.asks("shift", "to-50").await?;
+    let environment = shop.all::<Environment>().get("production").await?;
+    let standing = environment.status.map(|status| status.checklist).unwrap_or_default();
+    let attested = standing.iter().filter(|item| item.evidence.as_deref() == Some("ana: ticket 4711"));
+    ensure!(standing.len() == 10 && attested.count() == 2, "{standing:#?}");
+
+    // One is taken back: what is in force stays, and the next step does not begin.
+    shop.edit::<Environment>("production", given(&["TeamTrained"])).await?;
+    eventually("one of them is open", Duration::from_secs(20), || async {
+        let environment = shop.all::<Environment>().get("production").await?;
+        let standing = environment.status.map(|status| status.checklist).unwrap_or_default();
+        ensure!(standing.iter().filter(|item| item.evidence.is_some()).count() == 1, "{standing:#?}");
+        Ok(())
+    })
+    .await?;
+    shop.accepted("ana", "shift", json!({"action": "Approve", "step": "to-50"})).await?;
+    shop.blocked("shift", closed, "nobody has attested LoadTestPassed: add").await?;
+    shop.moved(&[0, 50]).await?;
+    shop.edit::<Environment>("production", given(&["TeamTrained", "LoadTestPassed"])).await?;
+    shop.state("shift", PhaseState::Completed).await?;
+    shop.moved(&[0, 50, 100]).await
 }

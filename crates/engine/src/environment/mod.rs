@@ -18,6 +18,7 @@
 
 mod addresses;
 pub mod build;
+mod checklist;
 pub mod decide;
 pub mod discovery;
 pub mod in_use;

@@ -58,11 +58,13 @@ pub fn status(
 ) -> EnvironmentStatus {
     let mut manifest = previous.manifest.clone();
     let mut schema = previous.schema.clone();
+    let mut checklist = previous.checklist.clone();
     let mut blocked: &[Blocked] = &[];
     let (components, health) = match verdict {
         Verdict::Invalid(problems) => {
             // Where it would have to be read may be among what is wrong: a version of long ago proves nothing.
             schema = None;
+            checklist = Vec::new();
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let components = previous.components.iter().map(|last| refreshed(identity, last, observed)).collect();
             (components, (Health::Stalled, reasons::INVALID_SPEC, lines.join("; ")))
@@ -81,6 +83,7 @@ pub fn status(
             blocked = &plan.blocked;
             let source = environment.schema.as_ref();
             schema = source.map(|source| super::schema::schema(source, observed, previous.schema.as_ref(), now));
+            checklist = super::checklist::checklist(&environment.attestations, &previous.checklist, now);
             let refusals: Vec<&Refusal> = plan.conflicts.iter().chain(&applied.refusals).collect();
             let looked: Vec<(&Component, Readiness)> = environment
                 .components
@@ -118,6 +121,7 @@ pub fn status(
         manifest,
         schema,
         migrations: recorded(&previous.migrations, &observed.migrations, now),
+        checklist,
     }
 }
 

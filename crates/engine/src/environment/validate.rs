@@ -24,6 +24,8 @@ pub struct Validated {
     pub config: BTreeMap<String, String>,
     /// Where the version of the shared database's schema is.
     pub schema: Option<api::ConfigMapKey>,
+    /// What people have seen to.
+    pub attestations: Vec<api::Attestation>,
 }
 
 /// A component that can be carried out.
@@ -128,8 +130,14 @@ pub fn validate(identity: Identity, spec: &EnvironmentSpec, forbidden: &[IpNet])
     }
     cycle(spec, &mut problems);
     let schema = spec.shared.as_ref().map(|shared| shared.database.schema.from.config_map.clone());
-    let validated =
-        Validated { identity, version: spec.version.clone(), components, config: spec.config.clone(), schema };
+    let validated = Validated {
+        identity,
+        version: spec.version.clone(),
+        components,
+        config: spec.config.clone(),
+        schema,
+        attestations: spec.attestations.clone(),
+    };
     collisions(&validated, &mut problems);
     if problems.is_empty() {
         templates(&validated, &mut problems);

@@ -2,6 +2,7 @@
 
 mod approvals;
 pub(super) mod calendar;
+mod checklist;
 mod promotion;
 mod schema;
 
@@ -36,6 +37,7 @@ impl Machine<'_> {
             closed.extend(self.components(spec.environment.as_deref().unwrap_or_default()));
         }
         closed.extend(self.other_schema());
+        closed.extend(self.unattested());
         closed.extend(self.unpromoted());
         closed.extend(self.unapproved());
         closed.extend(self.calendar());

@@ -1,11 +1,14 @@
 //! What the phase engine is told of the world. No I/O: the controller fills this in, from caches, and says
 //! [`Known::Unknown`] of whatever it has not read.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use cutover_api::v1alpha1::{
     Environment, FeatureFlag, MigrationPhase, MigrationPhaseStatus, PhaseAction, PhaseActionSpec, TrafficSplit,
-    environment::System,
+    environment::{ChecklistItem, ChecklistState, ChecklistStatus, System},
     feature_flag::FlagHolder,
     migration_phase::PhaseState,
     traffic_split::{Exposure, Holder, Safety},
@@ -201,6 +204,8 @@ pub struct EnvironmentView {
     pub schema: Option<Result<i64, String>>,
     /// Whether it says where it is measured.
     pub monitored: bool,
+    /// Items of its checklist that somebody has attested.
+    pub attested: BTreeSet<ChecklistItem>,
     /// Its UID.
     pub uid: String,
     /// What it has recorded of migrations of the shared database, by version, and those that are not recorded yet.
@@ -232,7 +237,7 @@ impl EnvironmentView {
         let images = images.collect();
         let uid = environment.metadata.uid.clone().unwrap_or_default();
         let monitored = environment.spec.monitoring.is_some();
-        let Some(status) = &environment.status else { return Self { images, uid, monitored, ..Self::default() } };
+        let Some(status) = &environment.status else { return Self { images, monitored, uid, ..Self::default() } };
         let migrations = status.migrations.iter().map(|record| {
             let view = MigrationView {
                 applied: record.applied,
@@ -243,6 +248,7 @@ impl EnvironmentView {
             };
             (record.version, view)
         });
+        let attested = |standing: &&ChecklistStatus| standing.state == ChecklistState::Attested;
         let schema = status.schema.as_ref().map(|schema| match schema.version {
             Some(version) => Ok(version),
             None => Err(schema.message.clone().unwrap_or_default()),
@@ -252,6 +258,7 @@ impl EnvironmentView {
             uid,
             migrations: migrations.collect(),
             monitored,
+            attested: status.checklist.iter().filter(attested).map(|standing| standing.item).collect(),
             schema: schema.filter(|_| environment.spec.shared.is_some()),
             not_ready: status.components.iter().filter(|c| !c.ready).map(|c| c.name.clone()).collect(),
             current: status.observed_generation.is_some()

@@ -115,6 +115,9 @@ pub fn validate(phase: &PhaseIdentity, spec: &MigrationPhaseSpec) -> Result<Vali
     if schema.is_some_and(|range| range.min.zip(range.max).is_some_and(|(min, max)| max < min)) {
         found.add("spec.gates.schema.min", "more than max: no version fits");
     }
+    if spec.gates.as_ref().is_some_and(|gates| !gates.checklist.is_empty()) && spec.environment.is_none() {
+        found.add("spec.gates.checklist", "it is that of an environment: set spec.environment");
+    }
     let promoted = spec.gates.as_ref().and_then(|gates| gates.promoted_from.as_ref());
     if promoted.is_some() && spec.environment.is_none() {
         found.add("spec.gates.promotedFrom", "it compares images of an environment: set spec.environment");

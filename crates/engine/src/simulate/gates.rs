@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use cutover_api::v1alpha1::{
     Environment, MigrationPhase, MigrationPhaseSpec,
+    environment::ChecklistItem,
     migration_phase::{PhaseState, Promotion, SchemaRange},
 };
 use jiff::Timestamp;
@@ -56,6 +57,7 @@ impl Surroundings {
         EnvironmentView {
             current: true,
             images,
+            attested: ChecklistItem::ALL.into(),
             monitored: declared.is_some_and(|environment| environment.spec.monitoring.is_some()),
             schema: schema.map(|range| Ok(range.min.or(range.max).unwrap_or_default())),
             ..EnvironmentView::default()
@@ -99,6 +101,16 @@ impl Surroundings {
                 "the schema of {environment} has a version that {phase} works with ({})",
                 versions(range)
             ));
+        }
+        let asked = spec.gates.as_ref().map(|gates| gates.checklist.as_slice()).unwrap_or_default();
+        let declared = spec.environment.as_ref().and_then(|name| self.environments.get(name));
+        let given = |item: &&ChecklistItem| {
+            declared.is_some_and(|environment| environment.spec.attestations.iter().any(|given| given.item == **item))
+        };
+        let open: Vec<_> = asked.iter().filter(|item| !given(item)).map(|item| format!("{item:?}")).collect();
+        if !open.is_empty() {
+            let environment = spec.environment.as_deref().unwrap_or_default();
+            assumed.push(format!("somebody attests {} of {environment} for {phase}", open.join(", ")));
         }
         assumed
     }

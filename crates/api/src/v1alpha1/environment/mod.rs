@@ -1,5 +1,6 @@
 //! Environment: which components exist, and how they are run or reached.
 
+mod checklist;
 mod component;
 mod migration;
 mod shared;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    checklist::{Attestation, ChecklistItem, ChecklistState, ChecklistStatus},
     component::{Component, ExternalSource, Role, ServiceSource, Source, System},
     migration::{MigrationOutcome, MigrationRecord},
     shared::{ConfigMapKey, Database, DatabaseSchema, SchemaSource, SchemaStatus, Shared},
@@ -71,6 +73,11 @@ pub struct EnvironmentSpec {
     /// Where the environment is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Monitoring>,
+    /// What people have seen to, for phases that ask for it in `gates.checklist`. Each item once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["item".into()]))]
+    pub attestations: Vec<Attestation>,
 }
 
 /// Tiers.

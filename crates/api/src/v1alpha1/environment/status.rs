@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions},
-    MigrationRecord, SchemaStatus, ServiceSource, System,
+    ChecklistStatus, MigrationRecord, SchemaStatus, ServiceSource, System,
 };
 
 /// What runs.
@@ -38,6 +38,10 @@ pub struct EnvironmentStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub migrations: Vec<MigrationRecord>,
+    /// Where each item of the checklist stands, once one of them is attested.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub checklist: Vec<ChecklistStatus>,
 }
 
 /// One component as observed.

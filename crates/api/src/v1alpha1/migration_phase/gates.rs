@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    super::environment::ChecklistItem,
     super::forms::{CLOCK_PATTERN, DATE_PATTERN, LABEL_PATTERN, NAME_PATTERN, ZONE_PATTERN},
     StepApproval,
 };
@@ -29,6 +30,11 @@ pub struct Gates {
     /// A phase that must have completed, and with the images that the new components have now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_from: Option<Promotion>,
+    /// Items of the environment's checklist that somebody must have attested there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub checklist: Vec<ChecklistItem>,
     /// When traffic may move forward: in any of these. Without windows, at all times. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -4,6 +4,7 @@ mod actions;
 mod approving;
 mod approving_start;
 mod auditing;
+mod attesting;
 mod calendar;
 mod checking;
 mod defaulting;

@@ -123,7 +123,7 @@ async fn an_answer_that_is_not_json_is_not_read() {
 async fn an_endless_answer_is_read_as_far_as_a_bound() {
     let endless = async || {
         let chunks =
-            stream::repeat_with(|| Ok::<_, std::convert::Infallible>(bytes::Bytes::from_static(&[b' '; 65_536])));
+            stream::repeat_with(|| Ok::<_, std::convert::Infallible>(bytes::Bytes::from_static(&[b' '; 8_192])));
         Body::from_stream(chunks)
     };
     let url = format!("http://{}/x", serve(Router::new().route("/x", any(endless))).await);

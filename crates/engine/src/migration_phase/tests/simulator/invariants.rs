@@ -229,6 +229,9 @@ impl World {
         let ranged = self.spec.gates.as_ref().is_some_and(|gates| gates.schema.is_some());
         let fits = matches!(self.schema, Some(Ok(42..=45)));
         holds("nothing_rises_while_a_gate_is_closed", fits || !ranged, what);
+        let mut items = self.spec.gates.iter().flat_map(|gates| &gates.checklist);
+        let attested = items.all(|item| self.attested.contains(item));
+        holds("nothing_rises_while_a_gate_is_closed", attested, what);
         let promoted = self.spec.gates.as_ref().is_none_or(|gates| gates.promoted_from.is_none()) || self.promoted();
         holds("nothing_rises_while_a_gate_is_closed", promoted, what);
         holds("nothing_rises_without_approval_of_the_start", self.start_is_approved(after), what);
@@ -291,7 +294,10 @@ impl World {
             Input::Flags => !self.flags.is_empty(),
             Input::Environment => {
                 let asks = |gates: &Gates| {
-                    gates.approvals.is_some() || gates.schema.is_some() || gates.promoted_from.is_some()
+                    gates.approvals.is_some()
+                        || gates.schema.is_some()
+                        || gates.promoted_from.is_some()
+                        || !gates.checklist.is_empty()
                 };
                 gated || self.spec.gates.as_ref().is_some_and(asks)
             }

@@ -2,6 +2,7 @@
 
 use cutover_api::v1alpha1::{
     MigrationPhaseStatus,
+    environment::ChecklistItem,
     migration_phase::{Freeze, PhaseState, Window},
     phase_action::{ActionKind, RollbackTo},
 };
@@ -33,6 +34,7 @@ pub enum Op {
     Environment(bool),
     Image(u8),
     Schema(u8),
+    Attested(bool),
     Calendar(u8),
     Predecessor(bool),
     Promotion(u8),
@@ -88,6 +90,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (0_u8..3).prop_map(Op::Image),
         1 => (0_u8..4).prop_map(Op::Calendar),
         1 => (0_u8..4).prop_map(Op::Schema),
+        1 => any::<bool>().prop_map(Op::Attested),
         1 => any::<bool>().prop_map(Op::Predecessor),
         1 => (0_u8..5).prop_map(Op::Promotion),
         2 => (0_u8..8).prop_map(Op::Edit),
@@ -144,6 +147,12 @@ impl World {
             Op::Schema(which) => {
                 let versions = [Some(Ok(43)), Some(Ok(46)), Some(Err("it is gone".to_owned())), None];
                 self.schema = versions[usize::from(*which)].clone();
+            }
+            Op::Attested(all) => {
+                self.attested = ChecklistItem::ALL.into();
+                if !all {
+                    self.attested.remove(&ChecklistItem::LoadTestPassed);
+                }
             }
             Op::Calendar(which) => self.set_calendar(*which),
             Op::Predecessor(done) => {

@@ -4,6 +4,7 @@ use cutover_api::{
     HumanDuration,
     v1alpha1::{
         MigrationPhaseSpec,
+        environment::ChecklistItem,
         migration_phase::{
             AutomaticRollbackTo, Gates, NoDataPolicy, OnFailure, PhaseHooks, PhaseState, Promotion, SchemaRange,
             StepApproval,
@@ -90,8 +91,9 @@ prop_compose! {
             phase: "phase".into(),
             within: HumanDuration::from_secs(PROMOTED_WITHIN.as_secs().unsigned_abs()),
         });
+        let checklist = if ranged { vec![ChecklistItem::LoadTestPassed, ChecklistItem::TeamTrained] } else { vec![] };
         spec.gates = (gated || ranged || promoted || people.is_some())
-            .then(|| Gates { components_ready: gated, approvals, schema, promoted_from, ..Gates::default() });
+            .then(|| Gates { components_ready: gated, approvals, schema, promoted_from, checklist, ..Gates::default() });
         spec.after = if after { vec!["before".into()] } else { vec![] };
         spec.shift_timeout = secs(shift);
         spec.prepare_timeout = secs(30);

@@ -8,6 +8,7 @@ use std::{
 
 use cutover_api::v1alpha1::{
     MigrationPhaseSpec, MigrationPhaseStatus, PhaseActionSpec,
+    environment::ChecklistItem,
     migration_phase::{Gates, HookState, MigrationDirection, MigrationRun, PhaseState, Stage},
     phase_action::{ActionKind, ActionState, RollbackTo},
 };
@@ -98,6 +99,7 @@ pub struct World {
     pub promotion: PromotionView,
     pub schema: Option<Result<i64, String>>,
     pub monitored: bool,
+    pub attested: BTreeSet<ChecklistItem>,
     pub metric: Metric,
     pub measured: BTreeMap<String, Measurement>,
     pub ran: BTreeMap<String, Timestamp>,
@@ -154,6 +156,7 @@ impl World {
             },
             schema: Some(Ok(43)),
             monitored: false,
+            attested: ChecklistItem::ALL.into(),
             metric: Metric::Good,
             measured: BTreeMap::new(),
             ran: BTreeMap::new(),
@@ -224,6 +227,7 @@ impl World {
             uid: "uid-of-the-environment".into(),
             migrations: self.migration_views(),
             monitored: self.monitored,
+            attested: self.attested.clone(),
         };
         let before = PredecessorView { state: Some(self.predecessor), after: vec![] };
         Observed {
@@ -586,6 +590,7 @@ impl World {
         self.offset = SignedDuration::ZERO;
         self.environment_ready = true;
         self.schema = Some(Ok(43));
+        self.attested = ChecklistItem::ALL.into();
         self.predecessor = PhaseState::Completed;
         self.promote_elsewhere();
         self.metric = Metric::Good;
