@@ -276,6 +276,21 @@ async fn environments_without_workloads_may_be_configured_by_anybody() -> Result
 }
 
 #[tokio::test]
+async fn servers_that_tell_the_version_of_a_schema_take_the_right_to_run_a_pod() -> Result<()> {
+    let people = People::meet().await?;
+    let pods = "ask for create on pods";
+    let shared = |url: &str| json!({"database": {"schema": {"from": {"http": {"url": url, "pointer": "/version"}}}}});
+    let mut asking = environment(&json!([component("monolith", &service())]));
+    asking["spec"]["shared"] = shared("http://api/schema");
+    people.creation_takes_a_right(&asking, pods).await?;
+    create(&people.entitled, &people.namespace, &asking, false).await?;
+    let changed = json!({"spec": {"shared": shared("http://bank/accounts")}});
+    people.change_takes_a_right("Environment", "production", &changed, pods).await?;
+    people.change_is_free("Environment", "production", &json!({"spec": {"version": "2026.12"}})).await?;
+    people.change_is_free("Environment", "production", &json!({"spec": {"shared": null}})).await
+}
+
+#[tokio::test]
 async fn attestations_take_the_right_to_attest() -> Result<()> {
     let people = People::meet().await?;
     let why = "may not attest environment production: ask for that verb on environments";

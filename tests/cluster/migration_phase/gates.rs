@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use axum::http::StatusCode;
 use cutover_api::v1alpha1::{Environment, MigrationPhase, migration_phase::PhaseState};
 use cutover_testkit::eventually;
 use jiff::{SignedDuration, Timestamp, Unit};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
-use super::bed::{Shop, approved, to};
+use super::{
+    bed::{Shop, approved, to},
+    http_checks::Server,
+};
 use crate::installed;
 
 fn start(subject: &str, groups: &[&str]) -> Value {
@@ -204,6 +208,36 @@ async fn a_phase_waits_until_its_checklist_is_attested() -> Result<()> {
     shop.blocked("shift", closed, "nobody has attested LoadTestPassed: add").await?;
     shop.moved(&[0, 50]).await?;
     shop.edit::<Environment>("production", given(&["TeamTrained", "LoadTestPassed"])).await?;
+    shop.state("shift", PhaseState::Completed).await?;
+    shop.moved(&[0, 50, 100]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_tells_the_version_of_the_schema() -> Result<()> {
+    let shop = Shop::open().await?;
+    let server = Server::start(StatusCode::OK, &json!({"database": {"version": 41}})).await?;
+    let from = json!({"http": {"url": server.url(), "pointer": "/database/version", "interval": "1s"}});
+    environment(&shop, "api:1").await?;
+    let shared = json!({"database": {"schema": {"from": from}}});
+    let mut spec = json!({"shared": shared});
+    spec["shared"]["database"]["schema"]["from"]["configMap"] = Value::Null;
+    shop.edit::<Environment>("production", json!({"spec": spec})).await?;
+    let gates = json!({"schema": {"min": 42, "max": 45}});
+    shop.phase("shift", &json!({"environment": "production", "gates": gates, "steps": [approved(to(50)), to(100)]}))
+        .await?;
+    let closed = "SchemaOutOfRange";
+    shop.blocked("shift", closed, "the schema has version 41 and the phase works with 42 to 45").await?;
+    shop.moved(&[0]).await?;
+    server.says(StatusCode::OK, &json!({"database": {"version": 43}}));
+    shop.asks("shift", "to-50").await?;
+
+    // Without an answer nothing goes on.
+    server.says(StatusCode::INTERNAL_SERVER_ERROR, &json!({}));
+    shop.blocked("shift", closed, "answers 500").await?;
+    shop.accepted("ana", "shift", json!({"action": "Approve", "step": "to-50"})).await?;
+    shop.blocked("shift", closed, "answers 500").await?;
+    shop.moved(&[0, 50]).await?;
+    server.says(StatusCode::OK, &json!({"database": {"version": 44}}));
     shop.state("shift", PhaseState::Completed).await?;
     shop.moved(&[0, 50, 100]).await
 }

@@ -14,14 +14,14 @@ use tokio::{net::TcpListener, task::AbortHandle};
 use super::bed::{Shop, reasons, to, with};
 
 /// A server whose health is what a test says.
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     answer: Arc<Mutex<(StatusCode, String)>>,
     serving: AbortHandle,
 }
 
 impl Server {
-    async fn start(code: StatusCode, body: &Value) -> Result<Self> {
+    pub(super) async fn start(code: StatusCode, body: &Value) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let answer = Arc::new(Mutex::new((code, body.to_string())));
@@ -34,12 +34,16 @@ impl Server {
         Ok(Self { address, answer, serving })
     }
 
-    fn says(&self, code: StatusCode, body: &Value) {
+    pub(super) fn says(&self, code: StatusCode, body: &Value) {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = (code, body.to_string());
     }
 
+    pub(super) fn url(&self) -> String {
+        format!("http://{}/health", self.address)
+    }
+
     fn check(&self, more: &Value) -> Value {
-        let http = with(json!({"url": format!("http://{}/health", self.address)}), &more["http"]);
+        let http = with(json!({"url": self.url()}), &more["http"]);
         with(with(json!({"name": "health", "interval": "1s", "failAfter": 3}), more), &json!({"http": http}))
     }
 }

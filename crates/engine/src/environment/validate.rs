@@ -23,7 +23,7 @@ pub struct Validated {
     /// Configuration.
     pub config: BTreeMap<String, String>,
     /// Where the version of the shared database's schema is.
-    pub schema: Option<api::ConfigMapKey>,
+    pub schema: Option<api::SchemaSource>,
     /// What people have seen to.
     pub attestations: Vec<api::Attestation>,
 }
@@ -129,7 +129,10 @@ pub fn validate(identity: Identity, spec: &EnvironmentSpec, forbidden: &[IpNet])
         }
     }
     cycle(spec, &mut problems);
-    let schema = spec.shared.as_ref().map(|shared| shared.database.schema.from.config_map.clone());
+    let schema = spec.shared.as_ref().map(|shared| shared.database.schema.from.clone());
+    if let Some(source) = &schema {
+        super::schema::usable(source, &mut problems);
+    }
     let validated = Validated {
         identity,
         version: spec.version.clone(),

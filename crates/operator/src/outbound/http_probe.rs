@@ -25,6 +25,13 @@ pub struct Probes {
     roots: Arc<RootCertStore>,
 }
 
+/// Nothing is in reach.
+impl Default for Probes {
+    fn default() -> Self {
+        Self::new(Reach::new(&[]), RootCertStore::empty())
+    }
+}
+
 impl Probes {
     /// Requests that reach so far; `roots` are trusted unless others are named.
     #[must_use]

@@ -5,9 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    forms::{DATA_KEY_PATTERN, NAME_PATTERN},
+    forms::{DATA_KEY_PATTERN, NAME_PATTERN, POINTER_PATTERN, URL_PATTERN},
     schema::Instant,
 };
+use crate::HumanDuration;
 
 /// What legacy and new components share.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
@@ -33,12 +34,52 @@ pub struct DatabaseSchema {
     pub from: SchemaSource,
 }
 
-/// Where the version of a schema is read.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+/// Where the version of a schema is read: exactly one of `configMap` and `http`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.configMap) != has(self.http)").message("the version is read from exactly one of configMap and http"))]
 pub struct SchemaSource {
     /// A ConfigMap that whoever migrates the database writes.
-    pub config_map: ConfigMapKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapKey>,
+    /// An HTTP server that is asked again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpVersion>,
+}
+
+/// A number in an answer of JSON. The operator asks, and only addresses that its configuration allows.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!has(self.caBundle) || self.url.startsWith('https://')").message("caBundle is about https, and the url says http").field_path(".caBundle")
+)]
+pub struct HttpVersion {
+    /// What is asked, such as `http://api.shop.svc:8080/api/schema`. Without user name, password and fragment.
+    #[schemars(length(min = 8, max = 2048), regex(pattern = URL_PATTERN))]
+    pub url: String,
+    /// Where the version is in the answer, as a JSON pointer (RFC 6901) such as `/version`. A whole number.
+    #[schemars(length(min = 1, max = 256), regex(pattern = POINTER_PATTERN))]
+    pub pointer: String,
+    /// Time between two requests. Default `1m`, at least `1s`.
+    #[serde(default = "a_minute")]
+    #[x_kube(validation = Rule::new("self != '0s'").message("interval must be at least 1s"))]
+    pub interval: HumanDuration,
+    /// How long the answer may take. Default `5s`, range `1s` to `30s`.
+    #[serde(default = "five_seconds")]
+    pub timeout: HumanDuration,
+    /// Certificates in PEM of the authorities that the server's certificate is judged by, instead of the public ones and the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8192))]
+    #[x_kube(validation = Rule::new("self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')").message("caBundle holds certificates in PEM, and no key"))]
+    pub ca_bundle: Option<String>,
+}
+
+const fn a_minute() -> HumanDuration {
+    HumanDuration::from_secs(60)
+}
+
+const fn five_seconds() -> HumanDuration {
+    HumanDuration::from_secs(5)
 }
 
 /// A value in a ConfigMap of the same namespace.

@@ -20,7 +20,7 @@ const NAMES: [&str; 5] = ["monolith", "storefront", "api", "worker", "database"]
 
 #[derive(Clone, Debug)]
 enum Move {
-    Spec(EnvironmentSpec),
+    Spec(Box<EnvironmentSpec>),
     Use(Option<Vec<String>>),
     Ready(BTreeMap<&'static str, i32>),
     Edit(usize),
@@ -69,7 +69,7 @@ fn a_spec() -> impl Strategy<Value = EnvironmentSpec> {
 
 fn a_move() -> impl Strategy<Value = Move> {
     prop_oneof![
-        3 => a_spec().prop_map(Move::Spec),
+        3 => a_spec().prop_map(|spec| Move::Spec(Box::new(spec))),
         2 => prop::option::weighted(0.8, prop::sample::subsequence(NAMES.to_vec(), 0..=2))
             .prop_map(|used| Move::Use(used.map(|names| names.iter().map(ToString::to_string).collect()))),
         2 => prop::collection::btree_map(prop::sample::select(NAMES.to_vec()), 0..3_i32, 0..=NAMES.len()).prop_map(Move::Ready),

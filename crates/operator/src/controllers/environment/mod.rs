@@ -6,8 +6,9 @@ mod observe;
 #[cfg(test)]
 mod tests;
 mod triggers;
+mod versions;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use cutover_api::{
     conditions::reasons,
@@ -22,7 +23,8 @@ use kube::{Api, Client, Resource, runtime::controller::Action};
 
 use self::{
     memory::Memory,
-    observe::{Sources, identity},
+    observe::{Sources, http_version, identity},
+    versions::Versions,
 };
 use super::{
     Error,
@@ -56,7 +58,9 @@ struct Context {
 pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Result<Controller> {
     let help = "Whether a component can take traffic: yes is 1, no is 0.";
     let components = runtime.metrics.object_gauges("cutover_component_ready", help, &["component", "system"])?;
+    let (versions, told) = Versions::new(runtime.probes.clone());
     let sources = Arc::new(Sources {
+        versions,
         kinds: kinds.clone(),
         caches: caches.clone(),
         memory: Memory::default(),
@@ -64,7 +68,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
     });
     let (client, replica) = (runtime.client.clone(), runtime.replica.clone());
     Ok(driver::controller(runtime, &kinds.environments, move || {
-        let others = triggers::all(&sources);
+        let others = triggers::all(&sources, told);
         let events = Events::start(client.clone(), MANAGER_ENVIRONMENT, &replica);
         (Context { client, sources, newest: Newest::default(), events, components }, others)
     }))
@@ -81,6 +85,8 @@ impl Reconciler for Context {
         }
         let identity = identity(&environment);
         let observed = self.sources.observe(&identity, &environment);
+        let key = Key::new(&identity.namespace, &identity.name);
+        let ask_again = self.sources.versions.drive(&key, http_version(&environment), Instant::now());
         let validated = match validate(identity.clone(), &environment.spec, &self.sources.forbidden) {
             Ok(validated) => validated,
             Err(problems) => {
@@ -99,11 +105,16 @@ impl Reconciler for Context {
         let observed = self.sources.observe(&identity, &environment);
         let verdict = Verdict::Carried { environment: &validated, plan: &plan, applied: &applied };
         self.tell(&environment, &identity, &verdict, &observed, &applied, outcome.as_ref().err()).await?;
-        outcome.map(|()| next(&plan, &applied))
+        outcome.map(|()| match (ask_again, next(&plan, &applied)) {
+            (Some(after), next) if next == Action::await_change() => Action::requeue(after),
+            (Some(after), _) => Action::requeue(after.min(LOOK_AGAIN)),
+            (None, next) => next,
+        })
     }
 
     fn forget(&self, key: &Key) {
         self.newest.forget(key);
+        self.sources.versions.forget(key);
         self.components.remove(key);
     }
 

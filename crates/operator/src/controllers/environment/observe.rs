@@ -6,7 +6,7 @@ use cutover_api::{
     labels,
     v1alpha1::{
         Environment, MigrationPhase, TrafficSplit,
-        environment::MigrationOutcome,
+        environment::{HttpVersion, MigrationOutcome, SchemaSource},
         traffic_split::{Backend, Exposure},
     },
 };
@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::memory::Memory;
+use super::{memory::Memory, versions::Versions};
 use crate::{
     caches::{Caches, ConfigMapRecord, JobEnd, Kinds, ServiceRecord},
     cluster::stores::{Key, Presence},
@@ -33,6 +33,8 @@ pub(super) struct Sources {
     pub(super) kinds: Kinds,
     pub(super) caches: Caches,
     pub(super) memory: Memory,
+    /// What HTTP servers tell of schemas.
+    pub(super) versions: Versions,
     /// Networks that external addresses must not be in.
     pub(super) forbidden: Vec<IpNet>,
 }
@@ -44,6 +46,16 @@ pub(super) fn identity(environment: &Environment) -> Identity {
         name: environment.name_any(),
         uid: environment.uid().unwrap_or_default(),
     }
+}
+
+/// Where the version of the shared database's schema is.
+pub(super) fn schema_source(environment: &Environment) -> Option<&SchemaSource> {
+    environment.spec.shared.as_ref().map(|shared| &shared.database.schema.from)
+}
+
+/// The server that tells that version.
+pub(super) fn http_version(environment: &Environment) -> Option<&HttpVersion> {
+    schema_source(environment)?.http.as_ref()
 }
 
 impl Sources {
@@ -60,9 +72,11 @@ impl Sources {
             }
         }
         observed.migrations = self.migrations(identity);
-        if let Some(shared) = &environment.spec.shared {
-            let name = &shared.database.schema.from.config_map.name;
-            observed.schema = self.caches.schema_versions.get(namespace, name).map(|record| record.data.clone());
+        if let Some(key) = schema_source(environment).and_then(|source| source.config_map.as_ref()) {
+            observed.schema = self.caches.schema_versions.get(namespace, &key.name).map(|record| record.data.clone());
+        }
+        if let Some(http) = http_version(environment) {
+            observed.schema_told = self.versions.told(&Key::new(namespace, &identity.name), http);
         }
         self.services(identity, environment, &mut observed);
         self.slices(identity, environment, &mut observed);

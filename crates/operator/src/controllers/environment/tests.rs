@@ -8,6 +8,7 @@ use crate::{
     cluster::scripted::{Exchange, Scripted},
     controllers::scripted::{Shown, reason, reconciles, unheard},
     metrics::Metrics,
+    outbound::http_probe::Probes,
 };
 
 const ENVIRONMENT: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/environments/production";
@@ -22,6 +23,7 @@ const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
 struct Cluster {
     environment: Value,
     shown: Shown,
+    probes: Probes,
 }
 
 fn workload(name: &str) -> Value {
@@ -52,6 +54,7 @@ impl Cluster {
             kinds: shown.kinds(),
             caches: shown.caches(),
             memory: Memory::default(),
+            versions: Versions::new(self.probes.clone()).0,
             forbidden: vec!["198.51.100.0/24".parse().unwrap()],
         });
         Context { client, sources, newest: Newest::default(), events: unheard(), components }
@@ -424,4 +427,33 @@ async fn what_a_migration_came_to_is_recorded_and_stays() {
 
 async fn applied_config(api: &mut Scripted) {
     created(api, CONFIG_MAPS, "production-config").await;
+}
+
+/// What is seen of the schema of an environment whose version is read from there.
+fn seen(from: &Value, shown: Shown) -> Observed {
+    let mut cluster = Cluster { shown, ..Cluster::new(&[workload("api")]) };
+    cluster.environment["spec"]["shared"] = json!({"database": {"schema": {"from": from}}});
+    let environment: Environment = serde_json::from_value(cluster.environment.clone()).unwrap();
+    let controller = cluster.controller(crate::cluster::scripted::server().0);
+    controller.sources.observe(&identity(&environment), &environment)
+}
+
+#[tokio::test]
+async fn the_version_of_the_schema_is_read_from_where_the_spec_says() {
+    let map = |name: &str, version: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"version": version},
+            "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1",
+                "labels": {"cutover.dev/schema-version": "true"}},
+        })
+    };
+    let shown = Shown { schema_versions: vec![map("db-schema", "43"), map("other", "7")], ..Shown::default() };
+    let observed = seen(&json!({"configMap": {"name": "db-schema", "key": "version"}}), shown.clone());
+    assert_eq!(observed.schema, Some([("version".to_owned(), "43".to_owned())].into()));
+    assert_eq!(observed.schema_told, None);
+    let observed = seen(&json!({"configMap": {"name": "gone", "key": "version"}}), shown.clone());
+    assert_eq!(observed.schema, None);
+    // Nobody has been asked yet.
+    let observed = seen(&json!({"http": {"url": "http://api/schema", "pointer": "/version"}}), shown);
+    assert_eq!((observed.schema, observed.schema_told), (None, None));
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use cutover_api::v1alpha1::Environment;
 use cutover_engine::environment::{MigrationEnd, ObjectKind, ObjectRef};
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef as Reference};
 
-use super::observe::{Sources, phase_use, selects_components, split_use};
+use super::observe::{Sources, phase_use, schema_source, selects_components, split_use};
 use crate::{
     caches::{ConfigMapRecord, JobRecord},
     cluster::stores::{Change, Key},
@@ -17,8 +17,8 @@ use crate::{
 
 type Environments = Triggers<Environment>;
 
-/// The environments concerned by changes of everything else.
-pub(super) fn all(sources: &Arc<Sources>) -> Environments {
+/// The environments concerned by changes of everything else, and those of which a server has told something.
+pub(super) fn all(sources: &Arc<Sources>, told: impl Stream<Item = Key> + Send + 'static) -> Environments {
     stream::select_all([
         deployments(sources),
         config_maps(sources),
@@ -30,6 +30,7 @@ pub(super) fn all(sources: &Arc<Sources>) -> Environments {
         phases(sources),
         ingresses(sources),
         http_routes(sources),
+        told.map(|key| reference(&key)).boxed(),
     ])
     .boxed()
 }
@@ -97,8 +98,8 @@ fn schema_versions(sources: &Arc<Sources>) -> Environments {
         .flat_map(move |Change { key, .. }| {
             let mut found = sources.environments(&key.namespace);
             found.retain(|environment| {
-                let shared = environment.spec.shared.as_ref();
-                shared.is_some_and(|shared| shared.database.schema.from.config_map.name == *key.name)
+                let from = schema_source(environment).and_then(|source| source.config_map.as_ref());
+                from.is_some_and(|from| from.name == *key.name)
             });
             stream::iter(found.iter().map(|environment| to(environment)).collect::<Vec<_>>())
         })

@@ -1,0 +1,115 @@
+//! Asks for the versions of schemas that an HTTP server tells, beside the reconciles of their environments. At most one request per
+//! environment is under way; its result triggers a reconcile. When the next one is due is judged by the monotonic clock.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use cutover_api::v1alpha1::{
+    environment::HttpVersion,
+    migration_phase::{HttpCheck, HttpMethod, StatusRange},
+};
+use cutover_engine::{environment::version_told, migration_phase::Answer};
+use futures::{Stream, stream};
+use tokio::sync::mpsc;
+
+use crate::{cluster::stores::Key, outbound::http_probe::Probes};
+
+/// The versions of all environments. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Versions {
+    asked: Arc<Mutex<HashMap<Key, Asked>>>,
+    done: mpsc::UnboundedSender<Key>,
+    probes: Probes,
+}
+
+struct Asked {
+    source: HttpVersion,
+    started: Instant,
+    under_way: bool,
+    told: Option<Result<i64, String>>,
+}
+
+impl Versions {
+    /// Nothing was asked yet, and the stream of environments of which there is something new.
+    pub(super) fn new(probes: Probes) -> (Self, impl Stream<Item = Key> + Send + 'static) {
+        let (done, mut results) = mpsc::unbounded_channel();
+        let results = stream::poll_fn(move |context| results.poll_recv(context));
+        (Self { asked: Arc::default(), done, probes }, results)
+    }
+
+    /// What was told last by the source that the environment names now.
+    pub(super) fn told(&self, environment: &Key, source: &HttpVersion) -> Option<Result<i64, String>> {
+        self.lock().get(environment).filter(|asked| asked.source == *source).and_then(|asked| asked.told.clone())
+    }
+
+    /// Asks the source, if there is one and it is due at `now`; says when it is due next.
+    pub(super) fn drive(&self, environment: &Key, source: Option<&HttpVersion>, now: Instant) -> Option<Duration> {
+        let mut all = self.lock();
+        let Some(source) = source else {
+            all.remove(environment);
+            return None;
+        };
+        let interval = source.interval.get().max(Duration::from_secs(1));
+        let known = all.remove(environment).filter(|asked| asked.source == *source);
+        let wait = |asked: &Asked| interval.saturating_sub(now.saturating_duration_since(asked.started));
+        let next = match known {
+            // It is told when it comes.
+            Some(asked) if asked.under_way => asked,
+            Some(asked) if !wait(&asked).is_zero() => asked,
+            other => {
+                self.start(environment.clone(), source.clone());
+                let told = other.and_then(|asked| asked.told);
+                Asked { source: source.clone(), started: now, under_way: true, told }
+            }
+        };
+        let due = wait(&next);
+        all.insert(environment.clone(), next);
+        Some(if due.is_zero() { interval } else { due })
+    }
+
+    /// Forgets a deleted environment.
+    pub(super) fn forget(&self, environment: &Key) {
+        self.lock().remove(environment);
+    }
+
+    fn start(&self, environment: Key, source: HttpVersion) {
+        let versions = self.clone();
+        tokio::spawn(async move {
+            let asked = HttpCheck {
+                url: source.url.clone(),
+                legacy_url: None,
+                method: HttpMethod::Get,
+                headers: Vec::new(),
+                expect_status: StatusRange::default(),
+                pointer: Some(source.pointer.clone()),
+                timeout: source.timeout,
+                ca_bundle: source.ca_bundle.clone(),
+            };
+            let answer: Result<Answer, String> = versions.probes.ask(&asked, &source.url).await;
+            if versions.finish(&environment, &source, version_told(&source, answer))
+                && versions.done.send(environment).is_err()
+            {
+                tracing::debug!("the controller of environments has ended");
+            }
+        });
+    }
+
+    /// Whether somebody still wants to know.
+    fn finish(&self, environment: &Key, source: &HttpVersion, told: Result<i64, String>) -> bool {
+        let mut all = self.lock();
+        let Some(asked) = all.get_mut(environment).filter(|asked| asked.source == *source) else { return false };
+        asked.under_way = false;
+        asked.told = Some(told);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Asked>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
