@@ -411,6 +411,8 @@ async fn requests_of_the_operator_take_the_right_to_run_a_pod() -> Result<()> {
     };
     change(json!([check("http://bank.svc/accounts")])).await?;
     change(json!([check("http://api.shop.svc/health"), {"name": "more", "http": {"url": "http://bank.svc"}}])).await?;
+    change(json!([check("http://api.shop.svc/health"), {"name": "judge", "webhook": {"url": "http://bank.svc"}}]))
+        .await?;
     let free = json!({"name": "health", "http": {"url": "http://api.shop.svc/health"}, "interval": "1m"});
     people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": {"checks": [free]}})).await?;
     people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": {"checks": null}})).await

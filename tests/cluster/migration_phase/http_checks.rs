@@ -135,3 +135,25 @@ async fn nothing_is_asked_of_an_address_out_of_reach_and_the_phase_holds() -> Re
     ensure!(status.state == Some(PhaseState::Running) && !reasons(&status).contains(&"RollingBack"), "{status:#?}");
     shop.moved(&[0, 50]).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_else_judges() -> Result<()> {
+    let shop = Shop::open().await?;
+    let judge = Server::start(StatusCode::OK, &json!({"status": "NoData", "message": "no orders yet"})).await?;
+    let check = json!({"name": "orders", "interval": "1s", "failAfter": 2, "webhook": {"url": judge.url()}});
+    shop.phase("shift", &checked(&check)).await?;
+    shop.blocked("shift", "NoData", "check orders has no data yet").await?;
+    judge.says(StatusCode::INTERNAL_SERVER_ERROR, &json!({}));
+    shop.blocked("shift", "ChecksUnavailable", "check orders cannot be asked: it answers 500").await?;
+    shop.moved(&[0, 50]).await?;
+    judge.says(StatusCode::OK, &json!({"status": "Pass"}));
+    shop.state("shift", PhaseState::Completed).await?;
+    shop.moved(&[0, 50, 100]).await?;
+
+    judge.says(StatusCode::OK, &json!({"status": "Fail", "message": "too many returns"}));
+    shop.phase("again", &json!({"after": ["shift"], "steps": [{"name": "all", "traffic": [{"split": "storefront", "newWeight": 100}], "soak": "1h"}], "checks": [check]})).await?;
+    let status = shop.state("again", PhaseState::RolledBack).await?;
+    let failure = status.failure.clone().unwrap_or_else(|| unreachable!("{status:#?}"));
+    ensure!(failure.message == "check orders failed 2 times in a row: too many returns", "{failure:#?}");
+    Ok(())
+}

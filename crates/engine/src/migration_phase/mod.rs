@@ -51,6 +51,7 @@ pub use checks::{
     defaults::{by_default, defaults},
     judge::sample,
     query::{InvalidQuery, look_back},
+    webhook::{Question, Said, Word},
 };
 pub use decide::decide;
 pub(crate) use gates::versions;

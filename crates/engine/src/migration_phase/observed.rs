@@ -16,7 +16,10 @@ use cutover_api::v1alpha1::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{checks::compare::Counts, hooks::HookView};
+use super::{
+    checks::{compare::Counts, webhook::Word},
+    hooks::HookView,
+};
 use crate::Known;
 
 /// Everything that one decision about one phase rests on.
@@ -348,6 +351,8 @@ pub enum Measured {
         /// The new side.
         new: Counts,
     },
+    /// What somebody else said.
+    Said(Word),
     /// How HTTP servers answered.
     Answers {
         /// Legacy's, for a condition over both.

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use cutover_api::v1alpha1::{MigrationPhaseStatus, PhaseActionStatus, migration_phase::HttpCheck};
+use cutover_api::v1alpha1::{
+    MigrationPhaseStatus, PhaseActionStatus,
+    migration_phase::{HttpCheck, WebhookCheck},
+};
 use jiff::Timestamp;
 
-use super::checks::query;
+use super::checks::{query, webhook::Question};
 use crate::Note;
 
 /// What is to be done about one phase, in this order: write the status (under its resource version) if it differs from what was
@@ -93,6 +96,13 @@ pub enum Probe {
         new: CountQueries,
         /// When the weights that are compared were in force.
         since: Timestamp,
+    },
+    /// A question to somebody else.
+    Webhook {
+        /// Who is asked.
+        asked: WebhookCheck,
+        /// What.
+        question: Question,
     },
     /// Requests to an HTTP server, and to that of legacy if there is one in it.
     Http {

@@ -189,7 +189,8 @@ fn checks(phase: &PhaseIdentity, spec: &MigrationPhaseSpec, found: &mut Problems
     }
     let splits = spec.steps.iter().flat_map(|step| &step.traffic).map(|target| target.split.as_str()).collect();
     let environment = Some(spec.environment.as_deref().unwrap_or("none"));
-    let sources = probe::Sources { phase, environment, splits: &splits, since: Timestamp::UNIX_EPOCH };
+    let sources =
+        probe::Sources { phase, environment, splits: &splits, since: Timestamp::UNIX_EPOCH, attempt: 1, step: "" };
     for (i, check) in spec.checks.iter().enumerate() {
         let path = format!("spec.checks[{i}]");
         bounds(check, &path, found);
@@ -210,6 +211,9 @@ fn bounds(check: &Check, path: &str, found: &mut Problems) {
     }
     if check.compare.is_some() && given {
         found.add(path, "compare takes no min, max or condition: its bound is margin");
+    }
+    if check.webhook.is_some() && given {
+        found.add(path, "webhook takes no min, max or condition: who is asked judges");
     }
     if let (Some(min), Some(max)) = (&check.min, &check.max)
         && min.value() > max.value()

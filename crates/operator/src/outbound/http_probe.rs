@@ -1,10 +1,13 @@
 //! Requests that are made because of what a user wrote: to addresses that the operator's configuration allows, over a connection of
 //! their own, without redirects, within a time, and with an answer that is read as far as a bound.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use cutover_api::v1alpha1::migration_phase::{HttpCheck, HttpMethod};
-use cutover_engine::migration_phase::Answer;
+use cutover_api::v1alpha1::migration_phase::{HttpCheck, HttpMethod, WebhookCheck};
+use cutover_engine::migration_phase::{Answer, Question, Word};
 use reqwest::{Method, Request, Response, Url, header};
 use rustls::{
     RootCertStore,
@@ -45,17 +48,7 @@ impl Probes {
     /// It was not asked, or the answer cannot be read: nothing is known of who was to answer. Says why.
     pub async fn ask(&self, asked: &HttpCheck, url: &str) -> Result<Answer, String> {
         let limit = asked.timeout.get();
-        let url: Url = url.parse().map_err(|error| format!("it is not a URL: {error}"))?;
-        let resolved = tokio::time::timeout(limit, self.reach.addresses(&url)).await;
-        let addresses = resolved.map_err(|_| "its name was not resolved in time".to_owned())??;
-        let roots = match &asked.ca_bundle {
-            Some(bundle) => authorities(bundle)?,
-            None => RootCertStore::clone(&self.roots),
-        };
-        let host = url.host_str().unwrap_or_default().to_owned();
-        // Names in the URL are the addresses found above, and no other name means anything.
-        let builder = client(roots, limit).map_err(|error| error.to_string())?;
-        let client = builder.resolve_to_addrs(&host, &addresses).build().map_err(|error| describe(&error))?;
+        let (url, client) = self.client(url, limit, asked.ca_bundle.as_deref()).await?;
         let began = Instant::now();
         let pointer = asked.pointer.as_deref();
         let answer = async {
@@ -73,6 +66,48 @@ impl Probes {
             Ok(Err(Broken::Unreadable(why))) => Err(why),
             Err(_) => Ok(Answer::Silence(format!("no answer within {}", asked.timeout))),
         }
+    }
+}
+
+impl Probes {
+    /// Asks somebody else for a judgement.
+    ///
+    /// # Errors
+    /// There is none, and why: that is nobody's failure.
+    pub async fn question(&self, asked: &WebhookCheck, question: &Question) -> Result<Word, String> {
+        let limit = asked.timeout.get();
+        let (url, client) = self.client(&asked.url, limit, asked.ca_bundle.as_deref()).await?;
+        let answer = async {
+            let response = client.post(url).json(question).send().await.map_err(Broken::of)?;
+            let status = response.status();
+            if !status.is_success() {
+                return Err(Broken::Unreadable(format!("it answers {}", status.as_u16())));
+            }
+            let body = content(response).await?;
+            serde_json::from_slice(&body).map_err(|error| {
+                Broken::Unreadable(format!("the answer has no status of Pass, Fail or NoData: {error}"))
+            })
+        };
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(word)) => Ok(word),
+            Ok(Err(Broken::Silence(why) | Broken::Unreadable(why))) => Err(why),
+            Err(_) => Err(format!("no answer within {}", asked.timeout)),
+        }
+    }
+
+    /// The URL, and a client that connects to what was judged for it and to nothing else.
+    async fn client(&self, url: &str, limit: Duration, ca: Option<&str>) -> Result<(Url, reqwest::Client), String> {
+        let url: Url = url.parse().map_err(|error| format!("it is not a URL: {error}"))?;
+        let resolved = tokio::time::timeout(limit, self.reach.addresses(&url)).await;
+        let addresses = resolved.map_err(|_| "its name was not resolved in time".to_owned())??;
+        let roots = match ca {
+            Some(bundle) => authorities(bundle)?,
+            None => RootCertStore::clone(&self.roots),
+        };
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let builder = client(roots, limit).map_err(|error| error.to_string())?;
+        let client = builder.resolve_to_addrs(&host, &addresses).build().map_err(|error| describe(&error))?;
+        Ok((url, client))
     }
 }
 

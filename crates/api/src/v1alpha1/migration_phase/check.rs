@@ -4,18 +4,19 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{super::forms::LABEL_PATTERN, HttpCheck};
+use super::{super::forms::LABEL_PATTERN, HttpCheck, WebhookCheck};
 use crate::{Decimal, HumanDuration};
 
 /// A check: a measurement and its bounds.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("[has(self.prometheus), has(self.compare), has(self.http)].filter(given, given).size() == 1").message("a check has exactly one of prometheus, compare and http"),
+    validation = Rule::new("[has(self.prometheus), has(self.compare), has(self.http), has(self.webhook)].filter(given, given).size() == 1").message("a check has exactly one of prometheus, compare, http and webhook"),
     validation = Rule::new("!has(self.prometheus) || has(self.min) || has(self.max) || has(self.condition)").message("a check needs min, max or both, or a condition: without a bound it cannot fail"),
     validation = Rule::new("!has(self.condition) || !(has(self.min) || has(self.max))").message("give either a condition, or min and max"),
     validation = Rule::new("!has(self.http) || !has(self.http.pointer) || has(self.min) || has(self.max) || has(self.condition)").message("a number is looked up by http.pointer, and nothing says what it may be: give min, max or both, or a condition"),
     validation = Rule::new("!has(self.compare) || !(has(self.min) || has(self.max) || has(self.condition))").message("compare takes no min, max or condition: its bound is margin"),
+    validation = Rule::new("!has(self.webhook) || !(has(self.min) || has(self.max) || has(self.condition))").message("webhook takes no min, max or condition: who is asked judges"),
     validation = Rule::new("has(self.compare) || !(has(self.significance) || has(self.minSamples))").message("significance and minSamples belong to compare")
 )]
 pub struct Check {
@@ -31,6 +32,9 @@ pub struct Check {
     /// Asks an HTTP server, such as the new side's own health.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
+    /// Asks somebody else for a judgement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookCheck>,
     /// The check fails below this value. A decimal in quotes, such as `"0.95"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Decimal>,

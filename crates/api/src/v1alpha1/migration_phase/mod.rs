@@ -9,6 +9,7 @@ mod request;
 mod state;
 mod status;
 mod step;
+mod webhook_check;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -26,6 +27,7 @@ pub use self::{
     state::{CheckState, PhaseState, Stage},
     status::{MigrationPhaseStatus, StepStatus},
     step::{FlagTarget, Step, StepApproval, TrafficTarget},
+    webhook_check::WebhookCheck,
 };
 use super::{
     forms::{LABEL_PATTERN, NAME_PATTERN},

@@ -45,6 +45,7 @@ fn check(name: &str, query: String, max: &str, no_data: NoDataPolicy) -> Check {
         prometheus: Some(PrometheusCheck { query }),
         compare: None,
         http: None,
+        webhook: None,
         min: None,
         max: max.parse().ok(),
         condition: None,

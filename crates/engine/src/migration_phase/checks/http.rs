@@ -10,7 +10,7 @@ use super::{
 };
 
 /// How long an answer may be waited for, in seconds.
-const TIMEOUTS: std::ops::RangeInclusive<i64> = 1..=30;
+pub(super) const TIMEOUTS: std::ops::RangeInclusive<i64> = 1..=30;
 /// Headers that are not the check's to give: credentials, which everybody would see, and what concerns the connection.
 const RESERVED: [&str; 10] = [
     "authorization",
@@ -69,7 +69,7 @@ pub fn usable(check: &Check, asked: &HttpCheck) -> Result<(), Unusable> {
 }
 
 /// Scheme, and a host without user before it.
-fn is_address(url: &str) -> bool {
+pub(super) fn is_address(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:[]-".contains(&byte);

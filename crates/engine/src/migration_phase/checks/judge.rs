@@ -7,6 +7,7 @@ use super::{
     compare::{Counts, log_evidence},
     condition::{Condition, Values},
     http,
+    webhook::{self, Said, Word},
 };
 
 /// The longest value that is shown.
@@ -36,7 +37,9 @@ pub fn judge(check: &Check, measured: &Measured) -> Verdict {
             Some(asked) => http::judge(check, asked, legacy.as_ref(), new),
             None => other_kind(),
         },
-        Measured::Value(_) | Measured::Sides { .. } if check.http.is_some() => other_kind(),
+        Measured::Said(word) if check.webhook.is_some() => webhook::judge(word),
+        Measured::Said(_) => other_kind(),
+        Measured::Value(_) | Measured::Sides { .. } if check.http.is_some() || check.webhook.is_some() => other_kind(),
         Measured::Value(value) => number(check, Values { value: *value, legacy: None, new: Some(*value) }),
         Measured::Sides { legacy, new } => {
             number(check, Values { value: *new, legacy: Some(*legacy), new: Some(*new) })
@@ -69,6 +72,7 @@ pub fn sample(check: &Check, passes: bool) -> Measured {
         numbers.iter().map(|number| Measured::Answers { legacy: sides.then(|| given(1.0)), new: given(*number) });
     let silent =
         Measured::Answers { legacy: sides.then(|| given(1.0)), new: Answer::Silence("connection refused".to_owned()) };
+    let said = [Said::Pass, Said::Fail].map(|status| Measured::Said(Word { status, message: None }));
     let alone = numbers.iter().map(|value| Measured::Value(*value));
     let both =
         [1.0, 1e-3].into_iter().flat_map(|legacy| numbers.iter().map(move |new| Measured::Sides { legacy, new: *new }));
@@ -77,7 +81,7 @@ pub fn sample(check: &Check, passes: bool) -> Measured {
         Verdict::Fails(..) => !passes,
         Verdict::NoData(_) | Verdict::Erroring(_) => false,
     };
-    alone.chain(both).chain(counts).chain(answered).chain([silent]).find(wanted).unwrap_or(Measured::NoData)
+    alone.chain(both).chain(counts).chain(answered).chain([silent]).chain(said).find(wanted).unwrap_or(Measured::NoData)
 }
 
 fn other_kind() -> Verdict {
@@ -189,6 +193,7 @@ mod tests {
     #[case(conditional("new <= legacy * 1.2 && value > 0.0"))]
     #[case(comparing())]
     #[case(fixture::http_check("timed"))]
+    #[case(fixture::webhook_check("asked"))]
     #[case(Check { max: None, ..fixture::http_check("answering") })]
     #[case(Check { max: None, condition: Some("new <= legacy * 1.2".into()), ..fixture::http_check("compared") })]
     fn samples_pass_and_fail(#[case] check: Check) {

@@ -8,6 +8,7 @@ pub mod judge;
 pub(super) mod probe;
 pub mod query;
 pub(super) mod results;
+pub mod webhook;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -39,6 +40,8 @@ impl Machine<'_> {
             environment: guards.environment.as_deref(),
             splits: &splits,
             since: since.0,
+            attempt: self.attempt(),
+            step: self.status.step.as_ref().map(|step| step.name.as_str()).unwrap_or_default(),
         };
         let active = guards.checks.iter().filter(|check| self.applies(check)).filter_map(|check| {
             Some(ActiveCheck {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cutover_api::v1alpha1::migration_phase::{Check, CompareCheck, HttpCheck, PrometheusCheck};
+use cutover_api::v1alpha1::migration_phase::{Check, CompareCheck, HttpCheck, PrometheusCheck, WebhookCheck};
 use jiff::Timestamp;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     },
     condition, http,
     query::{self, InvalidQuery, Variables},
+    webhook::{self, Question},
 };
 
 /// What queries are made from.
@@ -22,6 +23,8 @@ pub struct Sources<'a> {
     pub splits: &'a BTreeSet<&'a str>,
     /// When the weights that are watched were in force.
     pub since: Timestamp,
+    pub attempt: i32,
+    pub step: &'a str,
 }
 
 /// A check that cannot be run.
@@ -36,12 +39,22 @@ pub struct Unusable {
 impl Sources<'_> {
     /// What the check asks.
     pub fn probe(&self, check: &Check) -> Result<Probe, Unusable> {
-        match (&check.prometheus, &check.compare, &check.http) {
-            (Some(prometheus), None, None) => self.prometheus(check, prometheus),
-            (None, Some(compare), None) => self.compare(compare),
-            (None, None, Some(asked)) => Self::http(check, asked),
-            _ => Err(Unusable { field: "", why: "a check has exactly one of prometheus, compare and http".to_owned() }),
+        match (&check.prometheus, &check.compare, &check.http, &check.webhook) {
+            (Some(prometheus), None, None, None) => self.prometheus(check, prometheus),
+            (None, Some(compare), None, None) => self.compare(compare),
+            (None, None, Some(asked), None) => Self::http(check, asked),
+            (None, None, None, Some(asked)) => self.webhook(check, asked),
+            _ => {
+                let why = "a check has exactly one of prometheus, compare, http and webhook".to_owned();
+                Err(Unusable { field: "", why })
+            }
         }
+    }
+
+    fn webhook(&self, check: &Check, asked: &WebhookCheck) -> Result<Probe, Unusable> {
+        webhook::usable(asked)?;
+        let question = Question::of(self.phase, self.environment, (self.attempt, self.step), check);
+        Ok(Probe::Webhook { asked: asked.clone(), question })
     }
 
     fn http(check: &Check, asked: &HttpCheck) -> Result<Probe, Unusable> {

@@ -7,7 +7,7 @@ use cutover_api::v1alpha1::{
 use rstest::rstest;
 
 use super::{
-    fixture::{check, http_check, spec, step},
+    fixture::{check, http_check, spec, step, webhook_check},
     simulator::{Cut, Metric, Situation, World, reach},
 };
 use crate::migration_phase::{Answer, Measured, Measurement, Probe};
@@ -86,6 +86,21 @@ fn a_new_side_that_does_not_answer_is_harm() {
     let world = answered(&silence, 3);
     let failure = world.stored.failure.unwrap();
     assert_eq!(failure.message, "check health failed 3 times in a row: connection refused");
+}
+
+#[test]
+fn somebody_elses_word_is_harm_when_it_says_so() {
+    let mut world = soaking();
+    world.edit(|spec| spec.checks = vec![webhook_check("orders")]);
+    world.run(3);
+    assert_eq!(world.stored.checks[0].state, CheckState::Passing);
+    world.metric = Metric::Down;
+    world.run(30);
+    assert_eq!((world.state(), world.stored.checks[0].state), (PhaseState::Running, CheckState::Erroring));
+    world.metric = Metric::Bad;
+    assert!(world.run_until(10, |world| world.state() == PhaseState::RolledBack), "{:?}", world.stored);
+    let failure = world.stored.failure.unwrap();
+    assert_eq!(failure.message, "check orders failed 3 times in a row: no reason was given");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use cutover_api::{
         MigrationPhaseSpec,
         migration_phase::{
             Check, FlagTarget, Hook, HttpCheck, HttpMethod, Migration, PrometheusCheck, StatusRange, Step,
-            StepApproval, TrafficTarget,
+            StepApproval, TrafficTarget, WebhookCheck,
         },
     },
 };
@@ -66,6 +66,7 @@ pub fn check(name: &str) -> Check {
         prometheus: Some(PrometheusCheck { query: "errors{system=\"$system\"}".into() }),
         compare: None,
         http: None,
+        webhook: None,
         min: None,
         max: Some("0.1".parse().unwrap()),
         condition: None,
@@ -100,4 +101,10 @@ pub fn pointing(name: &str) -> Check {
     let mut check = http_check(name);
     check.http.iter_mut().for_each(|asked| asked.pointer = Some("/errors".into()));
     check
+}
+
+/// Fails when somebody else says so; every 2 s, three in a row.
+pub fn webhook_check(name: &str) -> Check {
+    let asked = WebhookCheck { url: "https://judge.shop.svc/phase".into(), timeout: secs(1), ca_bundle: None };
+    Check { prometheus: None, max: None, webhook: Some(asked), ..check(name) }
 }

@@ -3,8 +3,8 @@
 mod actions;
 mod approving;
 mod approving_start;
-mod auditing;
 mod attesting;
+mod auditing;
 mod calendar;
 mod checking;
 mod defaulting;

@@ -95,12 +95,16 @@ impl Checks {
             Probe::Prometheus { environment, .. } | Probe::Compare { environment, .. } => {
                 Some(server_of(environment).and_then(|server| self.server(&server)))
             }
-            Probe::Http { .. } => None,
+            Probe::Http { .. } | Probe::Webhook { .. } => None,
         };
         tokio::spawn(async move {
             let at = Timestamp::now();
             let result = match (&probe, prometheus) {
                 (Probe::Http { asked }, _) => answers(&checks.probes, asked).await,
+                (Probe::Webhook { asked, question }, _) => match checks.probes.question(asked, question).await {
+                    Ok(word) => Measured::Said(word),
+                    Err(why) => Measured::Erroring(why),
+                },
                 (_, Some(Ok(prometheus))) => ask(&prometheus, &probe, at).await,
                 (_, Some(Err(why))) => Measured::Erroring(why),
                 (_, None) => Measured::Erroring("there is nobody to ask".to_owned()),
@@ -165,7 +169,7 @@ async fn ask(prometheus: &Prometheus, probe: &Probe, at: Timestamp) -> Measured 
                 (Err(other), _) | (_, Err(other)) => other,
             }
         }
-        Probe::Http { .. } => Measured::Erroring("it is not asked of a Prometheus".to_owned()),
+        Probe::Http { .. } | Probe::Webhook { .. } => Measured::Erroring("it is not asked of a Prometheus".to_owned()),
     }
 }
 

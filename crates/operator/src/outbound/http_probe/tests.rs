@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::SocketAddr,
-    time::Duration,
 };
 
 use axum::{
@@ -17,6 +16,7 @@ use cutover_api::{
     HumanDuration,
     v1alpha1::migration_phase::{HttpHeader, StatusRange},
 };
+use cutover_engine::migration_phase::Said;
 use futures::stream;
 use rstest::rstest;
 use tokio::net::TcpListener;
@@ -234,4 +234,57 @@ async fn a_server_that_nobody_vouches_for_is_not_held_against_the_new_side() {
     unread(ask(&asked(None), &secured()).await, "UnknownIssuer");
     let other = HttpCheck { ca_bundle: Some("-----BEGIN CERTIFICATE-----".into()), ..asked(None) };
     unread(ask(&other, &secured()).await, "caBundle");
+}
+
+async fn question(url: String) -> Result<Word, String> {
+    let asked = WebhookCheck { url, timeout: HumanDuration::from_secs(1), ca_bundle: None };
+    let question = Question {
+        namespace: "shop".into(),
+        phase: "30-shift".into(),
+        phase_uid: "u".into(),
+        environment: None,
+        attempt: 1,
+        step: "half".into(),
+        check: "orders".into(),
+    };
+    probes(&["127.0.0.0/8"]).question(&asked, &question).await
+}
+
+#[tokio::test]
+async fn somebody_else_is_told_what_it_is_about_and_judges() {
+    let judge = async |request: Asked| {
+        assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/x"));
+        assert_eq!(request.headers()["content-type"], "application/json");
+        let body = axum::body::to_bytes(request.into_body(), 65_536).await.unwrap();
+        let told: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (&told["phase"], &told["step"], &told["check"]),
+            (&"30-shift".into(), &"half".into(), &"orders".into())
+        );
+        r#"{"status": "Fail", "message": "too many returns"}"#
+    };
+    let url = format!("http://{}/x", serve(Router::new().fallback(judge)).await);
+    let word = Word { status: Said::Fail, message: Some("too many returns".into()) };
+    assert_eq!(question(url).await, Ok(word));
+}
+
+#[rstest]
+#[case(500, r#"{"status": "Fail"}"#, "it answers 500")]
+#[case(302, "", "it answers 302")]
+#[case(200, "<html>", "no status of Pass, Fail or NoData")]
+#[case(200, r#"{"status": "Perhaps"}"#, "no status of Pass, Fail or NoData")]
+#[tokio::test]
+async fn without_a_word_nothing_is_judged(#[case] code: u16, #[case] body: &'static str, #[case] why: &str) {
+    let told = question(server(code, body).await).await.unwrap_err();
+    assert!(told.contains(why), "{told}");
+}
+
+#[tokio::test]
+async fn who_is_asked_for_a_judgement_is_in_reach_and_in_time() {
+    let told = question("http://169.254.169.254/x".into()).await.unwrap_err();
+    assert!(told.contains("a link-local address"), "{told}");
+    let slow = async || tokio::time::sleep(Duration::from_secs(30)).await;
+    let url = format!("http://{}/x", serve(Router::new().route("/x", any(slow))).await);
+    let told = question(url).await.unwrap_err();
+    assert!(told.contains("no answer"), "{told}");
 }

@@ -117,8 +117,8 @@ pub struct Coverage {
     pub scene: Option<Scene>,
     pub visited: BTreeMap<Situation, u64>,
     pub heard: BTreeMap<(Situation, ActionKind, Option<Scene>), u64>,
-    /// Runs of checks over HTTP, by what they came to.
-    pub answered: BTreeMap<Metric, u64>,
+    /// Runs of checks over HTTP and by others, by what they came to.
+    pub answered: BTreeMap<(&'static str, Metric), u64>,
 }
 
 impl Coverage {
@@ -133,9 +133,12 @@ impl Coverage {
     }
 
     pub fn answered(&mut self, probe: &Probe, metric: Metric) {
-        if matches!(probe, Probe::Http { .. }) {
-            *self.answered.entry(metric).or_default() += 1;
-        }
+        let kind = match probe {
+            Probe::Http { .. } => "http",
+            Probe::Webhook { .. } => "webhook",
+            Probe::Prometheus { .. } | Probe::Compare { .. } => return,
+        };
+        *self.answered.entry((kind, metric)).or_default() += 1;
     }
 
     pub fn add(&mut self, other: &Self) {

@@ -8,7 +8,7 @@ use cutover_api::v1alpha1::{
 };
 
 use super::{
-    super::fixture::{approved, check, hook, pointing, secs, spec, step},
+    super::fixture::{approved, check, hook, pointing, secs, spec, step, webhook_check},
     Coverage, Cut, HookEnd, Metric, Scene, Situation, World, yaml,
 };
 
@@ -19,7 +19,7 @@ fn world(on_failure: OnFailure) -> World {
         step("all", &[("api", 100), ("web", 100)], &[("basket", 100)], 4),
     ];
     let mut spec = spec(steps);
-    spec.checks = vec![check("errors"), pointing("health")];
+    spec.checks = vec![check("errors"), pointing("health"), webhook_check("orders")];
     spec.gates = Some(Gates { components_ready: true, ..Gates::default() });
     spec.after = vec!["before".into()];
     spec.on_failure = on_failure;
@@ -109,8 +109,10 @@ fn every_class_of_situation_scene_and_action_is_visited() {
             }
         }
     }
-    for metric in [Metric::Good, Metric::Bad, Metric::Nothing, Metric::Down] {
-        assert!(total.answered.get(&metric).is_some_and(|count| *count > 0), "never over HTTP: {metric:?}");
+    for kind in ["http", "webhook"] {
+        for metric in [Metric::Good, Metric::Bad, Metric::Nothing, Metric::Down] {
+            assert!(total.answered.get(&(kind, metric)).is_some_and(|count| *count > 0), "never: {kind} {metric:?}");
+        }
     }
     let visited: BTreeSet<_> = total.heard.keys().copied().collect();
     for situation in Situation::ALL {

@@ -25,7 +25,7 @@ use crate::{
     Known,
     migration_phase::{
         ActionView, ActiveCheck, Answer, EnvironmentView, HookView, Measured, Measurement, MigrationView, Observed,
-        PhaseIdentity, Plan, PredecessorView, Probe, PromotionView, SplitView,
+        PhaseIdentity, Plan, PredecessorView, Probe, PromotionView, Said, SplitView, Word,
         audit::{Line, audit_lines},
         decide, validate,
     },
@@ -444,8 +444,14 @@ impl World {
                     Metric::Nothing => Measured::NoData,
                     Metric::Down => Measured::Erroring("connection refused".into()),
                 };
+                let word = |status| Measured::Said(Word { status, message: None });
                 let given = |value| Answer::Given { status: 200, seconds: 0.01, value };
                 let result = match (result, &check.probe) {
+                    (Measured::Value(value), Probe::Webhook { .. }) if value.is_nan() => word(Said::NoData),
+                    (Measured::Value(value), Probe::Webhook { .. }) => {
+                        word(if value > 0.1 { Said::Fail } else { Said::Pass })
+                    }
+                    (Measured::NoData, Probe::Webhook { .. }) => word(Said::NoData),
                     // Sometimes nobody answers, and sometimes with too high a number.
                     (Measured::Value(value), Probe::Http { .. })
                         if value > 0.1 && self.time.as_second() / 2 % 2 == 0 =>
