@@ -62,6 +62,12 @@ impl Built {
         self.executables.iter().find(|executable| executable.test && executable.name == name)
     }
 
+    /// The program of that name.
+    pub(crate) fn program(&self, name: &str) -> Option<&Path> {
+        let found = self.executables.iter().find(|executable| !executable.test && executable.name == name)?;
+        Some(&found.path)
+    }
+
     /// The library crates that there is one of, by the names that programs know them by.
     pub(crate) fn libraries(&self) -> impl Iterator<Item = (&str, &Path)> {
         self.libraries.iter().filter_map(|(name, paths)| match paths.as_slice() {
