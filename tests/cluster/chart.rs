@@ -70,6 +70,10 @@ async fn values_that_make_no_sense_are_refused_by_name() -> Result<()> {
         (r#"leaderElection={"leaseDuration":"15"}"#, "/leaderElection/leaseDuration"),
         (r#"watchNamespaces=["Shop"]"#, "/watchNamespaces/0"),
         (r#"prometheus={"default":"prometheus:9090"}"#, "/prometheus/default"),
+        (r#"notifications={"sinks":[{"name":"chat","format":"Slack"}]}"#, "/notifications/sinks/0"),
+        (r#"notifications={"sinks":[{"name":"x","url":"ftp://x","format":"Slack"}]}"#, "/notifications/sinks/0/url"),
+        (r#"notifications={"sinks":[{"name":"x","url":"http://x","format":"CloudEvents"}]}"#, "/notifications/sinks/0"),
+        (r#"notifications={"url":"http://x"}"#, "url"),
         (r#"policies={"extraStatusWriters":["a' || true || 'b"]}"#, "/policies/extraStatusWriters/0"),
     ] {
         let refused = template(plane, &[value]).await.map(drop).expect_err(value).to_string();
@@ -152,6 +156,52 @@ async fn pods_pass_the_strictest_pod_security() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn sinks_of_the_values_are_what_the_operator_reads() -> Result<()> {
+    let plane = plane().await?;
+    let folder = plane.data().join("sinks");
+    std::fs::create_dir_all(&folder)?;
+    // Beside the pod the secrets are elsewhere: what is asked is whether the file is read as it is rendered.
+    let secret = folder.join("releases").display().to_string();
+    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?;
+    let sinks = json!({"cluster": "prod", "secretName": "sinks", "sinks": [
+        {"name": "releases", "url": "https://events.example.com/hook", "format": "CloudEvents", "secretFile": secret},
+        {"name": "chat", "url": "https://chat.example.com/x", "format": "Teams", "namespaces": ["shop"], "always": ["Failed"]},
+    ]});
+    let rendered = documents(&template(plane, &[&format!("notifications={sinks}")]).await?)?;
+    let deployment = of_kind(&rendered, "Deployment").pop().context("no Deployment")?;
+    let pod = &deployment["spec"]["template"]["spec"];
+    let mounts = &pod["containers"][0]["volumeMounts"];
+    let configured = of_kind(&rendered, "ConfigMap").pop().context("no ConfigMap")?;
+    assert_eq!(pod["volumes"][0]["configMap"]["name"], configured["metadata"]["name"]);
+    assert_eq!(
+        (&pod["volumes"][1]["name"], &pod["volumes"][1]["secret"]["secretName"]),
+        (&json!("secrets"), &json!("sinks"))
+    );
+    assert_eq!(
+        (&mounts[0]["mountPath"], &mounts[1]["mountPath"]),
+        (&json!("/etc/cutover/notifications"), &json!("/etc/cutover/secrets"))
+    );
+    let flags = pod["containers"][0]["args"].as_array().context("no args")?;
+    assert!(flags.contains(&json!("--notification-sinks=/etc/cutover/notifications/sinks.json")), "{flags:?}");
+
+    let file = folder.join("sinks.json");
+    std::fs::write(&file, configured["data"]["sinks.json"].as_str().context("no sinks.json")?)?;
+    let read = cutover_operator::outbound::notify::read(&file)?;
+    assert_eq!((read.cluster.as_deref(), read.sinks.len()), (Some("prod"), 2));
+    assert!(read.sinks[1].is_for("shop") && !read.sinks[1].is_for("bank"));
+
+    // A change of the sinks is one of the pods, for they are read at start.
+    let annotation = |deployment: &Value| deployment["spec"]["template"]["metadata"]["annotations"].clone();
+    let other =
+        documents(&template(plane, &[&format!("notifications={}", sinks.to_string().replace("prod", "test"))]).await?)?;
+    let other = of_kind(&other, "Deployment").pop().context("no Deployment")?;
+    assert_ne!(annotation(deployment), annotation(other));
+    let none = documents(&template(plane, &[]).await?)?;
+    assert!(of_kind(&none, "ConfigMap").is_empty());
+    Ok(())
 }
 
 async fn may(client: &Client, user: &str, namespace: &str, right: (&str, &str, &str)) -> Result<bool> {

@@ -146,3 +146,25 @@ async fn a_replica_that_cannot_fill_its_caches_is_alive_not_ready_and_does_not_c
     leads(&one).await?;
     Ok(())
 }
+
+#[test]
+fn sinks_that_cannot_work_end_it_at_start_by_the_name_of_the_field() -> Result<()> {
+    let folder = tools::repository().join("target/tmp");
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join("sinks-of-a-test.json");
+    std::fs::write(
+        &file,
+        r#"{"sinks": [{"name": "releases", "url": "https://x.example.com", "format": "CloudEvents"}]}"#,
+    )?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| tools::repository().join("target"), std::path::PathBuf::from);
+    let mut command = std::process::Command::new(target.join("debug/cutover-operator"));
+    let output = command.env_clear().arg("--notification-sinks").arg(&file).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    ensure!(
+        said.contains("--notification-sinks") && said.contains("sinks[0].secretFile: CloudEvents are signed: give it"),
+        "{said}"
+    );
+    Ok(())
+}

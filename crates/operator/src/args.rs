@@ -108,6 +108,10 @@ pub struct Args {
     #[arg(long, env = "CUTOVER_PROMETHEUS_TIMEOUT", default_value = "5s", value_parser = parse_duration)]
     pub prometheus_timeout: Duration,
 
+    /// File that names the sinks for notifications: JSON, `{"sinks": [{"name", "url" or "urlFile", "format", "secretFile", "namespaces", "always"}]}`.
+    #[arg(long, env = "CUTOVER_NOTIFICATION_SINKS")]
+    pub notification_sinks: Option<std::path::PathBuf>,
+
     /// File with PEM certificates of authorities to trust besides the public ones, for outbound HTTPS.
     #[arg(long, env = "CUTOVER_EXTRA_CA_FILE")]
     pub extra_ca_file: Option<std::path::PathBuf>,

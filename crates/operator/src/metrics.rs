@@ -10,8 +10,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-    core::Collector, process_collector::ProcessCollector,
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 
 use crate::cluster::stores::Key;
@@ -26,6 +26,8 @@ pub struct Metrics {
     pub api_requests: IntCounterVec,
     /// Objects of our kinds that could not be read, by `kind`.
     pub invalid_objects: IntCounterVec,
+    /// What becomes of notifications.
+    pub notifications: Deliveries,
     leader: IntGauge,
     skew: Gauge,
 }
@@ -63,6 +65,7 @@ impl Metrics {
                 &registry,
                 counters("cutover_invalid_objects_total", "Objects of our kinds that could not be read.", &["kind"])?,
             )?,
+            notifications: Deliveries::new(&registry)?,
             leader: register(
                 &registry,
                 IntGauge::new("cutover_leader", "Whether this replica leads and may write: yes is 1, no is 0.")?,
@@ -112,6 +115,81 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+/// What becomes of notifications, by sink. Cheap to clone.
+#[derive(Clone)]
+pub struct Deliveries {
+    outcomes: IntCounterVec,
+    retries: IntCounterVec,
+    waiting: IntGaugeVec,
+}
+
+impl Deliveries {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let outcomes = counters(
+            "cutover_notifications_total",
+            "Notifications that were delivered, failed (were refused or given up), or dropped (too many waited).",
+            &["sink", "outcome"],
+        )?;
+        let retries =
+            counters("cutover_notification_retries_total", "Attempts at a notification after the first.", &["sink"])?;
+        let waiting = IntGaugeVec::new(
+            Opts::new("cutover_notifications_waiting", "Notifications that wait or are being delivered."),
+            &["sink"],
+        )?;
+        Ok(Self {
+            outcomes: register(registry, outcomes)?,
+            retries: register(registry, retries)?,
+            waiting: register(registry, waiting)?,
+        })
+    }
+
+    /// A sink is there: its series begin at zero.
+    pub fn begin(&self, sink: &str) {
+        for outcome in ["delivered", "failed", "dropped"] {
+            self.outcomes.with_label_values(&[sink, outcome]);
+        }
+        self.retries.with_label_values(&[sink]);
+        self.waiting.with_label_values(&[sink]).set(0);
+    }
+
+    /// A notification is handed over.
+    pub fn waits(&self, sink: &str) {
+        self.waiting.with_label_values(&[sink]).inc();
+    }
+
+    /// A notification is tried again.
+    pub fn retried(&self, sink: &str) {
+        self.retries.with_label_values(&[sink]).inc();
+    }
+
+    /// A notification has come to an end.
+    pub fn done(&self, sink: &str, outcome: &str) {
+        self.waiting.with_label_values(&[sink]).dec();
+        self.outcomes.with_label_values(&[sink, outcome]).inc();
+    }
+
+    /// How many notifications ended so.
+    #[cfg(test)]
+    #[must_use]
+    pub fn ended(&self, sink: &str, outcome: &str) -> u64 {
+        self.outcomes.with_label_values(&[sink, outcome]).get()
+    }
+
+    /// How many attempts were not the first.
+    #[cfg(test)]
+    #[must_use]
+    pub fn retries(&self, sink: &str) -> u64 {
+        self.retries.with_label_values(&[sink]).get()
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    #[must_use]
+    pub fn waiting(&self, sink: &str) -> i64 {
+        self.waiting.with_label_values(&[sink]).get()
     }
 }
 

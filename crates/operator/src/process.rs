@@ -46,6 +46,8 @@ pub struct Runtime {
     pub prometheus: outbound::prometheus::Servers,
     /// Makes the requests that users' specs ask for.
     pub probes: outbound::http_probe::Probes,
+    /// The sinks for notifications, and the client for them.
+    pub sinks: (reqwest::Client, outbound::notify::Sinks),
     /// What Events name as their origin.
     pub replica: String,
     /// The namespace of the Lease, which is the operator's own.
@@ -75,6 +77,9 @@ impl Controller {
 /// How long the lease may take to be given back.
 const RELEASE: Duration = Duration::from_secs(5);
 
+/// How long one attempt to deliver a notification may take.
+const NOTIFICATION: Duration = Duration::from_secs(10);
+
 /// Runs the controllers that `build` makes until a signal, or until leadership is lost. `build` is called once, before
 /// the election, and registers its caches with [`Runtime::stores`].
 ///
@@ -85,6 +90,8 @@ where
     F: FnOnce(&mut Runtime) -> anyhow::Result<Vec<Controller>>,
 {
     outbound::install_crypto();
+    let sinks = args.notification_sinks.as_deref().map(outbound::notify::read).transpose();
+    let sinks = sinks.context("--notification-sinks")?.unwrap_or_default();
     let shutdown = Shutdown::on_signals().context("signals cannot be handled")?;
     let metrics = Metrics::new()?;
     let health = Health::new(metrics.clone());
@@ -100,7 +107,9 @@ where
     health.election(leadership.clone(), skew.clone());
     let client = clients.guarded(leadership.clone(), args.limits())?;
     let http = outbound::http_client(args.prometheus_timeout, args.extra_ca_file.as_ref())?;
+    let notifying = outbound::http_client(NOTIFICATION, args.extra_ca_file.as_ref())?;
     let mut runtime = Runtime {
+        sinks: (notifying, sinks),
         stores: Stores::new(
             client.clone(),
             args.watch_namespaces.clone(),

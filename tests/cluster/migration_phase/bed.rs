@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::OnceCell};
 
-use super::{prometheus::Prometheus, record::Record};
+use super::{prometheus::Prometheus, record::Record, sinks::Sinks};
 use crate::installed;
 
 static RUNTIME: LazyLock<std::io::Result<Runtime>> =
@@ -59,6 +59,7 @@ pub(super) struct Bed {
     pub(super) prometheus: Prometheus,
     /// Known to the operator as `real`.
     pub(super) real_prometheus: RealPrometheus,
+    pub(super) sinks: Sinks,
 }
 
 async fn bed() -> Result<&'static Bed> {
@@ -74,6 +75,7 @@ async fn start() -> Result<Bed> {
     let targets =
         Targets { fixed: [("counters".to_owned(), vec![super::counters::start().await?])].into(), file: None };
     let real_prometheus = RealPrometheus::start(&targets, plane.logs()).await?;
+    let (sinks, configuration) = Sinks::start(plane.data()).await?;
     let options = Options {
         name: "migration-phase-operator".into(),
         flags: vec![
@@ -86,6 +88,7 @@ async fn start() -> Result<Bed> {
             format!("--prometheus=real=http://{}", real_prometheus.address()),
             "--prometheus-timeout=500ms".into(),
             "--outbound-networks=127.0.0.0/8".into(),
+            format!("--notification-sinks={}", configuration.display()),
         ],
         program: None,
     };
@@ -100,7 +103,7 @@ async fn start() -> Result<Bed> {
     .await?;
     let robot = Identity::User { name: "node-simulator".to_owned(), groups: vec!["system:masters".to_owned()] };
     let node = NodeSimulator::start(plane.config(&robot).await?, NodeOptions::default()).await?;
-    Ok(Bed { _node: node, plane, operator, prometheus, real_prometheus })
+    Ok(Bed { _node: node, plane, operator, prometheus, real_prometheus, sinks })
 }
 
 /// A step that takes `storefront` to a weight and is named after it.

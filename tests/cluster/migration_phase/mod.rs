@@ -17,3 +17,5 @@ mod migrations;
 mod people;
 mod prometheus;
 mod record;
+mod sinks;
+mod telling;

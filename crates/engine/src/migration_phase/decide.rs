@@ -26,8 +26,8 @@ pub fn decide(spec: Result<&Validated, &Invalid>, observed: &Observed, now: Time
     machine.report();
     let (checks, requeue_at) = (machine.active_checks(), machine.next_timer());
     let hook_jobs = machine.hook_jobs();
-    let Machine { status, notes, settle, .. } = machine;
-    Plan { status, notes, hook_jobs, settle, checks, requeue_at }
+    let Machine { status, notes, notifications, settle, .. } = machine;
+    Plan { status, notes, hook_jobs, notifications, settle, checks, requeue_at }
 }
 
 impl Machine<'_> {
@@ -57,6 +57,7 @@ impl Machine<'_> {
                 dead_after: spec.dead_after,
                 on_rollback: spec.hooks.as_ref().map(|hooks| hooks.on_rollback.clone()).unwrap_or_default(),
                 migrations: hooks.filter(undone).cloned().collect(),
+                notify: spec.notify.clone(),
             });
         }
         self.catch_up();

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     clock::{Clock, Timer, hold},
     gates::calendar::Shut,
+    notify::Notification,
     observed::{FlagView, Observed, SplitView},
     plan::Settlement,
     requests::summary,
@@ -42,6 +43,7 @@ pub(super) struct Machine<'a> {
     /// The status to be.
     pub status: MigrationPhaseStatus,
     pub notes: Vec<Note>,
+    pub notifications: Vec<Notification>,
     pub settle: Vec<Settlement>,
     pub person: Option<Person>,
     /// Whether the audit records of the status are this decision's.
@@ -59,7 +61,7 @@ impl<'a> Machine<'a> {
         let watched = SignedDuration::try_from(observed.watched_for).unwrap_or(SignedDuration::MAX);
         let clock = Clock { now, watching_since: now.checked_sub(watched).unwrap_or(Timestamp::MIN) };
         let summary = describe(&status);
-        let (notes, settle) = (Vec::new(), Vec::new());
+        let (notes, notifications, settle) = (Vec::new(), Vec::new(), Vec::new());
         let shut = spec.ok().and_then(|valid| valid.calendar().shut(now));
         Self {
             spec,
@@ -67,6 +69,7 @@ impl<'a> Machine<'a> {
             clock,
             status,
             notes,
+            notifications,
             settle,
             person: None,
             recorded: false,
@@ -229,7 +232,7 @@ impl<'a> Machine<'a> {
             Some(Failure { reason: reason.to_owned(), message: bounded(message.to_owned()), step, at });
     }
 
-    /// Tells of a transition that has just been made: in history, in the audit log, and as a note.
+    /// Tells of a transition that has just been made: in history, in the audit log, to sinks, and as a note.
     pub fn tell(&mut self, severity: Severity, reason: &'static str, action: &'static str, message: String) {
         self.status.history.push(HistoryEntry {
             at: self.clock.record(),
@@ -248,6 +251,7 @@ impl<'a> Machine<'a> {
             None => (OPERATOR.to_owned(), message.clone()),
         };
         self.record((&who, action, &why), &before, &after);
+        self.notify(reason, &message);
         self.notes.push(Note { severity, reason, action, message: bounded(message) });
     }
 }

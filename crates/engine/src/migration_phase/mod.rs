@@ -38,6 +38,7 @@ mod harm;
 mod hooks;
 mod lost;
 mod machine;
+mod notify;
 mod observed;
 mod plan;
 mod report;
@@ -56,6 +57,7 @@ pub use checks::{
 pub use decide::decide;
 pub(crate) use gates::versions;
 pub use hooks::HookView;
+pub use notify::Notification;
 pub use observed::{
     ActionView, Answer, EnvironmentView, FlagView, Measured, Measurement, MigrationView, Observed, PhaseIdentity,
     PredecessorView, PromotionView, SplitView, Trouble,

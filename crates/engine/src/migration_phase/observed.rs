@@ -10,7 +10,7 @@ use cutover_api::v1alpha1::{
     Environment, FeatureFlag, MigrationPhase, MigrationPhaseStatus, PhaseAction, PhaseActionSpec, TrafficSplit,
     environment::{ChecklistItem, ChecklistState, ChecklistStatus, System},
     feature_flag::FlagHolder,
-    migration_phase::PhaseState,
+    migration_phase::{NotifyOn, PhaseState},
     traffic_split::{Exposure, Holder, Safety},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -55,6 +55,8 @@ pub struct Observed {
     pub clock_skew: Known<SignedDuration>,
     /// Whether the policies that prove who asked are known to be enforced (or the operator was told to trust without).
     pub policies_enforced: bool,
+    /// The sinks that phases of this namespace may name, and what each is told of every phase here, named or not.
+    pub sinks: BTreeMap<String, BTreeSet<NotifyOn>>,
 }
 
 /// Which phase a decision is about.

@@ -9,12 +9,15 @@ use cutover_api::v1alpha1::{
 };
 use jiff::Timestamp;
 
-use super::checks::{query, webhook::Question};
+use super::{
+    checks::{query, webhook::Question},
+    notify::Notification,
+};
 use crate::Note;
 
 /// What is to be done about one phase, in this order: write the status (under its resource version) if it differs from what was
 /// observed; if that was refused or failed, stop: nothing else of the plan holds. Then log the audit records of the stored status, make
-/// the hooks' Jobs, write the actions' statuses, publish notes, and see to the checks.
+/// the hooks' Jobs, write the actions' statuses, publish notes, tell the sinks, and see to the checks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The complete status to be. The audit records of this decision are in it.
@@ -24,6 +27,8 @@ pub struct Plan {
     /// Jobs to be made once the status, which records their intent, is written. Each is asked for by one plan only: whoever carries it
     /// out tries once, and looks for the Job where the answer is not clear.
     pub hook_jobs: Vec<HookJob>,
+    /// What sinks are told.
+    pub notifications: Vec<Notification>,
     /// Statuses of actions, each to be written once. An action whose effect was written but whose own status was not is found here
     /// again the next time.
     pub settle: Vec<Settlement>,

@@ -48,6 +48,7 @@ impl Machine<'_> {
         let generation = self.observed.phase.generation;
         self.status.conditions = merge(&self.observed.status.conditions, wanted, Some(generation), self.clock.now);
         self.status.observed_generation = Some(generation);
+        self.status.unknown_sinks = self.unknown_sinks();
         self.status.blocked_by = blocked;
     }
 

@@ -305,6 +305,7 @@ impl World {
                 .saturating_add(Duration::try_from(self.now.duration_since(self.assumed.start)).unwrap_or_default()),
             clock_skew: Known::Known(SignedDuration::ZERO),
             policies_enforced: true,
+            sinks: BTreeMap::new(),
         }
     }
 

@@ -4,6 +4,7 @@ mod check;
 mod gates;
 mod hook;
 mod http_check;
+mod notify;
 mod record;
 mod request;
 mod state;
@@ -20,6 +21,7 @@ pub use self::{
     gates::{Day, Freeze, Gates, Promotion, SchemaRange, Window},
     hook::{Hook, HookPoint, HookState, HookStatus, Migration, MigrationDirection, MigrationRun, PhaseHooks},
     http_check::{HttpCheck, HttpHeader, HttpMethod, StatusRange},
+    notify::{Notify, NotifyOn},
     record::{
         ApprovalRecord, AuditChain, AuditRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid,
     },
@@ -143,6 +145,12 @@ pub struct MigrationPhaseSpec {
     /// `true`: a rolled back phase is not `Ready`, so that GitOps tools report it as failed. Default `false`.
     #[serde(default)]
     pub fail_health_on_rollback: bool,
+
+    /// Who is told of what. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["sink".into()]))]
+    pub notify: Vec<Notify>,
 }
 
 const fn default_shift_timeout() -> HumanDuration {

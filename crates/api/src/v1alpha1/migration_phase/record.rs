@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{schema::Instant, traffic_split::Side},
-    Check, CheckState, Hook, OnFailure, RollbackSpec,
+    Check, CheckState, Hook, Notify, OnFailure, RollbackSpec,
 };
 use crate::HumanDuration;
 
@@ -145,6 +145,10 @@ pub struct LastValid {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub migrations: Vec<Hook>,
+    /// Who is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub notify: Vec<Notify>,
 }
 
 /// The end of the chain of audit records.

@@ -99,6 +99,10 @@ pub struct MigrationPhaseStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub history: Vec<HistoryEntry>,
+    /// Sinks of `spec.notify` that the operator's configuration does not have for this namespace: they are told nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 63)))]
+    pub unknown_sinks: Vec<String>,
     /// The end of the chain of audit records: what the log target `audit` has of this phase is complete and unchanged if it ends here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditChain>,

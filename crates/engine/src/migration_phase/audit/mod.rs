@@ -149,7 +149,7 @@ impl Machine<'_> {
 }
 
 /// The text, no longer than a record's may be, and with nothing in it that a terminal or a log viewer would act on.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
     for character in text.chars() {
         if written.len() >= LONGEST {

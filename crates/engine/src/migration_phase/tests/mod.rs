@@ -15,6 +15,7 @@ mod health;
 mod hooking;
 mod losing;
 mod migrating;
+mod notifying;
 mod planted_bugs;
 mod preparing;
 mod promoting;

@@ -23,6 +23,7 @@ use crate::{
         stores::Key,
     },
     controllers::Error,
+    outbound::notify::Notifier,
 };
 
 /// Where plans go.
@@ -32,6 +33,7 @@ pub(super) struct Sink {
     pub(super) events: Events,
     pub(super) hooks: Hooks,
     pub(super) audit: Arc<AuditLog>,
+    pub(super) notifier: Notifier,
 }
 
 impl Sink {
@@ -52,7 +54,7 @@ impl Sink {
 
     /// Carries out everything but the checks and the timer; returns the phase with its new status if that was written.
     pub(super) async fn apply(&self, phase: &MigrationPhase, plan: &Plan) -> Result<Option<MigrationPhase>, Error> {
-        let Plan { status, notes, hook_jobs, settle, checks: _, requeue_at: _ } = plan;
+        let Plan { status, notes, notifications, hook_jobs, settle, checks: _, requeue_at: _ } = plan;
         let written = self.write_status(phase, status).await?;
         if written.is_none() && !settle.is_empty() {
             self.is_present(phase).await?;
@@ -63,6 +65,9 @@ impl Sink {
             for job in hook_jobs {
                 self.hooks.make(&Key::of(phase), job).await;
             }
+        }
+        for notification in notifications {
+            self.notifier.send(notification);
         }
         for note in notes {
             self.events.publish(note.clone(), phase.object_ref(&()));

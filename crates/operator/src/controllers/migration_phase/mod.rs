@@ -11,7 +11,10 @@ mod settled;
 mod tests;
 mod triggers;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cutover_api::{labels::MANAGER_MIGRATION_PHASE, v1alpha1::MigrationPhase};
 use cutover_engine::migration_phase::{decide, validate};
@@ -28,8 +31,12 @@ use crate::{
     caches::{Caches, Kinds},
     cluster::{events::Events, policies, stores::Key},
     metrics::ObjectGauges,
+    outbound::notify::{Notifier, Timing},
     process::{Controller, Runtime},
 };
+
+/// How long notifications that wait may take when the process ends.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 struct Context {
     sources: Sources,
@@ -53,9 +60,13 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
     let clock_is_compared = runtime.args.leader_elect;
     let trust_unenforced_policies = runtime.args.trust_unenforced_policies;
     let (client, replica) = (runtime.client.clone(), runtime.replica.clone());
+    let (http, sinks) = runtime.sinks.clone();
+    let deliveries = runtime.metrics.notifications.clone();
     let policy_namespace = runtime.own_namespace.clone();
     Ok(driver::controller(runtime, &phases, move || {
+        let notifier = Notifier::start(&http, sinks, deliveries, Timing::default());
         let sources = Sources {
+            notifier: notifier.clone(),
             kinds,
             caches,
             checks,
@@ -69,7 +80,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
         };
         let others = triggers::all(&sources, results, ended);
         let events = Events::start(client.clone(), MANAGER_MIGRATION_PHASE, &replica);
-        let sink = Sink { client, events, hooks, audit: Arc::default() };
+        let sink = Sink { client, events, hooks, notifier, audit: Arc::default() };
         (Context { sources, sink, newest: Newest::default(), states }, others)
     }))
 }
@@ -123,6 +134,7 @@ impl Reconciler for Context {
     }
 
     async fn finish(&self) {
-        self.sink.events.drain().await;
+        let notifier = &self.sink.notifier;
+        tokio::join!(self.sink.events.drain(), notifier.finish(LAST_WORDS));
     }
 }

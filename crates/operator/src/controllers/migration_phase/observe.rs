@@ -21,6 +21,7 @@ use super::{checks::Checks, hooks::Hooks, settled::Settled};
 use crate::{
     caches::{Caches, Kinds},
     cluster::{lease::Skew, policies::Enforcement, stores::Key},
+    outbound::notify::Notifier,
 };
 
 /// Everything a phase's decisions are read from.
@@ -39,6 +40,7 @@ pub(super) struct Sources {
     pub(super) clock_is_compared: bool,
     pub(super) policies: watch::Receiver<Enforcement>,
     pub(super) trust_unenforced_policies: bool,
+    pub(super) notifier: Notifier,
 }
 
 impl Sources {
@@ -78,6 +80,7 @@ impl Sources {
             watched_for: self.watching_since.elapsed(),
             clock_skew: self.clock_skew(),
             policies_enforced: self.trust_unenforced_policies || *self.policies.borrow() == Enforcement::Enforced,
+            sinks: self.notifier.of_namespace(&identity.namespace),
             phase: identity,
             status,
         }

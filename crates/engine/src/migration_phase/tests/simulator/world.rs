@@ -9,7 +9,7 @@ use std::{
 use cutover_api::v1alpha1::{
     MigrationPhaseSpec, MigrationPhaseStatus, PhaseActionSpec,
     environment::ChecklistItem,
-    migration_phase::{Gates, HookState, MigrationDirection, MigrationRun, PhaseState, Stage},
+    migration_phase::{Gates, HookState, MigrationDirection, MigrationRun, NotifyOn, PhaseState, Stage},
     phase_action::{ActionKind, ActionState, RollbackTo},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -24,8 +24,8 @@ use super::{
 use crate::{
     Known,
     migration_phase::{
-        ActionView, ActiveCheck, Answer, EnvironmentView, HookView, Measured, Measurement, MigrationView, Observed,
-        PhaseIdentity, Plan, PredecessorView, Probe, PromotionView, Said, SplitView, Word,
+        ActionView, ActiveCheck, Answer, EnvironmentView, HookView, Measured, Measurement, MigrationView, Notification,
+        Observed, PhaseIdentity, Plan, PredecessorView, Probe, PromotionView, Said, SplitView, Word,
         audit::{Line, audit_lines},
         decide, validate,
     },
@@ -119,6 +119,9 @@ pub struct World {
     pub applied: BTreeSet<i64>,
     pub hooks_end: HookEnd,
     pub actions: Vec<ActionView>,
+    pub sinks: BTreeMap<String, BTreeSet<NotifyOn>>,
+    /// What sinks were told.
+    pub told: Vec<Notification>,
     pub blind: BTreeSet<Input>,
     pub past: Past,
     pub coverage: Coverage,
@@ -169,6 +172,8 @@ impl World {
             applied: BTreeSet::new(),
             hooks_end: HookEnd::Well,
             actions: Vec::new(),
+            sinks: BTreeMap::new(),
+            told: Vec::new(),
             blind: BTreeSet::new(),
             past: Past::default(),
             coverage: Coverage::default(),
@@ -244,6 +249,7 @@ impl World {
             watched_for: self.time.duration_since(self.led_since).unsigned_abs(),
             clock_skew: self.seen(Input::Clock, self.offset),
             policies_enforced: true,
+            sinks: self.sinks.clone(),
         }
     }
 
@@ -402,6 +408,7 @@ impl World {
             });
         }
         self.check_transition(plan);
+        self.told.extend(plan.notifications.iter().cloned());
         self.checks.clone_from(&plan.checks);
         if plan.status != self.stored {
             self.older = std::mem::replace(&mut self.stored, plan.status.clone());

@@ -1,7 +1,10 @@
 //! An API server in memory that knows one phase, its split, and actions on it; and the split's controller, as far as the phase can
 //! tell: it grants and follows at once.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cutover_api::v1alpha1::MigrationPhase;
 use http::Method;
@@ -21,7 +24,13 @@ use crate::{
         scripted::{Shown, object},
     },
     metrics::Metrics,
-    outbound::{http_probe::Probes, prometheus::Servers, reach::Reach},
+    outbound::{
+        self,
+        http_probe::Probes,
+        notify::{self, Notifier},
+        prometheus::Servers,
+        reach::Reach,
+    },
 };
 
 pub(super) const PHASE: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/migrationphases/30-shift";
@@ -60,6 +69,7 @@ pub(super) struct World {
     pub(super) jobs: Vec<Value>,
     pub(super) enforcement: Enforcement,
     pub(super) servers: Servers,
+    pub(super) receivers: notify::Sinks,
     /// Requests of the controller so far.
     pub(super) requests: usize,
     version: u64,
@@ -101,6 +111,7 @@ impl World {
             jobs: Vec::new(),
             enforcement: Enforcement::Enforced,
             servers: Servers::new(),
+            receivers: notify::Sinks::default(),
             requests: 0,
             version: 100,
         }
@@ -203,6 +214,9 @@ impl World {
         let states = Metrics::new().unwrap().object_gauges("cutover_phase_state", "State.", &["state"]).unwrap();
         let caches = self.shown().caches();
         let hooks = Hooks::new(client.clone(), caches.jobs.clone()).0;
+        let http = outbound::http_client(Duration::from_secs(10), None).unwrap();
+        let deliveries = Metrics::new().unwrap().notifications;
+        let notifier = Notifier::start(&http, self.receivers.clone(), deliveries, notify::Timing::default());
         let sources = Sources {
             kinds: self.shown().kinds(),
             caches,
@@ -214,11 +228,13 @@ impl World {
             clock_is_compared: false,
             policies: watch::channel(self.enforcement).1,
             trust_unenforced_policies: false,
+            notifier: notifier.clone(),
         };
         let sink = Sink {
             client,
             hooks,
             audit: Arc::default(),
+            notifier,
             events: Events::start(events_client, "cutover.dev/migration-phase", "test"),
         };
         (Context { sources, sink, newest: Newest::default(), states }, api, events)
