@@ -138,7 +138,8 @@ pub struct MigrationPhaseSpec {
     #[serde(default)]
     pub rollback: RollbackSpec,
 
-    /// `false`: past the first step the phase never goes back by itself, it freezes. Default `true`.
+    /// `false`: the phase never goes back by itself, from no step: it freezes, and a person decides. Steps that may go back by themselves are a
+    /// phase of their own before it. Default `true`.
     #[serde(default = "default_true")]
     pub reversible: bool,
 
