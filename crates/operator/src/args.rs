@@ -131,8 +131,8 @@ pub struct Args {
     #[arg(long, env = "CUTOVER_SHUTDOWN_GRACE", default_value = "20s", value_parser = parse_duration)]
     pub shutdown_grace: Duration,
 
-    /// Accept approvals and other actions on phases even if the API server does not enforce the admission policies that check
-    /// who made them.
+    /// Accept the actions on phases that lead forward (Approve, Promote, Resume, Retry) even if the API server does not enforce the admission
+    /// policies that check who made them. Those that hold or lead back (Pause, Abort, Rollback) are accepted always.
     #[arg(long, env = "CUTOVER_TRUST_UNENFORCED_POLICIES", default_value_t = false, action = ArgAction::Set,
         num_args = 0..=1, default_missing_value = "true")]
     pub trust_unenforced_policies: bool,

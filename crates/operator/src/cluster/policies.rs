@@ -58,7 +58,7 @@ async fn ask_until_enforced(outcome: &watch::Sender<Enforcement>, client: Client
                 tracing::warn!(
                     namespace,
                     "a forged PhaseAction was not refused: install the chart's ValidatingAdmissionPolicies; until they \
-                     are in force no approval of a phase is accepted"
+                     are in force no action that leads a phase forward is accepted"
                 );
                 outcome.send_replace(answer);
             }

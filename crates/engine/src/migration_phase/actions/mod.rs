@@ -117,8 +117,8 @@ impl Machine<'_> {
             let message = format!("it counted until {until}: ask again, with expiresAt if it needs longer");
             return Some((ActionState::Expired, reasons::EXPIRED, message));
         }
-        if matches!(spec.action, ActionKind::Approve | ActionKind::Promote) && !self.observed.policies_enforced {
-            let message = "who asked cannot be proved: install the chart's ValidatingAdmissionPolicies (or see the flag --trust-unenforced-policies)";
+        if leads_forward(spec.action) && !self.observed.policies_enforced {
+            let message = "who asked cannot be proved, and this leads forward: install the chart's ValidatingAdmissionPolicies (or see the flag --trust-unenforced-policies)";
             return Some((ActionState::Rejected, reasons::POLICIES_NOT_ENFORCED, message.to_owned()));
         }
         None
@@ -153,6 +153,15 @@ impl Machine<'_> {
                 attempt: took_effect.then(|| self.attempt()),
             },
         });
+    }
+}
+
+/// Whether weights may rise because of it. Whoever holds or goes back is heard also where nobody proves who it is: what guards the way forward
+/// does not bar the way back.
+const fn leads_forward(action: ActionKind) -> bool {
+    match action {
+        ActionKind::Approve | ActionKind::Promote | ActionKind::Resume | ActionKind::Retry => true,
+        ActionKind::Pause | ActionKind::Abort | ActionKind::Rollback => false,
     }
 }
 

@@ -190,3 +190,26 @@ fn a_rollback_can_be_given_another_target_on_its_way() {
     assert_eq!(world.outcome(&uid), Some(ACCEPTED));
     assert!(world.stored.way_back.as_ref().unwrap().force);
 }
+
+#[rstest]
+#[case::pause(ActionKind::Pause, Situation::Soaking, ACCEPTED)]
+#[case::abort(ActionKind::Abort, Situation::Soaking, ACCEPTED)]
+#[case::rollback(ActionKind::Rollback, Situation::Soaking, ACCEPTED)]
+#[case::promote(ActionKind::Promote, Situation::Soaking, ActionState::Rejected)]
+#[case::approve(ActionKind::Approve, Situation::AwaitingApproval, ActionState::Rejected)]
+#[case::resume(ActionKind::Resume, Situation::Paused, ActionState::Rejected)]
+#[case::retry(ActionKind::Retry, Situation::RolledBack, ActionState::Rejected)]
+fn without_proof_of_who_asked_only_what_holds_or_leads_back_is_done(
+    #[case] kind: ActionKind,
+    #[case] situation: Situation,
+    #[case] outcome: ActionState,
+) {
+    let mut world = reach(situation);
+    world.ask(kind, "carol");
+    let mut observed = world.observe(&world.stored);
+    observed.policies_enforced = false;
+    let settled = &world.plan(&observed).settle[0].status;
+    assert_eq!(settled.state, Some(outcome));
+    let unproved = settled.reason.as_deref() == Some(reasons::POLICIES_NOT_ENFORCED);
+    assert_eq!(unproved, outcome == ActionState::Rejected, "{settled:?}");
+}
