@@ -54,7 +54,7 @@ pub struct Observed {
     /// This machine's clock minus the API server's.
     pub clock_skew: Known<SignedDuration>,
     /// Whether the policies that prove who asked are known to be enforced (or the operator was told to trust without).
-    pub policies_enforced: bool,
+    pub policies_enforced: Known<bool>,
     /// The sinks that phases of this namespace may name, and what each is told of every phase here, named or not.
     pub sinks: BTreeMap<String, BTreeSet<NotifyOn>>,
 }

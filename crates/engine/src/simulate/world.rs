@@ -304,7 +304,7 @@ impl World {
             watched_for: Duration::from_secs(86_400)
                 .saturating_add(Duration::try_from(self.now.duration_since(self.assumed.start)).unwrap_or_default()),
             clock_skew: Known::Known(SignedDuration::ZERO),
-            policies_enforced: true,
+            policies_enforced: Known::Known(true),
             sinks: BTreeMap::new(),
         }
     }

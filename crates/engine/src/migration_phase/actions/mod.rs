@@ -20,7 +20,7 @@ use super::{
     observed::ActionView,
     plan::Settlement,
 };
-use crate::{Note, Severity, conditions::bounded};
+use crate::{Known, Note, Severity, conditions::bounded};
 
 /// How long an action counts that does not say so.
 const DEFAULT_EXPIRY: SignedDuration = SignedDuration::from_mins(15);
@@ -63,6 +63,13 @@ impl Machine<'_> {
             if self.status.applied_actions.contains(&action.uid) {
                 let message = format!("carried out by attempt {}", self.attempt());
                 self.settle(action, ActionState::Accepted, reasons::APPLIED, message);
+                continue;
+            }
+            if self.observed.policies_enforced == Known::Unknown
+                && leads_forward(action.spec.action)
+                && !self.too_late(action)
+            {
+                // It waits for the proof, which every process that begins has to make first.
                 continue;
             }
             if let Some((state, reason, message)) = self.inadmissible(action) {
@@ -112,16 +119,20 @@ impl Machine<'_> {
                 format!("it is for attempt {asked} and the phase is in attempt {present}: look at it and ask again");
             return Some((ActionState::Rejected, reasons::SUPERSEDED, message));
         }
-        let until = expiry(action);
-        if self.server_time() >= until {
+        if self.too_late(action) {
+            let until = expiry(action);
             let message = format!("it counted until {until}: ask again, with expiresAt if it needs longer");
             return Some((ActionState::Expired, reasons::EXPIRED, message));
         }
-        if leads_forward(spec.action) && !self.observed.policies_enforced {
+        if leads_forward(spec.action) && self.observed.policies_enforced != Known::Known(true) {
             let message = "who asked cannot be proved, and this leads forward: install the chart's ValidatingAdmissionPolicies (or see the flag --trust-unenforced-policies)";
             return Some((ActionState::Rejected, reasons::POLICIES_NOT_ENFORCED, message.to_owned()));
         }
         None
+    }
+
+    fn too_late(&self, action: &ActionView) -> bool {
+        self.server_time() >= expiry(action)
     }
 
     /// The API server's time, by which actions are dated.

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rstest::rstest;
 
 use super::simulator::{Cut, Situation, reach};
-use crate::migration_phase::ActionView;
+use crate::{Known, migration_phase::ActionView};
 
 const ACCEPTED: ActionState = ActionState::Accepted;
 const REJECTED: ActionState = ActionState::Rejected;
@@ -195,10 +195,10 @@ fn a_rollback_can_be_given_another_target_on_its_way() {
 #[case::pause(ActionKind::Pause, Situation::Soaking, ACCEPTED)]
 #[case::abort(ActionKind::Abort, Situation::Soaking, ACCEPTED)]
 #[case::rollback(ActionKind::Rollback, Situation::Soaking, ACCEPTED)]
-#[case::promote(ActionKind::Promote, Situation::Soaking, ActionState::Rejected)]
-#[case::approve(ActionKind::Approve, Situation::AwaitingApproval, ActionState::Rejected)]
-#[case::resume(ActionKind::Resume, Situation::Paused, ActionState::Rejected)]
-#[case::retry(ActionKind::Retry, Situation::RolledBack, ActionState::Rejected)]
+#[case::promote(ActionKind::Promote, Situation::Soaking, REJECTED)]
+#[case::approve(ActionKind::Approve, Situation::AwaitingApproval, REJECTED)]
+#[case::resume(ActionKind::Resume, Situation::Paused, REJECTED)]
+#[case::retry(ActionKind::Retry, Situation::RolledBack, REJECTED)]
 fn without_proof_of_who_asked_only_what_holds_or_leads_back_is_done(
     #[case] kind: ActionKind,
     #[case] situation: Situation,
@@ -207,9 +207,12 @@ fn without_proof_of_who_asked_only_what_holds_or_leads_back_is_done(
     let mut world = reach(situation);
     world.ask(kind, "carol");
     let mut observed = world.observe(&world.stored);
-    observed.policies_enforced = false;
+    observed.policies_enforced = Known::Unknown;
+    let settled = world.plan(&observed).settle.len();
+    assert_eq!(settled, usize::from(outcome == ACCEPTED), "it waits until that is known");
+    observed.policies_enforced = Known::Known(false);
     let settled = &world.plan(&observed).settle[0].status;
     assert_eq!(settled.state, Some(outcome));
     let unproved = settled.reason.as_deref() == Some(reasons::POLICIES_NOT_ENFORCED);
-    assert_eq!(unproved, outcome == ActionState::Rejected, "{settled:?}");
+    assert_eq!(unproved, outcome == REJECTED, "{settled:?}");
 }

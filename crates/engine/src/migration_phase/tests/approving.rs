@@ -87,7 +87,7 @@ fn without_proof_of_who_asked_no_approval_is_accepted() {
     let mut world = awaiting(1, &[]);
     world.ask(ActionKind::Approve, "alice");
     let mut observed = world.observe(&world.stored);
-    observed.policies_enforced = false;
+    observed.policies_enforced = crate::Known::Known(false);
     let plan = world.plan(&observed);
     let settled = &plan.settle[0].status;
     assert_eq!(settled.state, Some(ActionState::Rejected));

@@ -16,7 +16,8 @@ use super::{
 /// A phase that names sinks, in a namespace for which `releases` and `chat` are configured.
 fn world(notify: &[(&str, &[NotifyOn])]) -> World {
     let mut spec = spec(vec![step("some", &[("api", 10)], &[], 5), step("more", &[("api", 20)], &[], 5)]);
-    spec.notify = notify.iter().map(|(sink, events)| Notify { sink: (*sink).to_owned(), events: events.to_vec() }).collect();
+    spec.notify =
+        notify.iter().map(|(sink, events)| Notify { sink: (*sink).to_owned(), events: events.to_vec() }).collect();
     let mut world = World::new(spec, &[("api", 0, 0)], &[]);
     world.sinks = ["releases", "chat"].map(|sink| (sink.to_owned(), BTreeSet::new())).into();
     world

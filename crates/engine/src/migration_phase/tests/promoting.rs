@@ -104,7 +104,7 @@ fn without_proof_of_who_asked_nothing_is_promoted() {
     let mut world = soaking();
     world.ask(ActionKind::Promote, "carol");
     let mut observed = world.observe(&world.stored);
-    observed.policies_enforced = false;
+    observed.policies_enforced = crate::Known::Known(false);
     let plan = world.plan(&observed);
     assert_eq!(plan.settle[0].status.reason.as_deref(), Some(reasons::POLICIES_NOT_ENFORCED));
     assert_eq!(plan.status.step, world.stored.step);

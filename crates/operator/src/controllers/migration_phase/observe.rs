@@ -79,7 +79,7 @@ impl Sources {
             actions: self.actions_on(&key),
             watched_for: self.watching_since.elapsed(),
             clock_skew: self.clock_skew(),
-            policies_enforced: self.trust_unenforced_policies || *self.policies.borrow() == Enforcement::Enforced,
+            policies_enforced: self.policies_enforced(),
             sinks: self.notifier.of_namespace(&identity.namespace),
             phase: identity,
             status,
@@ -141,6 +141,15 @@ impl Sources {
         let mut actions: Vec<_> = cached.iter().map(|action| ActionView::of(action)).collect();
         self.settled.mark(phase, &mut actions);
         actions
+    }
+
+    fn policies_enforced(&self) -> Known<bool> {
+        match *self.policies.borrow() {
+            Enforcement::Enforced => Known::Known(true),
+            _ if self.trust_unenforced_policies => Known::Known(true),
+            Enforcement::Absent => Known::Known(false),
+            Enforcement::Unknown => Known::Unknown,
+        }
     }
 
     fn clock_skew(&self) -> Known<SignedDuration> {

@@ -321,22 +321,33 @@ async fn a_check_that_is_not_answered_delays_nothing() {
 
 #[tokio::test]
 async fn where_nobody_proves_who_asked_an_approval_is_rejected() {
-    for enforcement in [Enforcement::Absent, Enforcement::Unknown] {
-        let mut world = World::with_approval().settle().await;
-        world.act("yes", "Approve");
-        world.enforcement = enforcement;
-        let (context, mut api, _events) = world.start();
-        let cached = world.clone();
-        let (result, settled) = reconcile(&context, &cached, &mut api, async |api| {
-            api.expect(Method::GET, &action_path("yes")).await.ok(world.action("yes"));
-            let status = write_status(api, &mut world, "201").await;
-            assert_eq!(status["audit"]["records"][0]["what"], "TurnDown");
-            settle(api, &world, "yes").await
-        })
-        .await;
-        result.unwrap();
-        assert_eq!((&settled["state"], &settled["reason"]), (&json!("Rejected"), &json!("PoliciesNotEnforced")));
-    }
+    let mut world = World::with_approval().settle().await;
+    world.act("yes", "Approve");
+    world.enforcement = Enforcement::Absent;
+    let (context, mut api, _events) = world.start();
+    let cached = world.clone();
+    let (result, settled) = reconcile(&context, &cached, &mut api, async |api| {
+        api.expect(Method::GET, &action_path("yes")).await.ok(world.action("yes"));
+        let status = write_status(api, &mut world, "201").await;
+        assert_eq!(status["audit"]["records"][0]["what"], "TurnDown");
+        settle(api, &world, "yes").await
+    })
+    .await;
+    result.unwrap();
+    assert_eq!((&settled["state"], &settled["reason"]), (&json!("Rejected"), &json!("PoliciesNotEnforced")));
+}
+
+/// As whenever a process begins: an approval that was made while nobody led is not turned down for that.
+#[tokio::test]
+async fn until_it_is_known_whether_anybody_proves_who_asked_an_approval_waits() {
+    let mut world = World::with_approval().settle().await;
+    world.act("yes", "Approve");
+    world.enforcement = Enforcement::Unknown;
+    let (context, mut api, _events) = world.start();
+    quiet(&context, &world, &mut api).await.unwrap();
+    world.enforcement = Enforcement::Enforced;
+    let world = world.settle().await;
+    assert_eq!(world.phase["status"]["state"], "Completed");
 }
 
 /// A phase that was rolled back and retried, as a cache shows it that has not seen the retry, and as it is.

@@ -248,7 +248,7 @@ impl World {
             actions: self.actions.clone(),
             watched_for: self.time.duration_since(self.led_since).unsigned_abs(),
             clock_skew: self.seen(Input::Clock, self.offset),
-            policies_enforced: true,
+            policies_enforced: Known::Known(true),
             sinks: self.sinks.clone(),
         }
     }
