@@ -1,8 +1,12 @@
 //! A process that is killed between any two requests: the next one brings the phase to the same end.
 
+use cutover_engine::migration_phase::audit::verify::Log;
 use serde_json::{Value, json};
 
-use super::world::{Kill, World};
+use super::{
+    audit_log, text,
+    world::{Kill, World},
+};
 
 /// Approves the step when it awaits that, once.
 fn approve(world: &mut World) -> bool {
@@ -52,9 +56,14 @@ async fn same_end(start: impl Fn() -> World, person: fn(&mut World) -> bool) -> 
     let expected = end(&undisturbed);
     for at in 0..undisturbed.requests {
         for kill in [Kill::Before(at), Kill::After(at)] {
+            let (lines, _guard) = audit_log();
             let mut world = start();
             world.run(Some(kill), person).await;
             assert_eq!(end(&world), expected, "{kill:?}");
+            // What was logged by them all has every record, and ends where the status does.
+            let phase = serde_json::from_value(world.phase.clone()).unwrap();
+            let verified = Log::read(&text(&lines)).verify_phase(&phase);
+            assert!(verified.findings.is_empty() && verified.records > 4, "{kill:?}: {verified:#?}");
         }
     }
     (expected, undisturbed.requests)
