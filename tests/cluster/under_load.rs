@@ -1,5 +1,5 @@
-//! Phases that move traffic through a proxy under load while what carries them out is killed, or has no API server: nothing is lost, and
-//! the end is the same.
+//! Phases that move traffic through a proxy under load while what carries them out is killed, or has no API server, or legacy goes for
+//! good: nothing is lost, and the end is the same.
 
 use std::{
     env, fs,
@@ -27,6 +27,8 @@ use kube::{Api, Client, ResourceExt, api::PostParams};
 use serde_json::{Value, from_value, json};
 use tokio::time::sleep;
 
+use crate::migration_phase::prometheus::{Answer, Prometheus};
+
 const FLAGS: [&str; 5] = [
     "--lease-duration=6s",
     "--lease-renew-deadline=4s",
@@ -50,7 +52,7 @@ struct Shop {
     traefik: Traefik,
     client: Client,
     namespace: String,
-    _sides: [Backend; 2],
+    sides: [Backend; 2],
 }
 
 impl Shop {
@@ -72,7 +74,7 @@ impl Shop {
             serve_backend((addresses[0], 8080).into(), System::Legacy, "old").await?,
             serve_backend((addresses[1], 8080).into(), System::New, "new").await?,
         ];
-        let shop = Self { plane, traefik, client, namespace, _sides: sides };
+        let shop = Self { plane, traefik, client, namespace, sides };
         for (side, address) in ["old", "new"].into_iter().zip(addresses) {
             shop.apply(&format!(
                 "
@@ -99,9 +101,13 @@ endpoints: [{{addresses: [{address}], conditions: {{ready: true}}}}]
     }
 
     async fn replica(&self, number: usize) -> Result<Operator> {
+        self.replica_with(number, None).await
+    }
+
+    async fn replica_with(&self, number: usize, flag: Option<String>) -> Result<Operator> {
         let name = format!("replica-{number}");
         let identity = Identity::User { name: name.clone(), groups: vec!["system:masters".to_owned()] };
-        let flags = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
+        let flags = FLAGS.iter().map(|flag| (*flag).to_owned()).chain(flag).collect();
         let replica = Operator::start_as(&self.plane, &identity, Options { name, flags, program: None }).await?;
         replica.ready().await?;
         Ok(replica)
@@ -124,17 +130,22 @@ spec:
   legacy: {{service: {{name: old, port: 80}}}}
   new: {{service: {{name: new, port: 80}}}}
   newWeight: 0
-  routers: [{{ingressNginx: {{className: nginx}}}}]
+  routers:
+  - ingressNginx: {{className: nginx}}
+  - gatewayApi: {{parentRefs: [{{name: edge, namespace: infra}}]}}
 "
         ))
         .await?;
-        let entry = self.traefik.entry_points().nginx;
-        eventually("the way is served", PATIENCE, || async {
-            let answer = cutover_testkit::http::get(entry, &host, "/").await?;
-            ensure!(answer.status() == 200, "{}", answer.status());
-            Ok(())
-        })
-        .await
+        let entries = self.traefik.entry_points();
+        for entry in [entries.nginx, entries.gateway] {
+            eventually("the way is served", PATIENCE, || async {
+                let answer = cutover_testkit::http::get(entry, &host, "/").await?;
+                ensure!(answer.status() == 200, "{}", answer.status());
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// A phase that takes the way to the new side; `more` of each step.
@@ -159,6 +170,16 @@ spec:
         let entry = self.traefik.entry_points().nginx;
         let stream = |way| Stream::new(format!("way-{way}"), entry, self.host(way)).router("nginx").rate(60);
         LoadGenerator::start(LoadOptions::default(), (0..ways).map(stream))
+    }
+
+    /// Load on one way through both routers.
+    fn load_on_both(&self, way: usize) -> Result<LoadGenerator> {
+        let entries = self.traefik.entry_points();
+        let stream = |router, entry| Stream::new(router, entry, self.host(way)).router(router).rate(200);
+        LoadGenerator::start(
+            LoadOptions::default(),
+            [stream("nginx", entries.nginx), stream("gateway", entries.gateway)],
+        )
     }
 
     fn all<K>(&self) -> Api<K>
@@ -190,13 +211,21 @@ spec:
     }
 
     async fn approve(&self, way: usize, step: &str) -> Result<()> {
+        self.ask(way, "Approve", Some(step)).await
+    }
+
+    async fn ask(&self, way: usize, action: &str, step: Option<&str>) -> Result<()> {
         let phase = self.all::<MigrationPhase>().get(&format!("move-{way}")).await?;
+        let mut spec = json!({
+            "phase": phase.name_any(), "phaseUID": phase.metadata.uid, "attempt": 1, "action": action,
+            "requestedBy": "ana", "reason": "it has soaked",
+        });
+        if let Some(step) = step {
+            spec["step"] = step.into();
+        }
         let action: PhaseAction = from_value(json!({
-            "apiVersion": "cutover.dev/v1alpha1", "kind": "PhaseAction", "metadata": {"generateName": "approve-"},
-            "spec": {
-                "phase": phase.name_any(), "phaseUID": phase.metadata.uid, "attempt": 1, "action": "Approve", "step": step,
-                "requestedBy": "ana", "reason": "it has soaked",
-            },
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "PhaseAction", "metadata": {"generateName": "action-"},
+            "spec": spec,
         }))?;
         self.all().create(&PostParams::default(), &action).await?;
         Ok(())
@@ -347,4 +376,70 @@ async fn undisturbed_without_an_api_server_for_half_a_minute_no_weight_changes()
     let report = load.stop().await?;
     println!("{report}");
     report.check(1_500)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undisturbed_legacy_is_retired_on_both_routers_and_can_be_switched_off() -> Result<()> {
+    let shop = Shop::open("retired-under-load").await?;
+    let prometheus = Prometheus::start().await?;
+    prometheus.says(&shop.namespace, &[Answer::Value(0.0)]);
+    let _replica = shop.replica_with(0, Some(format!("--prometheus=scripted={}", prometheus.url()))).await?;
+    shop.apply(
+        "
+apiVersion: cutover.dev/v1alpha1
+kind: Environment
+metadata: {name: production}
+spec:
+  tier: Production
+  components: [{name: api, system: New, source: {service: {name: new, port: 80}}}]
+  monitoring: {prometheus: scripted}
+",
+    )
+    .await?;
+    shop.way(0).await?;
+    let load = shop.load_on_both(0)?;
+    shop.apply(
+        "
+apiVersion: cutover.dev/v1alpha1
+kind: MigrationPhase
+metadata: {name: move-0}
+spec:
+  environment: production
+  steps:
+  - {name: half, traffic: [{split: way-0, newWeight: 50}], soak: 1s}
+  - {name: all, traffic: [{split: way-0, newWeight: 100}]}
+  finish:
+    retireLegacy:
+      after: 3s
+      requests: sum(increase(requests{namespace=\"$namespace\",system=\"$system\"}[$window]))
+      window: 4s
+      interval: 1s
+",
+    )
+    .await?;
+    eventually("legacy is quiet", PATIENCE, || async {
+        let status = shop.status(0).await?;
+        ensure!(status.blocked_by.iter().any(|hold| hold.reason == "AwaitingRetirement"), "{:?}", status.blocked_by);
+        Ok(())
+    })
+    .await?;
+    shop.ask(0, "Promote", None).await?;
+    eventually("legacy is retired", PATIENCE, || async {
+        let status = shop.all::<TrafficSplit>().get("way-0").await?.status.context("no status")?;
+        let ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        ensure!(status.legacy_retired.is_some() && ready, "{status:#?}");
+        Ok(())
+    })
+    .await?;
+    let at = Instant::now();
+    let [legacy, _] = shop.sides;
+    legacy.stop().await;
+    for router in ["nginx", "gateway"] {
+        let window = load.window_from(at).router(router);
+        window.wait_for(1_500).await?;
+        ensure!(window.share_new() == Some(1.0), "{router}: {}", window.counts());
+    }
+    let report = load.stop().await?;
+    println!("{report}");
+    report.check(4_000)
 }

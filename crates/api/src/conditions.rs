@@ -133,6 +133,14 @@ pub mod reasons {
     pub const BASELINE_LOST: &str = "BaselineLost";
     /// The way back is not open: legacy cannot take the traffic.
     pub const WAY_BACK_CLOSED: &str = "WayBackClosed";
+    /// The legacy side was retired: there is no way back to it.
+    pub const LEGACY_RETIRED: &str = "LegacyRetired";
+    /// Legacy cannot be retired: it is still used.
+    pub const LEGACY_IN_USE: &str = "LegacyInUse";
+    /// Legacy is quiet, and has not been for long enough.
+    pub const LEGACY_WATCHED: &str = "LegacyWatched";
+    /// Legacy has been quiet for long enough: a person's Promote retires it.
+    pub const AWAITING_RETIREMENT: &str = "AwaitingRetirement";
     /// Harm: a check failed often enough.
     pub const CHECK_FAILED: &str = "CheckFailed";
     /// Hold: the Job of a hook runs.

@@ -59,8 +59,10 @@ pub(crate) async fn approve(connection: Connection, what: Approve) -> Result<Exi
 
 pub(crate) async fn promote(connection: Connection, what: Promote) -> Result<Exit> {
     let asking = Asking::about(connection, ActionKind::Promote, what.act).await?;
-    let present = asking.phase.status.as_ref().and_then(|status| status.step.as_ref()).map(|step| step.name.clone());
-    // The step is named, so that none but the one that was looked at is promoted.
+    let status = asking.phase.status.as_ref();
+    // The step is named, so that none but the one that was looked at is promoted; of a completed phase none is, to retire legacy.
+    let under_way = status.filter(|status| status.state != Some(PhaseState::Completed));
+    let present = under_way.and_then(|status| status.step.as_ref()).map(|step| step.name.clone());
     let more = what.step.or(present).map(|step| ("step".to_owned(), json!(step)));
     asking.ask(more.into_iter().collect()).await.map(|()| Exit::Done)
 }

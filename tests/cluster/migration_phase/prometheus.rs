@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 
 /// What is answered to a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Value(f64),
     Nothing,
 }
@@ -32,13 +32,13 @@ struct Script {
 
 /// The server. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Prometheus {
+pub(crate) struct Prometheus {
     address: SocketAddr,
     scripts: Arc<Mutex<BTreeMap<String, Script>>>,
 }
 
 impl Prometheus {
-    pub(super) async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let server = Self { address: listener.local_addr()?, scripts: Arc::default() };
         let routes = Router::new().route("/api/v1/query", get(answer)).with_state(server.clone());
@@ -46,20 +46,20 @@ impl Prometheus {
         Ok(server)
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The query whose answers are those of this namespace.
-    pub(super) const QUERY: &'static str = "errors{namespace=\"$namespace\"}";
+    pub(crate) const QUERY: &'static str = "errors{namespace=\"$namespace\"}";
 
     /// What is answered from now on, one after the other; the last stays.
-    pub(super) fn says(&self, namespace: &str, answers: &[Answer]) {
+    pub(crate) fn says(&self, namespace: &str, answers: &[Answer]) {
         self.scripts().entry(namespace.to_owned()).or_default().answers = answers.iter().copied().collect();
     }
 
     /// How many times it was asked.
-    pub(super) fn asked(&self, namespace: &str) -> usize {
+    pub(crate) fn asked(&self, namespace: &str) -> usize {
         self.scripts().get(namespace).map_or(0, |script| script.asked)
     }
 

@@ -92,7 +92,8 @@ pub struct PhaseActionSpec {
 pub enum ActionKind {
     /// Give the approval that a step, or the phase's start, waits for.
     Approve,
-    /// End the present soak or approval, or adopt the step that is in force already. No gate is opened and no failing check passed.
+    /// End the present soak or approval, or adopt the step that is in force already. No gate is opened and no failing check passed. Of a
+    /// completed phase, without `step`: retire legacy when it has been quiet for as long as `spec.finish` says.
     Promote,
     /// Hold the weights and disarm the checks, until a person resumes or the pause ends.
     Pause,

@@ -1,6 +1,6 @@
 //! Whether something may still be needed: traffic goes there, or may have to go back there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::Identity;
 
@@ -36,8 +36,10 @@ pub enum BackendUse {
 pub struct SplitUse {
     /// Its name.
     pub name: String,
-    /// What its sides name.
+    /// What its sides name; a retired one is none any more.
     pub backends: Vec<BackendUse>,
+    /// What its legacy side was, when that is retired and no route leads to it.
+    pub retired: Option<BackendUse>,
     /// Whether it is known to have no route, and no phase is about to give it one.
     pub idle: bool,
 }
@@ -67,6 +69,21 @@ pub struct SelectingService {
     pub name: String,
     /// What it selects.
     pub selector: BTreeMap<String, String>,
+}
+
+/// The environment's components that were the legacy side of a split, and that no split leads to any more.
+#[must_use]
+pub fn retired_components(identity: &Identity, splits: &[SplitUse]) -> BTreeSet<String> {
+    let own = |backend: &BackendUse| match backend {
+        BackendUse::Component { environment, component } if *environment == identity.name => Some(component.clone()),
+        BackendUse::Component { .. } | BackendUse::Service(_) => None,
+    };
+    let used: BTreeSet<_> = splits.iter().flat_map(|split| &split.backends).filter_map(own).collect();
+    let service = |component: &String| BackendUse::Service(identity.object(component));
+    let retired = splits.iter().filter_map(|split| own(split.retired.as_ref()?));
+    retired
+        .filter(|name| !used.contains(name) && splits.iter().all(|split| !split.backends.contains(&service(name))))
+        .collect()
 }
 
 impl Usage {

@@ -259,6 +259,8 @@ pub struct Settled {
 /// What is seen. Names are those of the environment's namespace.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
+    /// Components that were a legacy side and are retired.
+    pub retired: BTreeSet<String>,
     /// Deployments made for the environment.
     pub deployments: BTreeMap<String, DeploymentView>,
     /// Services made for the environment, those that have the names of such, and those that components name.

@@ -201,6 +201,7 @@ fn of_component(
         image,
         commit,
         message: refused.map(|refusal| refusal.message.clone()).or_else(|| readiness.message.clone()).map(bounded),
+        retired: component.retired,
         in_use: in_use(identity, &component.name, last, observed),
     }
 }

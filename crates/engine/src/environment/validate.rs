@@ -43,6 +43,8 @@ pub struct Component {
     pub depends_on: Vec<String>,
     /// How it is run or reached.
     pub source: Source,
+    /// Whether it is a legacy component that is retired.
+    pub retired: bool,
 }
 
 /// How a component is run or reached.
@@ -75,6 +77,20 @@ impl Component {
             Source::Service { name, port } => (name.clone(), *port),
             Source::External { port, .. } => (identity.object(&self.name), *port),
         }
+    }
+}
+
+impl Validated {
+    /// With the legacy workloads among these components scaled to nothing. What the operator does not run is left alone.
+    #[must_use]
+    pub fn with_retired(mut self, retired: &BTreeSet<String>) -> Self {
+        for component in &mut self.components {
+            component.retired = component.system == System::Legacy && retired.contains(&component.name);
+            if let (true, Source::Workload(workload)) = (component.retired, &mut component.source) {
+                workload.replicas = 0;
+            }
+        }
+        self
     }
 }
 
@@ -125,6 +141,7 @@ pub fn validate(identity: Identity, spec: &EnvironmentSpec, forbidden: &[IpNet])
                 calls_to: component.calls_to.clone(),
                 depends_on: component.depends_on.clone(),
                 source,
+                retired: false,
             });
         }
     }

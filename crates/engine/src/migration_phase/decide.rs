@@ -19,10 +19,13 @@ pub fn decide(spec: Result<&Validated, &Invalid>, observed: &Observed, now: Time
     machine.observe_dead_sides();
     machine.take_results();
     machine.take_hooks();
+    machine.watch_legacy();
     machine.advance();
     machine.take_actions();
     machine.advance();
     machine.observe_dead_sides();
+    // What was asked for just now may be what the routes remember a baseline of.
+    machine.recover_baseline();
     machine.report();
     let (checks, requeue_at) = (machine.active_checks(), machine.next_timer());
     let hook_jobs = machine.hook_jobs();

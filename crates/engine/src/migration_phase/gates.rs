@@ -22,6 +22,12 @@ use crate::Known;
 /// How far this machine's clock may be from the API server's.
 const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
+/// Whether a clock that differs so much may measure what somebody else's clock measures too.
+#[must_use]
+pub fn clock_is_trusted(skew: Known<SignedDuration>) -> bool {
+    skew.is_known_and(|skew| skew.abs() <= TOLERATED_SKEW)
+}
+
 impl Machine<'_> {
     /// Every gate that is closed, with what would open it.
     pub fn closed_gates(&self) -> Vec<Blocker> {
@@ -117,7 +123,7 @@ impl Machine<'_> {
 
     /// Whether the clock can be trusted to measure what somebody else's clock measures too.
     pub fn skewed(&self) -> bool {
-        !self.observed.clock_skew.is_known_and(|skew| skew.abs() <= TOLERATED_SKEW)
+        !clock_is_trusted(self.observed.clock_skew)
     }
 
     pub fn skew(&self) -> Option<Blocker> {

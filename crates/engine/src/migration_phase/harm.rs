@@ -115,6 +115,10 @@ impl Machine<'_> {
                 self.set_failure(harm.reason, &message);
                 self.start_way_back(to, false, target);
             }
+            Target::Retired(split) => {
+                let message = format!("{message}; the legacy side of TrafficSplit {split} is retired");
+                self.freeze(reasons::WAY_BACK_CLOSED, &message);
+            }
             Target::Lost => {
                 self.freeze(harm.reason, &format!("{message}; where to go back to is not known"));
             }

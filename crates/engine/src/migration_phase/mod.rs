@@ -32,6 +32,7 @@ mod capacity;
 mod checks;
 mod clock;
 mod decide;
+mod finish;
 mod following;
 mod gates;
 mod harm;
@@ -55,6 +56,7 @@ pub use checks::{
     webhook::{Question, Said, Word},
 };
 pub use decide::decide;
+pub use gates::clock_is_trusted;
 pub(crate) use gates::versions;
 pub use hooks::HookView;
 pub use notify::Notification;

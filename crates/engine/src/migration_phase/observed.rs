@@ -20,7 +20,7 @@ use super::{
     checks::{compare::Counts, webhook::Word},
     hooks::HookView,
 };
-use crate::Known;
+use crate::{Known, traffic_split::attached_ingress};
 
 /// Everything that one decision about one phase rests on.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +96,12 @@ pub struct SplitView {
     pub weight_total: i32,
     /// Whether the split has a legacy side.
     pub has_legacy: bool,
+    /// The component that the legacy side is, if it is one.
+    pub legacy_component: Option<String>,
+    /// Whether its legacy side is retired.
+    pub retired: bool,
+    /// The user's own Ingress that it attaches to, if it does.
+    pub attached_ingress: Option<String>,
     /// Capacity that the sides must have.
     pub safety: Safety,
     /// Weight of the new side that is wanted.
@@ -133,7 +139,10 @@ impl SplitView {
         });
         Self {
             weight_total: split.spec.weight_total,
-            has_legacy: split.spec.legacy.is_some(),
+            has_legacy: split.spec.legacy.is_some() && status.legacy_retired.is_none(),
+            legacy_component: split.spec.legacy.as_ref().and_then(|legacy| legacy.component.clone()),
+            retired: status.legacy_retired.is_some(),
+            attached_ingress: attached_ingress(&split.spec).map(str::to_owned),
             safety: split.spec.safety.clone().unwrap_or_default(),
             desired: status.desired_weight,
             applied: status.applied_weight,
@@ -215,6 +224,8 @@ pub struct EnvironmentView {
     pub uid: String,
     /// What it has recorded of migrations of the shared database, by version, and those that are not recorded yet.
     pub migrations: BTreeMap<i64, MigrationView>,
+    /// Which component calls which, of those that are not legacy themselves.
+    pub calls: BTreeSet<(String, String)>,
 }
 
 /// What is known of migrations to one version.
@@ -240,9 +251,15 @@ impl EnvironmentView {
         let images = new
             .filter_map(|component| Some((component.name.clone(), component.source.workload.as_ref()?.image.clone())));
         let images = images.collect();
+        let callers = environment.spec.components.iter().filter(|component| component.system != System::Legacy);
+        let calls = callers
+            .flat_map(|component| component.calls_to.iter().map(|called| (component.name.clone(), called.clone())));
+        let calls = calls.collect();
         let uid = environment.metadata.uid.clone().unwrap_or_default();
         let monitored = environment.spec.monitoring.is_some();
-        let Some(status) = &environment.status else { return Self { images, monitored, uid, ..Self::default() } };
+        let Some(status) = &environment.status else {
+            return Self { images, monitored, uid, calls, ..Self::default() };
+        };
         let migrations = status.migrations.iter().map(|record| {
             let view = MigrationView {
                 applied: record.applied,
@@ -264,8 +281,9 @@ impl EnvironmentView {
             migrations: migrations.collect(),
             monitored,
             attested: status.checklist.iter().filter(attested).map(|standing| standing.item).collect(),
+            calls,
             schema: schema.filter(|_| environment.spec.shared.is_some()),
-            not_ready: status.components.iter().filter(|c| !c.ready).map(|c| c.name.clone()).collect(),
+            not_ready: status.components.iter().filter(|c| !c.ready && !c.retired).map(|c| c.name.clone()).collect(),
             current: status.observed_generation.is_some()
                 && status.observed_generation == environment.metadata.generation,
         }

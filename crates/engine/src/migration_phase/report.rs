@@ -63,7 +63,8 @@ impl Machine<'_> {
             (PhaseState::RollingBack, _) => self.going_back_for(),
             (PhaseState::Paused, _) => self.paused_for(),
             (PhaseState::Frozen, _) => self.frozen_for(),
-            (PhaseState::RolledBack | PhaseState::Completed | PhaseState::Aborted, _) => Vec::new(),
+            (PhaseState::Completed, _) => self.retiring_for(),
+            (PhaseState::RolledBack | PhaseState::Aborted, _) => Vec::new(),
         };
         if matches!(self.state(), PhaseState::Running | PhaseState::Paused | PhaseState::RollingBack) {
             blocked.extend(self.hooks_awaited());
@@ -140,9 +141,14 @@ impl Machine<'_> {
                 (health, reasons::ROLLED_BACK, message)
             }
             (PhaseState::Frozen, _) => (Health::Stalled, reasons::FROZEN, or(String::new())),
-            (PhaseState::Completed, _) => {
-                (Health::Ready, reasons::COMPLETED, "the last step is reached and soaked".to_owned())
-            }
+            (PhaseState::Completed, _) => match self.retired() {
+                Some(retired) => (
+                    Health::Ready,
+                    reasons::COMPLETED,
+                    format!("legacy is retired by {}: there is no way back to it", retired.by),
+                ),
+                None => (Health::Ready, reasons::COMPLETED, or("the last step is reached and soaked".to_owned())),
+            },
             (PhaseState::Aborted, _) => {
                 (Health::Ready, reasons::ABORTED, "given up; the weights are held as they are".to_owned())
             }

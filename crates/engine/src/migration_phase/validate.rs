@@ -16,6 +16,7 @@ use super::{
         condition::Condition,
         probe::{self, Unusable},
     },
+    finish::window_is_long_enough,
     gates::calendar::Calendar,
     observed::PhaseIdentity,
 };
@@ -105,6 +106,7 @@ pub fn validate(phase: &PhaseIdentity, spec: &MigrationPhaseSpec) -> Result<Vali
     steps(spec, &mut found);
     checks(phase, spec, &mut found);
     hooks(spec, &mut found);
+    finish(phase, spec, &mut found);
     if spec.gates.as_ref().is_some_and(|gates| gates.components_ready) && spec.environment.is_none() {
         found.add("spec.gates.componentsReady", "it looks at the components of an environment: set spec.environment");
     }
@@ -140,6 +142,27 @@ pub fn validate(phase: &PhaseIdentity, spec: &MigrationPhaseSpec) -> Result<Vali
         return Err(Invalid { problems: found.0 });
     }
     Ok(Validated { spec: spec.clone(), calendar: calendar.unwrap_or_default() })
+}
+
+fn finish(phase: &PhaseIdentity, spec: &MigrationPhaseSpec, found: &mut Problems) {
+    let Some(retire) = spec.finish.as_ref().map(|finish| &finish.retire_legacy) else { return };
+    if spec.environment.is_none() {
+        found.add("spec.finish", "it asks the Prometheus of an environment: set spec.environment");
+    }
+    if !window_is_long_enough(retire) {
+        let message = format!("it has to be longer than two intervals of {}", retire.interval);
+        found.add("spec.finish.retireLegacy.window", message);
+    }
+    let splits = spec.steps.iter().flat_map(|step| &step.traffic).map(|target| target.split.as_str()).collect();
+    let sources = probe::Sources {
+        phase,
+        environment: spec.environment.as_deref(),
+        splits: &splits,
+        since: Timestamp::UNIX_EPOCH,
+    };
+    if let Err(Unusable { field, why }) = sources.counted(&retire.requests) {
+        found.add(format!("spec.finish.retireLegacy.{field}"), why);
+    }
 }
 
 fn steps(spec: &MigrationPhaseSpec, found: &mut Problems) {

@@ -15,6 +15,7 @@ pub mod capacity;
 pub mod conflict;
 pub mod decide;
 pub mod holder;
+mod retired;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -25,4 +26,5 @@ pub use baseline::RouteBaseline;
 pub use conflict::Claimant;
 pub use decide::{Observed, Plan, Validated, decide, validate};
 pub use holder::{Claim, Order, Release, Ruling};
+pub use retired::{attached_ingress, retirement, without_legacy};
 pub use status::{Outcome, notes, status};

@@ -4,7 +4,7 @@ use cutover_api::{
     conditions::{reasons, types},
     v1alpha1::{
         TrafficSplitSpec,
-        traffic_split::{Endpoints, Exposure, ReadyEndpoints, RouterStatus, Side, TrafficSplitStatus},
+        traffic_split::{Endpoints, Exposure, LegacyRetired, ReadyEndpoints, RouterStatus, Side, TrafficSplitStatus},
     },
 };
 use jiff::Timestamp;
@@ -25,6 +25,8 @@ use crate::{
 pub struct Outcome<'a> {
     /// The spec.
     pub spec: &'a TrafficSplitSpec,
+    /// Whether its legacy side is retired; the spec is then one without.
+    pub retired: Option<&'a LegacyRetired>,
     /// Its generation.
     pub generation: Option<i64>,
     /// The status last written.
@@ -65,6 +67,7 @@ pub fn status(outcome: &Outcome, now: Timestamp) -> TrafficSplitStatus {
         holder: plan.ruling.holder.clone(),
         epoch: plan.ruling.epoch,
         held_spec_weight: plan.wanted.held_spec_weight,
+        legacy_retired: outcome.retired.cloned(),
         routers: routers(outcome),
         endpoints: endpoints(outcome),
         last_transition_time,

@@ -1,6 +1,7 @@
 //! MigrationPhase: gates, steps and checks of one phase, and what to do on failure.
 
 mod check;
+mod finish;
 mod gates;
 mod hook;
 mod http_check;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::{Check, CompareCheck, NoDataPolicy, PrometheusCheck},
+    finish::{Finish, FinishStatus, RetireLegacy, Retired},
     gates::{Day, Freeze, Gates, Promotion, SchemaRange, Window},
     hook::{Hook, HookPoint, HookState, HookStatus, Migration, MigrationDirection, MigrationRun, PhaseHooks},
     http_check::{HttpCheck, HttpHeader, HttpMethod, StatusRange},
@@ -67,6 +69,7 @@ use crate::HumanDuration;
 #[x_kube(
     validation = Rule::new("self.steps.all(s, self.steps.filter(t, t.name == s.name).size() == 1)").message("step names must be unique").field_path(".steps"),
     validation = Rule::new("self.steps.all(s, (has(s.traffic) && s.traffic.size() > 0) || (has(s.flags) && s.flags.size() > 0))").message("each step moves at least one split or flag").field_path(".steps"),
+    validation = Rule::new("!has(self.finish) || has(self.environment)").message("finish asks the Prometheus of an environment: set environment").field_path(".environment"),
     validation = Rule::new("!has(self.checks) || has(self.environment) || self.checks.all(c, !has(c.prometheus) && !has(c.compare))").message("checks ask the Prometheus of an environment: set environment").field_path(".environment"),
     validation = Rule::new("has(self.environment) || ((!has(self.hooks) || !has(self.hooks.before) || !self.hooks.before.exists(h, has(h.migration))) && !self.steps.exists(s, has(s.hooks) && s.hooks.exists(h, has(h.migration))))").message("a migration is about the database of an environment: set environment").field_path(".environment")
 )]
@@ -142,6 +145,10 @@ pub struct MigrationPhaseSpec {
     /// phase of their own before it. Default `true`.
     #[serde(default = "default_true")]
     pub reversible: bool,
+
+    /// What follows when the phase is completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
 
     /// `true`: a rolled back phase is not `Ready`, so that GitOps tools report it as failed. Default `false`.
     #[serde(default)]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions, texts},
-    ApprovalRecord, AuditChain, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, HookStatus, LastValid,
-    PhaseState, Requests, Stage, WayBack,
+    ApprovalRecord, AuditChain, Blocker, CheckStatus, DeadSide, Failure, FinishStatus, HistoryEntry, HookStatus,
+    LastValid, PhaseState, Requests, Stage, WayBack,
 };
 
 /// Where a phase is.
@@ -91,6 +91,9 @@ pub struct MigrationPhaseStatus {
     /// When this attempt came to rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Instant>,
+    /// How far the retirement of legacy is. Absent until the phase is completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<FinishStatus>,
     /// Images that the environment's new components had when the phase completed, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "texts", extend("maxProperties" = 64))]

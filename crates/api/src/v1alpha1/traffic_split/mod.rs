@@ -13,7 +13,7 @@ pub use self::{
     router::{
         GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, ParentRef, RouteAttach, Router, RouterKind,
     },
-    status::{Endpoints, Holder, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
+    status::{Endpoints, Holder, LegacyRetired, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
 };
 use super::forms::{HOST_PATTERN, NAME_PATTERN, PATH_PATTERN};
 

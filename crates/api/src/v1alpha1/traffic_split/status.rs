@@ -38,6 +38,9 @@ pub struct TrafficSplitStatus {
     /// The value of `spec.newWeight` that was last taken into account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_spec_weight: Option<i32>,
+    /// The legacy side is retired: the routes lead to the new side alone, whatever `spec.legacy` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy_retired: Option<LegacyRetired>,
     /// Per router, in the order of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
@@ -48,6 +51,17 @@ pub struct TrafficSplitStatus {
     /// When `appliedWeight` last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<Instant>,
+}
+
+/// By which phase, and when, the legacy side was retired.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LegacyRetired {
+    /// Name of the MigrationPhase.
+    #[schemars(length(max = 253))]
+    pub phase: String,
+    /// When a person agreed.
+    pub at: Instant,
 }
 
 /// The phase that a split is granted to.

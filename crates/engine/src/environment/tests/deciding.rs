@@ -8,7 +8,7 @@ use crate::{
     Known,
     environment::{
         ObjectKind, ObjectRef, Plan, Step, Usage, Validated, decide, decide_deletion,
-        in_use::{BackendUse, PhaseUse, RouteUse, SelectingService, SplitUse},
+        in_use::{BackendUse, PhaseUse, RouteUse, SelectingService, SplitUse, retired_components},
     },
 };
 
@@ -129,7 +129,10 @@ fn variables_stay_as_long_as_old_pods_may_read_them() {
 }
 
 fn split(idle: bool, backend: BackendUse) -> Usage {
-    Usage { splits: vec![SplitUse { name: "shop".into(), backends: vec![backend], idle }], ..Usage::default() }
+    Usage {
+        splits: vec![SplitUse { name: "shop".into(), backends: vec![backend], retired: None, idle }],
+        ..Usage::default()
+    }
 }
 
 fn component(environment: &str, component: &str) -> BackendUse {
@@ -311,4 +314,48 @@ fn a_deleted_environment_goes_as_a_whole_and_its_configuration_last() {
     world.apply(&plan);
     assert!(decide_deletion(&identity(), &world.observe()).empty);
     assert!(world.has(ObjectKind::Service, "api"), "the Service of somebody else stays");
+}
+
+fn retired_use(legacy: &str) -> SplitUse {
+    SplitUse {
+        name: "shop".into(),
+        backends: vec![component("production", "storefront")],
+        retired: Some(component("production", legacy)),
+        idle: false,
+    }
+}
+
+fn leading_to(backend: BackendUse) -> SplitUse {
+    SplitUse { name: "till".into(), backends: vec![backend], retired: None, idle: false }
+}
+
+#[test]
+fn a_component_is_retired_when_no_split_leads_to_it_any_more() {
+    let of = |splits: &[SplitUse]| retired_components(&identity(), splits).into_iter().collect::<Vec<_>>();
+    assert_eq!(of(&[retired_use("monolith")]), ["monolith"]);
+    assert_eq!(of(&[leading_to(component("production", "monolith"))]), Vec::<String>::new());
+    let service = BackendUse::Service("production-monolith".into());
+    for other in [component("production", "monolith"), service] {
+        assert_eq!(of(&[retired_use("monolith"), leading_to(other)]), Vec::<String>::new());
+    }
+    assert_eq!(of(&[retired_use("monolith"), leading_to(component("staging", "monolith"))]), ["monolith"]);
+    let elsewhere = SplitUse { retired: Some(component("staging", "monolith")), ..retired_use("monolith") };
+    assert_eq!(of(&[elsewhere]), Vec::<String>::new());
+}
+
+#[test]
+fn a_retired_legacy_workload_is_scaled_to_nothing_and_everything_of_it_stays() {
+    let shop = valid(SHOP);
+    let mut world = running(&shop);
+    let count = world.observe().owned(UID).count();
+    // A component of the new side is never scaled so, whatever splits say.
+    let retired = ["monolith", "storefront"].map(str::to_owned).into();
+    let without = shop.with_retired(&retired);
+    world.apply(&decide(&without, &world.observe()));
+    world.roll_out();
+    let observed = world.observe();
+    let replicas = |name: &str| observed.deployments[name].replicas;
+    assert_eq!((replicas("production-monolith"), replicas("production-storefront")), (0, 3));
+    assert_eq!(observed.owned(UID).count(), count, "something was deleted");
+    assert_eq!(order(&decide(&without, &observed)), Vec::<String>::new());
 }

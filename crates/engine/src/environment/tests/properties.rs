@@ -80,6 +80,7 @@ fn a_move() -> impl Strategy<Value = Move> {
 
 fn usage(names: &[String]) -> Usage {
     let of = |name: &String| SplitUse {
+        retired: None,
         name: format!("split-{name}"),
         backends: vec![BackendUse::Component { environment: "production".into(), component: name.clone() }],
         idle: false,

@@ -202,7 +202,7 @@ fn what_is_in_use_says_so_and_keeps_saying_so_while_it_is_not_known() {
     let environment = valid(SHOP);
     let mut world = World::new();
     let backend = BackendUse::Component { environment: "production".into(), component: "monolith".into() };
-    let splits = vec![SplitUse { name: "shop".into(), backends: vec![backend], idle: false }];
+    let splits = vec![SplitUse { name: "shop".into(), backends: vec![backend], retired: None, idle: false }];
     world.usage = Known::Known(Usage { splits, ..Usage::default() });
     let told = tell(&environment, &mut world, &EnvironmentStatus::default(), 0);
     let uses = |status: &EnvironmentStatus| status.components.iter().map(|c| c.in_use).collect::<Vec<_>>();

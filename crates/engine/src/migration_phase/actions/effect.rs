@@ -197,6 +197,10 @@ impl Machine<'_> {
         let force = action.spec.force.unwrap_or_default();
         let target = match self.target(to) {
             Target::To(target) => target,
+            Target::Retired(split) => {
+                let message = format!("the legacy side of TrafficSplit {split} is retired: there is no way back to it");
+                return Outcome::Refused(reasons::WAY_BACK_CLOSED, message);
+            }
             Target::Lost => {
                 let message =
                     "nothing is known to go back to: nothing was moved, or the status was lost; give to: Legacy";

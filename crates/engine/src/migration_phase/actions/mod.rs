@@ -40,7 +40,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    fn not_applicable(message: impl Into<String>) -> Self {
+    pub(super) fn not_applicable(message: impl Into<String>) -> Self {
         Self::Refused(reasons::NOT_APPLICABLE, message.into())
     }
 }

@@ -1,5 +1,5 @@
-//! Promote: a person ends the present soak or approval, or lets the phase go on at the step that is in force already. No gate is opened
-//! by it, and no check passed: whatever else holds the step holds it still.
+//! Promote: a person ends the present soak or approval, lets the phase go on at the step that is in force already, or, of a completed phase,
+//! retires legacy. No gate is opened by it, and no check passed: whatever else holds the step holds it still.
 
 use cutover_api::{
     conditions::reasons,
@@ -27,6 +27,7 @@ impl Machine<'_> {
             PhaseState::Paused | PhaseState::Frozen => {
                 return Outcome::not_applicable(format!("the phase is {state:?}: Resume it first"));
             }
+            PhaseState::Completed if self.finishes() => return self.retire(action),
             PhaseState::RollingBack | PhaseState::RolledBack | PhaseState::Completed | PhaseState::Aborted => {
                 return Outcome::not_applicable(format!("the phase is {state:?}: no soak or approval is under way"));
             }

@@ -31,6 +31,10 @@ const FRESH_INTERVALS: i32 = 3;
 impl Machine<'_> {
     /// The checks that run now: those in force, while the new side has something of what this phase moved.
     pub fn active_checks(&self) -> Vec<ActiveCheck> {
+        self.watching_checks().into_iter().chain(self.watch_of_legacy()).collect()
+    }
+
+    fn watching_checks(&self) -> Vec<ActiveCheck> {
         let Some(guards) = self.guards().filter(|_| self.watches()) else { return Vec::new() };
         let requests = self.status.requests.iter().flat_map(|requests| &requests.splits);
         let splits = requests.map(|request| request.split.as_str()).collect();

@@ -93,6 +93,16 @@ impl Sources<'_> {
         Ok(Probe::Compare { environment: self.environment()?, legacy, new, since: self.since })
     }
 
+    /// A query that counts what legacy served, over `$window`.
+    pub fn counted(&self, text: &str) -> Result<String, Unusable> {
+        let field = "requests";
+        if !query::uses(text, "window") {
+            let why = "it counts what legacy served, as in increase(x[$window])";
+            return Err(unusable(field, &InvalidQuery::Missing { name: "window", why }));
+        }
+        self.replaced(text, "legacy", true).map_err(|error| unusable(field, &error))
+    }
+
     fn environment(&self) -> Result<String, Unusable> {
         let none = || Unusable { field: "", why: "checks ask the Prometheus of an environment: set it".to_owned() };
         self.environment.map(str::to_owned).ok_or_else(none)

@@ -25,6 +25,8 @@ pub(in super::super) const FLAGS_FIRST: SignedDuration = SignedDuration::from_se
 pub(in super::super) enum Target {
     /// Here.
     To(Requests),
+    /// The legacy side of this split is retired.
+    Retired(String),
     /// That is not known any more.
     Lost,
 }
@@ -104,7 +106,10 @@ impl Machine<'_> {
             let present = self.present_percent(&request.flag);
             request.percent = request.percent.map(|percent| present.map_or(percent, |present| percent.min(present)));
         }
-        Target::To(target)
+        match self.retired_on_the_way(&target) {
+            Some(split) => Target::Retired(split),
+            None => Target::To(target),
+        }
     }
 
     /// Everything to the legacy side, of the splits that have one.

@@ -9,7 +9,10 @@ use cutover_api::{
     },
 };
 
-use super::simulator::{Cut, Input, Metric, Scene, Situation, World, reach};
+use super::{
+    fixture::{spec, step},
+    simulator::{Cut, Input, Metric, Scene, Situation, World, reach},
+};
 use crate::Known;
 
 #[test]
@@ -170,4 +173,16 @@ fn a_baseline_that_only_some_routes_remember_is_lost() {
         }
     }
     assert_eq!(world.plan(&observed).status.baseline, None);
+}
+
+#[test]
+fn a_baseline_that_routes_remember_is_found_in_the_decision_that_asks_for_their_splits_again() {
+    let steps = vec![step("half", &[("api", 50)], &[], 0), step("all", &[("api", 100)], &[], 0)];
+    let mut world = World::new(spec(steps), &[("api", 10, 0)], &[]);
+    assert!(world.run_until(10, |world| world.state() == PhaseState::Completed));
+    world.stored.baseline = None;
+    world.roll_back(RollbackTo::PreviousStep);
+    world.reconcile(Cut::Never);
+    assert_eq!(world.state(), PhaseState::RollingBack);
+    assert_eq!(world.stored.baseline.as_ref().and_then(|baseline| baseline.splits[0].new_weight), Some(10));
 }

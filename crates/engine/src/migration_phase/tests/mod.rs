@@ -9,6 +9,7 @@ mod calendar;
 mod checking;
 mod defaulting;
 mod edits;
+mod finishing;
 pub(super) mod fixture;
 mod harming;
 mod health;

@@ -111,6 +111,7 @@ impl Cluster {
         self.second += 1;
         let validated = self.validated();
         let outcome = Outcome {
+            retired: None,
             spec: &self.spec,
             generation: Some(1),
             previous: &self.status,

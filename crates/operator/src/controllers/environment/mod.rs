@@ -88,7 +88,7 @@ impl Reconciler for Context {
         let key = Key::new(&identity.namespace, &identity.name);
         let ask_again = self.sources.versions.drive(&key, http_version(&environment), Instant::now());
         let validated = match validate(identity.clone(), &environment.spec, &self.sources.forbidden) {
-            Ok(validated) => validated,
+            Ok(validated) => validated.with_retired(&observed.retired),
             Err(problems) => {
                 let verdict = Verdict::Invalid(&problems);
                 self.tell(&environment, &identity, &verdict, &observed, &Applied::default(), None).await?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cutover_api::{
+    conditions::types,
     labels,
     v1alpha1::{
         Environment, MigrationPhase, TrafficSplit,
@@ -14,7 +15,7 @@ use cutover_engine::{
     Known,
     environment::{
         Identity, Marks, MigrationEnd, Observed, ServiceView, SliceView, Usage,
-        in_use::{BackendUse, PhaseUse, RouteUse, SelectingService, SplitUse},
+        in_use::{BackendUse, PhaseUse, RouteUse, SelectingService, SplitUse, retired_components},
     },
     router::{self, view as route},
 };
@@ -62,7 +63,8 @@ impl Sources {
     /// Everything that the engine looks at.
     pub(super) fn observe(&self, identity: &Identity, environment: &Environment) -> Observed {
         let namespace = identity.namespace.as_str();
-        let mut observed = Observed { usage: self.usage(identity), ..Observed::default() };
+        let mut observed =
+            Observed { usage: self.usage(identity), retired: self.retired(identity), ..Observed::default() };
         for (name, view) in self.caches.deployments.group(namespace, &identity.uid) {
             observed.deployments.insert(name.to_string(), (*view).clone());
         }
@@ -163,6 +165,13 @@ impl Sources {
         }
     }
 
+    /// The components whose legacy sides are retired and that no split leads to.
+    fn retired(&self, identity: &Identity) -> BTreeSet<String> {
+        let inside = |split: &TrafficSplit| split.metadata.namespace.as_deref() == Some(&identity.namespace);
+        let splits: Vec<SplitUse> = self.kinds.splits.filter(inside).iter().map(|split| split_use(split)).collect();
+        retired_components(identity, &splits)
+    }
+
     /// Who uses what in the namespace.
     fn usage(&self, identity: &Identity) -> Known<Usage> {
         let namespace = identity.namespace.as_str();
@@ -258,9 +267,14 @@ pub(super) fn split_use(split: &TrafficSplit) -> SplitUse {
         .status
         .as_ref()
         .is_some_and(|status| status.exposure == Some(Exposure::Hidden) && status.holder.is_none());
+    let status = split.status.clone().unwrap_or_default();
+    let retired = status.legacy_retired.is_some();
+    let at_rest =
+        status.conditions.iter().any(|condition| condition.type_ == types::READY && condition.status == "True");
     SplitUse {
         name: split.name_any(),
-        backends: spec.legacy.iter().chain([&spec.new]).filter_map(backend).collect(),
+        backends: spec.legacy.iter().filter(|_| !retired).chain([&spec.new]).filter_map(backend).collect(),
+        retired: spec.legacy.as_ref().filter(|_| retired && at_rest).and_then(backend),
         idle,
     }
 }
@@ -268,6 +282,9 @@ pub(super) fn split_use(split: &TrafficSplit) -> SplitUse {
 /// The splits that a phase moves or could move back; `None` if it has never held one.
 pub(super) fn phase_use(phase: &MigrationPhase) -> Option<PhaseUse> {
     let status = phase.status.as_ref()?;
+    if status.finish.as_ref().is_some_and(|finish| finish.retired.is_some()) {
+        return None;
+    }
     let way_back = status.way_back.as_ref().map(|way_back| &way_back.target);
     let known = [status.baseline.as_ref(), status.requests.as_ref(), way_back];
     let splits: BTreeSet<&String> =

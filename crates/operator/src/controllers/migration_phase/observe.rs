@@ -152,7 +152,7 @@ impl Sources {
         }
     }
 
-    fn clock_skew(&self) -> Known<SignedDuration> {
+    pub(super) fn clock_skew(&self) -> Known<SignedDuration> {
         if !self.clock_is_compared {
             return Known::Known(SignedDuration::ZERO);
         }

@@ -11,16 +11,20 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt, StreamExt};
 use http::{Method, StatusCode};
+use jiff::SignedDuration;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use self::world::{PHASE, STATUS, World, action_path, action_status};
 use super::*;
 use crate::{
     args::PrometheusEndpoint,
     cluster::{
+        lease::Skew,
         policies::Enforcement,
         scripted::{Exchange, Scripted},
     },
@@ -474,4 +478,23 @@ async fn a_rollback_after_a_lost_status_goes_back_to_what_the_route_remembers() 
         (&world.phase["status"]["state"], &world.split["status"]["appliedWeight"]),
         (&json!("RolledBack"), &json!(5))
     );
+}
+
+#[tokio::test]
+async fn phases_are_looked_at_when_the_clock_ceases_or_begins_to_be_trusted() {
+    let world = World::soaking();
+    let (mut context, _api, _events) = world.start();
+    let off_by = |seconds: i64| Skew {
+        offset: SignedDuration::from_secs(seconds),
+        uncertainty: Duration::ZERO,
+        at: Timestamp::now(),
+    };
+    let (measured, skew) = watch::channel(Some(off_by(1)));
+    (context.sources.skew, context.sources.clock_is_compared) = (skew, true);
+    let mut looked_at = triggers::clocks(&context.sources);
+    for (seconds, told) in [(2, false), (60, true), (3_600, false), (-1, true)] {
+        measured.send_replace(Some(off_by(seconds)));
+        let phase = looked_at.next().now_or_never().flatten().map(|phase| phase.name);
+        assert_eq!(phase.as_deref(), told.then_some("30-shift"), "off by {seconds} s");
+    }
 }

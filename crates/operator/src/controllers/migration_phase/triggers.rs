@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cutover_api::v1alpha1::{MigrationPhase, MigrationPhaseSpec, MigrationPhaseStatus};
-use cutover_engine::migration_phase::{flag_names, split_names};
+use cutover_engine::migration_phase::{clock_is_trusted, flag_names, split_names};
 use futures::{Stream, StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use tokio::sync::watch;
@@ -43,6 +43,7 @@ pub(super) fn all(
         ended.map(|key| ObjectRef::new(&key.name).within(&key.namespace)).boxed(),
         made_for(sources),
         judged_anew(phases, sources.policies.clone()),
+        clocks(sources),
     ])
     .boxed()
 }
@@ -86,6 +87,24 @@ fn promoted(phases: &Objects<MigrationPhase>) -> Phases {
             let found = all.filter(|phase| promoted_from(phase) == Some(from));
             stream::iter(found.into_iter().map(|phase| ObjectRef::from_obj(&*phase)))
         })
+        .boxed()
+}
+
+/// All phases, whenever the clock begins or ceases to be trusted: what moves forward hangs on it, and timers stand still meanwhile.
+pub(super) fn clocks(sources: &Sources) -> Phases {
+    let phases = sources.kinds.phases.clone();
+    let before = clock_is_trusted(sources.clock_skew());
+    let turns = stream::unfold((sources.clone(), before), |(mut sources, before)| async move {
+        loop {
+            sources.skew.changed().await.ok()?;
+            let now = clock_is_trusted(sources.clock_skew());
+            if now != before {
+                return Some(((), (sources, now)));
+            }
+        }
+    });
+    turns
+        .flat_map(move |()| stream::iter(phases.filter(|_| true).into_iter().map(|phase| ObjectRef::from_obj(&*phase))))
         .boxed()
 }
 

@@ -134,6 +134,6 @@ impl Context {
     fn take_split(&self, key: &Key, snapshot: &mut Snapshot, split: TrafficSplit) {
         let split = Arc::new(split);
         self.sources.memory.split_written(key, Arc::clone(&split));
-        snapshot.split = split;
+        snapshot.take(split);
     }
 }

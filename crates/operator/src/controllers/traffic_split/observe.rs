@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cutover_api::v1alpha1::{
     MigrationPhase, TrafficSplit,
     migration_phase::{MigrationPhaseStatus, PhaseState, SplitRequest},
-    traffic_split::{Router, Side},
+    traffic_split::{LegacyRetired, Router, Side},
 };
 use cutover_engine::{
     Known,
@@ -13,7 +13,9 @@ use cutover_engine::{
         self, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, HttpRouteView,
         IngressObserved, IngressView, Meta, ObjectKind, ServiceView, alias_name, canary_name, route_name,
     },
-    traffic_split::{Claim, Claimant, RouteBaseline, ServiceFacts, SliceFacts, Target, targets},
+    traffic_split::{
+        Claim, Claimant, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets, without_legacy,
+    },
 };
 use kube::{Api, Client, ResourceExt};
 
@@ -40,7 +42,9 @@ pub(super) struct Sources {
 
 /// What was observed of a split and around it, owned. Answers to our writes are put in their place.
 pub(super) struct Snapshot {
+    /// Without a legacy side when that is retired.
     pub(super) split: Arc<TrafficSplit>,
+    pub(super) retired: Option<LegacyRetired>,
     pub(super) claims: Vec<Claim>,
     pub(super) absent: Vec<String>,
     pub(super) targets: [Known<Target>; 2],
@@ -68,6 +72,8 @@ struct SideSnapshot {
 impl Sources {
     /// Observes a split as it is known best.
     pub(super) fn observe(&self, key: &Key, split: Arc<TrafficSplit>) -> Snapshot {
+        let retired = self.retired(key, &split);
+        let split = in_force(split, retired.as_ref());
         let (namespace, spec) = (&*key.namespace, &split.spec);
         let environment = spec.environment.as_deref().map(|name| self.kinds.environments.get(namespace, name));
         let environment = match (&environment, self.kinds.environments.presence()) {
@@ -104,6 +110,7 @@ impl Sources {
             backed_off: false,
             targets,
             split,
+            retired,
         };
         self.routes(key, &mut snapshot);
         snapshot
@@ -166,6 +173,21 @@ impl Sources {
             .iter()
             .map(|phase| claim_of(phase, &key.name, false))
             .collect()
+    }
+
+    /// Whether the legacy side is retired, by the split's own record or that of a phase.
+    fn retired(&self, key: &Key, split: &TrafficSplit) -> Option<LegacyRetired> {
+        let status = split.status.as_ref()?;
+        let finished = |phase: &MigrationPhase| {
+            phase.metadata.namespace.as_deref() == Some(&*key.namespace)
+                && phase.status.as_ref().is_some_and(|status| status.finish.is_some())
+        };
+        let phases = self.kinds.phases.filter(finished);
+        let said = phases.iter().filter_map(|phase| {
+            let status = phase.status.as_ref()?;
+            Some((phase.metadata.name.as_deref()?, status.state, status.finish.as_ref()?))
+        });
+        retirement(&key.name, &split.spec, status, said)
     }
 
     /// Reads the phase in doubt from the API server itself.
@@ -350,7 +372,21 @@ pub(super) struct Lists<'a> {
     classes: Vec<&'a GatewayClassView>,
 }
 
+/// The split as it counts: without a legacy side when that is retired.
+fn in_force(split: Arc<TrafficSplit>, retired: Option<&LegacyRetired>) -> Arc<TrafficSplit> {
+    if retired.is_none() {
+        return split;
+    }
+    let spec = without_legacy(&split.spec, &split.status.clone().unwrap_or_default());
+    Arc::new(TrafficSplit { spec, ..(*split).clone() })
+}
+
 impl Snapshot {
+    /// The split as the API server has it now.
+    pub(super) fn take(&mut self, split: Arc<TrafficSplit>) {
+        self.split = in_force(split, self.retired.as_ref());
+    }
+
     /// This split among the others, and the others.
     pub(super) fn claimants(&self) -> (Claimant<'_>, Vec<Claimant<'_>>) {
         (claimant(&self.split), self.others.iter().map(|other| claimant(other)).collect())

@@ -77,8 +77,15 @@ impl Context {
         let split = Arc::clone(&snapshot.split);
         let empty = TrafficSplitStatus::default();
         let previous = split.status.as_ref().unwrap_or(&empty);
-        let outcome =
-            Outcome { spec: &split.spec, generation: split.metadata.generation, previous, validated, plan, failures };
+        let outcome = Outcome {
+            spec: &split.spec,
+            retired: snapshot.retired.as_ref(),
+            generation: split.metadata.generation,
+            previous,
+            validated,
+            plan,
+            failures,
+        };
         let next = status(&outcome, Timestamp::now());
         let api: Api<TrafficSplit> = Api::namespaced(self.sources.client.clone(), &key.namespace);
         match write(&api, MANAGER_TRAFFIC_SPLIT, &*split, split.status.as_ref(), &next).await? {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit};
+use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit, migration_phase::Retired};
 use cutover_engine::router::{ObjectKind, alias_name};
 use futures::{StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
@@ -65,17 +65,23 @@ fn same_claims(before: &TrafficSplit, after: &TrafficSplit) -> bool {
         && deleting(before) == deleting(after)
 }
 
-/// Splits that a phase lists, or listed.
+fn retired(phase: &MigrationPhase) -> Option<&Retired> {
+    phase.status.as_ref()?.finish.as_ref()?.retired.as_ref()
+}
+
+/// Splits that a phase lists, or listed, or whose legacy side it retires.
 fn phases(sources: &Arc<Sources>) -> Splits {
     let listed = |phase: &MigrationPhase| -> Vec<String> {
         let requests = phase.status.as_ref().and_then(|status| status.requests.as_ref());
-        requests.iter().flat_map(|requests| &requests.splits).map(|request| request.split.clone()).collect()
+        let asked = requests.iter().flat_map(|requests| &requests.splits).map(|request| request.split.clone());
+        asked.chain(retired(phase).iter().flat_map(|retired| retired.splits.clone())).collect()
     };
     let said = |phase: &MigrationPhase| {
         phase
             .status
             .as_ref()
             .map(|status| (status.state, status.attempt, status.request_revision, status.requests.clone()))
+            .zip(Some(retired(phase).cloned()))
     };
     sources
         .kinds

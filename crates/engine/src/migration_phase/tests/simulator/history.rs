@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use cutover_api::v1alpha1::phase_action::ActionState;
+use jiff::Timestamp;
 
 use super::world::Metric;
 
@@ -29,6 +30,9 @@ pub struct Past {
     pub rollback_by_person: bool,
     /// The phase was reversible when its last way back began.
     pub begun_reversible: bool,
+    /// When somebody last asked something of legacy, and when its watch last had an answer with data, newest last.
+    pub legacy_asked: Option<Timestamp>,
+    pub legacy_seen: Vec<Timestamp>,
     /// The clock was set in the present stage.
     pub clock_set: bool,
 }

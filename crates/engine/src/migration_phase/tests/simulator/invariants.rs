@@ -11,6 +11,7 @@ use cutover_api::{
         phase_action::{ActionKind, ActionState},
     },
 };
+use jiff::SignedDuration;
 
 use super::{
     ops::PROMOTED_WITHIN,
@@ -416,6 +417,7 @@ impl World {
                 self.past.rollback_by_person = true;
             }
         }
+        self.check_retirement(&before, after);
         self.past.undecided &= after.applied_actions == before.applied_actions;
         let asks = after.requests.iter().flat_map(|r| &r.splits).any(|request| request.new_weight.is_some());
         holds("after_a_lost_status_nothing_moves_without_a_person", !(self.past.undecided && asks), || yaml(after));
@@ -461,6 +463,33 @@ impl World {
             let kept = old.splits.iter().all(|entry| new.splits.contains(entry));
             holds("a_recorded_baseline_stays", kept, || format!("{old:?} → {new:?}"));
         }
+    }
+
+    /// Legacy goes when a person says so, after so long without a request of which nothing was overlooked; and then it is gone.
+    fn check_retirement(&self, before: &MigrationPhaseStatus, after: &MigrationPhaseStatus) {
+        let retired = |status: &MigrationPhaseStatus| status.finish.as_ref().is_some_and(|it| it.retired.is_some());
+        if retired(before) {
+            let stays = retired(after) && after.state == Some(PhaseState::Completed) && after.requests.is_none();
+            holds("there_is_no_way_back_to_a_retired_legacy", stays || self.past.undecided, || yaml(after));
+            return;
+        }
+        if !retired(after) {
+            return;
+        }
+        holds("legacy_is_retired_by_a_person_only", self.promoted_by(before, after), || yaml(after));
+        let retire = &self.spec.finish.as_ref().unwrap().retire_legacy;
+        let (long, window) = (retire.after.signed(), retire.window.signed() + SignedDuration::from_secs(2));
+        let quiet = self.past.legacy_asked.is_none_or(|at| self.time.duration_since(at) >= long);
+        holds("one_request_to_legacy_begins_the_count_anew", quiet || self.past.clock_set, || yaml(after));
+        let from = self.time - long;
+        let seen: Vec<_> = self.past.legacy_seen.iter().copied().filter(|at| *at >= from - window).collect();
+        let ends = [from, self.time];
+        let whole = seen.iter().zip(seen.iter().skip(1)).all(|(one, next)| next.duration_since(*one) <= window)
+            && seen.first().is_some_and(|first| *first <= ends[0] + SignedDuration::from_secs(2))
+            && seen.last().is_some_and(|last| ends[1].duration_since(*last) <= window);
+        holds("no_data_is_not_no_requests", whole || self.past.clock_set, || format!("{from}: {seen:?}"));
+        let gone = self.splits.values().all(|split| split.applied == 100);
+        holds("legacy_is_retired_where_it_has_no_traffic", gone || self.blind.contains(&Input::Splits), || yaml(after));
     }
 
     /// Whether a Promote took effect between the two.

@@ -38,6 +38,8 @@ pub enum Op {
     Calendar(u8),
     Predecessor(bool),
     Promotion(u8),
+    LegacyAsked,
+    LegacySource(Metric),
     Edit(u8),
     LoseStatus(u8),
     HooksEnd(u8),
@@ -93,6 +95,8 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::Attested),
         1 => any::<bool>().prop_map(Op::Predecessor),
         1 => (0_u8..5).prop_map(Op::Promotion),
+        1 => Just(Op::LegacyAsked),
+        1 => metric().prop_map(Op::LegacySource),
         2 => (0_u8..8).prop_map(Op::Edit),
         2 => (0_u8..4).prop_map(Op::HooksEnd),
         1 => Just(Op::LoseJobs),
@@ -159,6 +163,8 @@ impl World {
                 self.predecessor = if *done { PhaseState::Completed } else { PhaseState::RolledBack };
             }
             Op::Promotion(how) => self.change_promotion(*how),
+            Op::LegacyAsked => self.past.legacy_asked = Some(self.time),
+            Op::LegacySource(metric) => self.legacy_source = *metric,
             Op::Edit(how) => self.edit_somehow(*how),
             Op::LoseStatus(how) => self.lose_status(*how),
             Op::HooksEnd(how) => {

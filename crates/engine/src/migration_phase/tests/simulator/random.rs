@@ -2,12 +2,13 @@
 
 use cutover_api::{
     HumanDuration,
+    conditions::reasons,
     v1alpha1::{
         MigrationPhaseSpec,
         environment::ChecklistItem,
         migration_phase::{
-            AutomaticRollbackTo, Gates, NoDataPolicy, OnFailure, PhaseHooks, PhaseState, Promotion, SchemaRange,
-            StepApproval,
+            AutomaticRollbackTo, Finish, Gates, NoDataPolicy, OnFailure, PhaseHooks, PhaseState, Promotion,
+            RetireLegacy, SchemaRange, StepApproval,
         },
         phase_action::{ActionKind, RollbackTo},
     },
@@ -48,7 +49,7 @@ prop_compose! {
         (fail_after, warmup, no_data) in (1_i32..4, proptest::option::of(0_u64..6), 0_u8..3),
         (freeze, previous, reversible) in (prop::bool::weighted(0.2), any::<bool>(), prop::bool::weighted(0.8)),
         (gated, ranged, after) in (any::<bool>(), prop::bool::weighted(0.3), any::<bool>()),
-        (people, promoted) in (proptest::option::weighted(0.3, 1_i32..3), prop::bool::weighted(0.3)),
+        (people, promoted, finish) in (proptest::option::weighted(0.3, 1_i32..3), prop::bool::weighted(0.3), proptest::option::weighted(0.4, (1_u64..12, 0_u64..8))),
         (shift, dead, back) in (10_u64..60, 1_u64..8, 15_u64..60),
         hooked in (0_usize..2, 0_usize..2, 0_usize..2, vec(prop_oneof![2 => Just(0_usize), 1 => 1_usize..3], 4)),
         migrated in (proptest::option::weighted(0.3, any::<bool>()), proptest::option::weighted(0.3, any::<bool>())),
@@ -94,6 +95,17 @@ prop_compose! {
         let checklist = if ranged { vec![ChecklistItem::LoadTestPassed, ChecklistItem::TeamTrained] } else { vec![] };
         spec.gates = (gated || ranged || promoted || people.is_some())
             .then(|| Gates { components_ready: gated, approvals, schema, promoted_from, checklist, ..Gates::default() });
+        if let Some((quiet, more)) = finish {
+            spec.steps.last_mut().unwrap().traffic.iter_mut().for_each(|target| target.new_weight = 100);
+            let retire_legacy = RetireLegacy {
+                after: secs(quiet),
+                requests: "sum(increase(requests{system=\"$system\"}[$window]))".into(),
+                max_requests: 0,
+                window: secs(5 + more),
+                interval: secs(2),
+            };
+            spec.finish = Some(Finish { retire_legacy });
+        }
         spec.after = if after { vec!["before".into()] } else { vec![] };
         spec.shift_timeout = secs(shift);
         spec.prepare_timeout = secs(30);
@@ -146,11 +158,17 @@ fn config(cases: u32) -> Config {
     Config { cases, failure_persistence: None, max_shrink_iters: 400, ..default }
 }
 
+fn failed_for(world: &World, reason: &str) -> bool {
+    world.stored.failure.as_ref().is_some_and(|failure| failure.reason == reason)
+}
+
 /// Drives a phase to an end by the actions that a person would take.
 fn lead_to_an_end(world: &mut World) -> bool {
     for _ in 0..6 {
         match world.state() {
             PhaseState::Completed | PhaseState::RolledBack => return true,
+            // The traffic is back; what became of a Job on the way nobody knows, and the next attempt asks for its own.
+            PhaseState::Frozen if failed_for(world, reasons::HOOK_UNKNOWN) => _ = world.ask(ActionKind::Retry, "alice"),
             _ => _ = world.roll_back(RollbackTo::Legacy),
         }
         world.run(5);
@@ -226,6 +244,14 @@ proptest! {
         for split in world.splits.values() {
             let reached = Some(split.routed) == reaches(&split.name, &world.spec);
             holds("a_phase_that_nothing_disturbs_completes", reached, || format!("{split:?}"));
+        }
+        if let Some(finish) = world.spec.finish.clone() {
+            let window = u32::try_from(finish.retire_legacy.window.as_secs() + finish.retire_legacy.after.as_secs());
+            world.run(window.unwrap() + 6);
+            world.ask(ActionKind::Promote, "alice");
+            world.run(1);
+            let retired = world.stored.finish.as_ref().is_some_and(|finish| finish.retired.is_some());
+            holds("a_quiet_legacy_is_retired_when_a_person_says_so", retired, || yaml(&world.stored));
         }
     }
 }

@@ -47,6 +47,7 @@ impl Asked<'_> {
 pub const OTHER: &str = "uid-of-another-phase";
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what can be the matter with it, each by itself")]
 pub struct SimSplit {
     pub name: String,
     pub has_legacy: bool,
@@ -68,6 +69,10 @@ pub struct SimSplit {
     pub wanted_by_other: bool,
     /// What the route's annotation keeps of the phase's baseline; it outlives the hold.
     pub remembers: Option<i32>,
+    /// Its routes lead to the new side alone, for good.
+    pub retired: bool,
+    /// The user's Ingress that it attaches to.
+    pub attached_ingress: Option<String>,
 }
 
 impl SimSplit {
@@ -87,6 +92,8 @@ impl SimSplit {
             stuck: false,
             wanted_by_other: false,
             remembers: None,
+            retired: false,
+            attached_ingress: None,
         }
     }
 
@@ -102,13 +109,16 @@ impl SimSplit {
     pub fn view(&self) -> SplitView {
         SplitView {
             weight_total: 100,
-            has_legacy: self.has_legacy,
+            has_legacy: self.has_legacy && !self.retired,
+            legacy_component: Some("monolith".into()),
+            retired: self.retired,
+            attached_ingress: self.attached_ingress.clone(),
             safety: self.safety(),
             desired: Some(self.desired),
             applied: Some(self.applied),
             exposure: Some(self.exposure),
             holder: self.holder.clone(),
-            legacy_ready: self.has_legacy.then_some(self.legacy_ready),
+            legacy_ready: (self.has_legacy && !self.retired).then_some(self.legacy_ready),
             new_ready: Some(self.new_ready),
             trouble: self.stuck.then(|| Trouble { reason: "Contended".into(), message: "the route is refused".into() }),
             current: true,
@@ -170,7 +180,7 @@ impl SimSplit {
         let legacy = SideCapacity { ready: self.legacy_ready, min_ready: 1, full: self.full };
         let capacities = Capacities {
             weight_total: 100,
-            legacy: self.has_legacy.then_some(legacy),
+            legacy: (self.has_legacy && !self.retired).then_some(legacy),
             new: SideCapacity { ready: self.new_ready, min_ready: 1, full: self.full },
         };
         if !self.stuck {
@@ -180,6 +190,9 @@ impl SimSplit {
                 baseline.filter(|entry| order.is_some() && entry.split == self.name).find_map(|it| it.new_weight);
             self.remembers = kept.or(self.remembers);
         }
+        let finished = asked.status.finish.as_ref().and_then(|finish| finish.retired.as_ref());
+        let named = finished.is_some_and(|retired| retired.splits.contains(&self.name));
+        self.retired |= named && self.routed == 100 && self.holder.is_none();
         if cut_off {
             *self = Self { routed: self.routed, remembers: self.remembers, ..before };
         } else {

@@ -27,7 +27,9 @@ use crate::{
         ActionView, ActiveCheck, Answer, EnvironmentView, HookView, Measured, Measurement, MigrationView, Notification,
         Observed, PhaseIdentity, Plan, PredecessorView, Probe, PromotionView, Said, SplitView, Word,
         audit::{Line, audit_lines},
-        decide, validate,
+        clock_is_trusted, decide,
+        finish::WATCH,
+        validate,
     },
 };
 
@@ -95,12 +97,15 @@ pub struct World {
     pub flags: BTreeMap<String, SimFlag>,
     pub environment_ready: bool,
     pub images: BTreeMap<String, String>,
+    pub calls: BTreeSet<(String, String)>,
     pub predecessor: PhaseState,
     pub promotion: PromotionView,
     pub schema: Option<Result<i64, String>>,
     pub monitored: bool,
     pub attested: BTreeSet<ChecklistItem>,
     pub metric: Metric,
+    /// What the source says of legacy's requests: how many there were, or nothing.
+    pub legacy_source: Metric,
     pub measured: BTreeMap<String, Measurement>,
     pub ran: BTreeMap<String, Timestamp>,
     /// The checks of the plan that was last carried out.
@@ -150,6 +155,7 @@ impl World {
             flags: flags.collect(),
             environment_ready: true,
             images: BTreeMap::new(),
+            calls: BTreeSet::new(),
             predecessor: PhaseState::Completed,
             promotion: PromotionView {
                 state: Some(PhaseState::Completed),
@@ -161,6 +167,7 @@ impl World {
             monitored: false,
             attested: ChecklistItem::ALL.into(),
             metric: Metric::Good,
+            legacy_source: Metric::Good,
             measured: BTreeMap::new(),
             ran: BTreeMap::new(),
             checks: Vec::new(),
@@ -233,6 +240,7 @@ impl World {
             migrations: self.migration_views(),
             monitored: self.monitored,
             attested: self.attested.clone(),
+            calls: self.calls.clone(),
         };
         let before = PredecessorView { state: Some(self.predecessor), after: vec![] };
         Observed {
@@ -437,13 +445,16 @@ impl World {
     /// Runs the checks that are due.
     pub fn run_checks(&mut self) {
         for check in self.checks.clone() {
+            let watches_legacy = check.name == WATCH;
             let due = self
                 .ran
                 .get(&check.name)
                 .is_none_or(|ran| self.time.duration_since(*ran) >= SignedDuration::try_from(check.interval).unwrap());
             if due {
                 self.ran.insert(check.name.clone(), self.time);
-                let result = match self.metric {
+                let metric = if watches_legacy { self.legacy_source } else { self.metric };
+                let result = match metric {
+                    Metric::Good | Metric::Bad if watches_legacy => self.asked_of_legacy(),
                     Metric::Good => Measured::Value(0.01),
                     // Out of all bounds, those of the default checks too.
                     Metric::Bad => Measured::Value(5.0),
@@ -474,11 +485,22 @@ impl World {
                     }
                     (result, _) => result,
                 };
-                self.past.measured(&check.name, self.metric);
-                self.coverage.answered(&check.probe, self.metric);
+                if !watches_legacy {
+                    self.past.measured(&check.name, self.metric);
+                    self.coverage.answered(&check.probe, self.metric);
+                } else if matches!(result, Measured::Value(value) if !value.is_nan()) {
+                    self.past.legacy_seen.push(self.time);
+                }
                 self.measured.insert(check.name, Measurement { result, at: self.clock(), round: check.round });
             }
         }
+    }
+
+    /// How many requests legacy has had lately, at most one.
+    fn asked_of_legacy(&self) -> Measured {
+        let window = self.spec.finish.as_ref().map_or(SignedDuration::ZERO, |it| it.retire_legacy.window.signed());
+        let lately = self.past.legacy_asked.is_some_and(|at| self.time.duration_since(at) <= window);
+        Measured::Value(if lately { 1.0 } else { 0.0 })
     }
 
     pub fn pass(&mut self, millis: i64) {
@@ -607,6 +629,7 @@ impl World {
         self.predecessor = PhaseState::Completed;
         self.promote_elsewhere();
         self.metric = Metric::Good;
+        self.legacy_source = Metric::Good;
         let closing = |gates: &Gates| !gates.windows.is_empty() || !gates.freezes.is_empty();
         if self.spec.gates.as_ref().is_some_and(closing) {
             self.edit(|spec| {
@@ -625,9 +648,11 @@ impl World {
     }
 }
 
-/// Without what no watch tells of: for how long it has been watched, and how the clocks differ.
+/// Without what nobody tells of: for how long it has been watched, and by how much the clocks differ; only that they do too much is told.
 fn told(observed: Observed) -> Observed {
-    Observed { watched_for: std::time::Duration::ZERO, clock_skew: Known::Unknown, ..observed }
+    let clock_skew =
+        if clock_is_trusted(observed.clock_skew) { Known::Known(SignedDuration::ZERO) } else { Known::Unknown };
+    Observed { watched_for: std::time::Duration::ZERO, clock_skew, ..observed }
 }
 
 pub fn later(world: &World, seconds: i64) -> Time {

@@ -1,0 +1,112 @@
+//! A split whose legacy side is retired: what it says of that side counts no more. Pure.
+
+use cutover_api::v1alpha1::{
+    TrafficSplitSpec,
+    migration_phase::{FinishStatus, PhaseState},
+    traffic_split::{LegacyRetired, Router, TrafficSplitStatus},
+};
+
+/// Whether the legacy side is retired. Once it is, it stays so, whatever becomes of the phase; and it begins only where legacy has no
+/// traffic and nobody holds the split.
+#[must_use]
+pub fn retirement<'a>(
+    split: &str,
+    spec: &TrafficSplitSpec,
+    status: &TrafficSplitStatus,
+    phases: impl IntoIterator<Item = (&'a str, Option<PhaseState>, &'a FinishStatus)>,
+) -> Option<LegacyRetired> {
+    if let Some(retired) = &status.legacy_retired {
+        return Some(retired.clone());
+    }
+    // What a user's own Ingress leads to is the user's to say: the phase waits for it.
+    if attached_ingress(spec).is_some() {
+        return None;
+    }
+    let all = Some(spec.weight_total);
+    if status.applied_weight != all || status.desired_weight != all || status.holder.is_some() {
+        return None;
+    }
+    let completed = phases.into_iter().filter(|(_, state, _)| *state == Some(PhaseState::Completed));
+    let mut retired = completed.filter_map(|(phase, _, finish)| Some((phase, finish.retired.as_ref()?)));
+    let (phase, retired) = retired.find(|(_, retired)| retired.splits.iter().any(|name| name == split))?;
+    Some(LegacyRetired { phase: phase.to_owned(), at: retired.at.clone() })
+}
+
+/// The user's Ingress that a split attaches to, if it does.
+#[must_use]
+pub fn attached_ingress(spec: &TrafficSplitSpec) -> Option<&str> {
+    let attached = |router: &'_ Router| router.ingress_nginx.as_ref().is_some_and(|it| it.attach.is_some());
+    let router = spec.routers.iter().find(|router| attached(router))?;
+    router.ingress_nginx.as_ref()?.attach.as_ref().map(|attach| attach.ingress.as_str())
+}
+
+/// The spec without its legacy side. A `newWeight` that changes now would lead to it, or to no route at all: it is not looked at.
+#[must_use]
+pub fn without_legacy(spec: &TrafficSplitSpec, status: &TrafficSplitStatus) -> TrafficSplitSpec {
+    let new_weight = status.held_spec_weight.unwrap_or(spec.new_weight);
+    TrafficSplitSpec { legacy: None, new_weight, ..spec.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use cutover_api::v1alpha1::{
+        migration_phase::{CheckState, Retired},
+        traffic_split::Holder,
+    };
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::{super::tests::spec, *};
+
+    fn finish(split: &str) -> FinishStatus {
+        let at = Time(Timestamp::UNIX_EPOCH);
+        FinishStatus {
+            state: CheckState::Passing,
+            value: None,
+            last_run: at.clone(),
+            quiet_since: None,
+            quiet_until: None,
+            message: None,
+            retired: Some(Retired { at, by: "ana".into(), splits: vec![split.into()] }),
+        }
+    }
+
+    fn at(weight: i32) -> TrafficSplitStatus {
+        TrafficSplitStatus { applied_weight: Some(weight), desired_weight: Some(weight), ..Default::default() }
+    }
+
+    #[test]
+    fn legacy_is_retired_where_it_has_nothing_and_for_good() {
+        let ask = |status: &TrafficSplitStatus, state, finish: &FinishStatus| {
+            retirement("storefront", &spec(), status, [("shift", Some(state), finish)])
+        };
+        let retired = ask(&at(100), PhaseState::Completed, &finish("storefront"));
+        assert_eq!(retired.as_ref().map(|retired| retired.phase.as_str()), Some("shift"));
+        let never = FinishStatus { retired: None, ..finish("storefront") };
+        assert_eq!(ask(&at(100), PhaseState::Completed, &never), None);
+        assert_eq!(ask(&at(100), PhaseState::RollingBack, &finish("storefront")), None);
+        assert_eq!(ask(&at(100), PhaseState::Completed, &finish("another")), None);
+        assert_eq!(ask(&at(99), PhaseState::Completed, &finish("storefront")), None);
+        let leaving = TrafficSplitStatus { desired_weight: Some(0), ..at(100) };
+        assert_eq!(ask(&leaving, PhaseState::Completed, &finish("storefront")), None);
+        let holder = Holder {
+            phase: "other".into(),
+            uid: "u".into(),
+            attempt: 1,
+            epoch: 2,
+            request_revision: 1,
+            new_weight: None,
+        };
+        let held = TrafficSplitStatus { holder: Some(holder), ..at(100) };
+        assert_eq!(ask(&held, PhaseState::Completed, &finish("storefront")), None);
+        // The phase is gone, and somebody holds the split: it stays retired.
+        let marked = TrafficSplitStatus { legacy_retired: retired.clone(), ..held };
+        assert_eq!(retirement("storefront", &spec(), &marked, []), retired);
+        let mut attached = spec();
+        attached.routers =
+            serde_json::from_value(serde_json::json!([{"ingressNginx": {"attach": {"ingress": "shop"}}}])).unwrap();
+        let finish = finish("storefront");
+        let asked = retirement("storefront", &attached, &at(100), [("shift", Some(PhaseState::Completed), &finish)]);
+        assert_eq!((asked, attached_ingress(&attached), attached_ingress(&spec())), (None, Some("shop"), None));
+    }
+}

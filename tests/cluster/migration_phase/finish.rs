@@ -1,0 +1,170 @@
+//! Finish: legacy is retired when it has been quiet for long enough and a person says so, and not before.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cutover_api::v1alpha1::{Environment, MigrationPhaseStatus, migration_phase::PhaseState};
+use cutover_engine::router::canary_name;
+use cutover_testkit::eventually;
+use k8s_openapi::api::{
+    apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress,
+};
+use serde_json::{Value, json};
+
+use super::{
+    bed::{Shop, is, split, to, with},
+    prometheus::Answer,
+};
+use crate::installed;
+
+const NONE: Answer = Answer::Value(0.0);
+
+/// Quiet for four seconds.
+fn finish() -> Value {
+    let requests = "sum(increase(requests{namespace=\"$namespace\",system=\"$system\"}[$window]))";
+    json!({"retireLegacy": {"after": "4s", "requests": requests, "window": "3s", "interval": "1s"}})
+}
+
+fn phase(split: &str) -> Value {
+    let step = with(to(100), &json!({"traffic": [{"split": split, "newWeight": 100}]}));
+    json!({"environment": "production", "steps": [step], "finish": finish()})
+}
+
+/// An environment whose legacy component the operator runs; `calls`: what the new one calls.
+async fn environment(shop: &Shop, calls: &[&str]) -> Result<()> {
+    let workload = json!({"image": "registry.example.com/monolith:7", "replicas": 2, "ports": [{"name": "http", "containerPort": 8080}]});
+    let monolith = json!({"name": "monolith", "system": "Legacy", "source": {"workload": workload}});
+    let api =
+        json!({"name": "api", "system": "New", "callsTo": calls, "source": {"service": {"name": "new", "port": 80}}});
+    let spec = json!({"tier": "Production", "components": [monolith, api], "monitoring": {"prometheus": "scripted"}});
+    shop.apply(&installed::object("Environment", "production", &spec)).await
+}
+
+async fn replicas(shop: &Shop, expected: i32) -> Result<()> {
+    eventually(&format!("{expected} replicas of legacy"), Duration::from_secs(20), || async {
+        let deployment = shop.all::<Deployment>().get("production-monolith").await?;
+        let found = deployment.spec.and_then(|spec| spec.replicas);
+        ensure!(found == Some(expected), "{found:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_legacy_is_retired_by_a_person_on_its_routes_and_where_it_runs() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.bed.prometheus.says(&shop.namespace, &[NONE]);
+    environment(&shop, &[]).await?;
+    replicas(&shop, 2).await?;
+    shop.endpoints("production-monolith", 1).await?;
+    let sides = json!({"environment": "production", "legacy": {"component": "monolith"}});
+    let spec = with(split(&shop.namespace, "/shop", 0), &sides);
+    shop.apply(&installed::object("TrafficSplit", "till", &spec)).await?;
+    shop.free("till", 0).await?;
+    shop.phase("switch", &phase("till")).await?;
+    shop.state("switch", PhaseState::Completed).await?;
+    shop.blocked("switch", "LegacyWatched", "legacy is quiet; it is watched for 4s").await?;
+    let status =
+        shop.blocked("switch", "AwaitingRetirement", "legacy has been quiet for 4s: Promote retires it").await?;
+    ensure!(is(&status.conditions, "Ready", "True").is_some_and(|(reason, _)| reason == "Completed"), "{status:#?}");
+    // Nobody has said so: legacy runs, and the routes know it.
+    replicas(&shop, 2).await?;
+    shop.all::<Ingress>().get(&canary_name("till")).await?;
+
+    shop.accepted("ana", "switch", json!({"action": "Promote"})).await?;
+    let split = shop
+        .split_until("till", |status| {
+            status.legacy_retired.is_some() && is(&status.conditions, "Ready", "True").is_some()
+        })
+        .await?;
+    ensure!(split.legacy_retired.is_some_and(|retired| retired.phase == "switch"));
+    ensure!(split.applied_weight == Some(100) && split.endpoints.is_some_and(|ready| ready.legacy.is_none()));
+    ensure!(shop.all::<Ingress>().get_opt(&canary_name("till")).await?.is_none(), "the canary is there");
+    let ingress = serde_json::to_string(&shop.all::<Ingress>().get("till").await?.spec)?;
+    ensure!(!ingress.contains("monolith") && !ingress.contains("legacy"), "{ingress}");
+    replicas(&shop, 0).await?;
+    eventually("the environment says so", Duration::from_secs(20), || async {
+        let status = shop.all::<Environment>().get("production").await?.status.context("no status")?;
+        let monolith = status.components.iter().find(|component| component.name == "monolith").context("not there")?;
+        ensure!(monolith.retired && !monolith.in_use, "{monolith:#?}");
+        Ok(())
+    })
+    .await?;
+    // What can be scaled up again is not deleted.
+    shop.all::<Service>().get("production-monolith").await?;
+    for to in ["Baseline", "Legacy"] {
+        let back = json!({"action": "Rollback", "to": to});
+        shop.rejected("ana", "switch", back, "WayBackClosed", "the legacy side of TrafficSplit till is retired")
+            .await?;
+    }
+    let status = shop.state("switch", PhaseState::Completed).await?;
+    let retired = status.finish.and_then(|finish| finish.retired).context("not retired")?;
+    ensure!(retired.by == "ana" && retired.splits == ["till"], "{retired:#?}");
+    shop.moved_too("till", &[0, 100]).await?;
+    shop.moved(&[0]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_legacy_that_is_used_or_not_seen_stays() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.bed.prometheus.says(&shop.namespace, &[NONE, NONE, NONE, Answer::Value(1.0)]);
+    environment(&shop, &["monolith"]).await?;
+    shop.phase("shift", &phase("storefront")).await?;
+    let promote = || json!({"action": "Promote"});
+    // It was quiet, and then there was one request.
+    let used = "legacy served 1 requests in 3s";
+    let status = shop.blocked("shift", "LegacyInUse", used).await?;
+    let began_anew = |status: &MigrationPhaseStatus| status.history.iter().any(|entry| entry.reason == "LegacyInUse");
+    ensure!(began_anew(&status), "{status:#?}");
+    shop.rejected("ana", "shift", promote(), "NotApplicable", used).await?;
+    // Nothing is known: that is not nothing.
+    shop.bed.prometheus.says(&shop.namespace, &[Answer::Nothing]);
+    shop.blocked("shift", "NoData", "that is not zero").await?;
+    shop.rejected("ana", "shift", promote(), "NotApplicable", "what legacy serves is not known").await?;
+    shop.bed.prometheus.says(&shop.namespace, &[NONE]);
+    shop.blocked("shift", "LegacyWatched", "legacy is quiet").await?;
+    shop.rejected("ana", "shift", promote(), "NotApplicable", "it is watched for 4s").await?;
+    shop.blocked("shift", "AwaitingRetirement", "Promote retires it").await?;
+    let split = shop.free("storefront", 100).await?;
+    ensure!(split.legacy_retired.is_none(), "nobody said so");
+    // The way back is open until somebody does, and legacy that is not ours is only led away from.
+    shop.accepted("ana", "shift", json!({"action": "Rollback"})).await?;
+    shop.state("shift", PhaseState::RolledBack).await?;
+    shop.rejected("ana", "shift", promote(), "NotApplicable", "no soak or approval is under way").await?;
+    shop.accepted("ana", "shift", json!({"action": "Retry"})).await?;
+    shop.blocked("shift", "AwaitingRetirement", "Promote retires it").await?;
+    shop.accepted("ana", "shift", promote()).await?;
+    shop.split_until("storefront", |status| {
+        status.legacy_retired.is_some() && is(&status.conditions, "Ready", "True").is_some()
+    })
+    .await?;
+    shop.all::<Service>().get("old").await?;
+    shop.all::<EndpointSlice>().get("old").await?;
+    replicas(&shop, 2).await?;
+    shop.moved(&[0, 100, 0, 100]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_legacy_that_the_new_side_calls_stays() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.bed.prometheus.says(&shop.namespace, &[NONE]);
+    environment(&shop, &["monolith"]).await?;
+    shop.endpoints("production-monolith", 1).await?;
+    let sides = json!({"environment": "production", "legacy": {"component": "monolith"}});
+    let spec = with(split(&shop.namespace, "/shop", 0), &sides);
+    shop.apply(&installed::object("TrafficSplit", "till", &spec)).await?;
+    shop.free("till", 0).await?;
+    shop.phase("switch", &phase("till")).await?;
+    let calls = "component api calls monolith: take it out of its callsTo";
+    shop.blocked("switch", "LegacyInUse", calls).await?;
+    shop.until("switch", "quiet", |status| {
+        status.blocked_by.len() == 1 && status.finish.as_ref().is_some_and(|finish| finish.quiet_since.is_some())
+    })
+    .await?;
+    shop.rejected("ana", "switch", json!({"action": "Promote"}), "NotApplicable", calls).await?;
+    replicas(&shop, 2).await?;
+    environment(&shop, &[]).await?;
+    shop.blocked("switch", "AwaitingRetirement", "Promote retires it").await?;
+    shop.accepted("ana", "switch", json!({"action": "Promote"})).await?;
+    replicas(&shop, 0).await
+}
