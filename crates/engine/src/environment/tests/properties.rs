@@ -101,7 +101,12 @@ fn guarded(world: &World, steps: &[Step], of_spec: Option<&Validated>) {
                 let used = match (&world.usage, component) {
                     (Known::Known(usage), Some(component)) => usage.of(&identity(), component).is_some(),
                     (Known::Known(_), None) => false,
-                    (Known::Unknown, _) => true,
+                    (Known::Unknown, Some(_)) => true,
+                    // Without a component nothing reads what is made for all.
+                    (Known::Unknown, None) => {
+                        let observed = world.observe();
+                        observed.owned(&identity().uid).any(|(_, marks)| marks.component.is_some())
+                    }
                 };
                 assert!(replaced || !used, "{object} is in use");
             }
