@@ -26,6 +26,7 @@ pub fn decide(spec: Result<&Validated, &Invalid>, observed: &Observed, now: Time
     machine.observe_dead_sides();
     // What was asked for just now may be what the routes remember a baseline of.
     machine.recover_baseline();
+    machine.forget_watch();
     machine.report();
     let (checks, requeue_at) = (machine.active_checks(), machine.next_timer());
     let hook_jobs = machine.hook_jobs();

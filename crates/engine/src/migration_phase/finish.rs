@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// What the watch is called among the checks. No check of a spec can have this name.
-pub(super) const WATCH: &str = "finish.retireLegacy";
+pub(crate) const WATCH: &str = "finish.retireLegacy";
 
 impl Machine<'_> {
     /// What the spec says of retiring legacy, while that is still to be done.
@@ -69,6 +69,8 @@ impl Machine<'_> {
             environment: valid.spec().environment.as_deref(),
             splits: &splits,
             since: self.clock.now,
+            attempt: self.attempt(),
+            step: "",
         };
         let query = sources.counted(&retire.requests).ok()?;
         Some(ActiveCheck {
@@ -85,9 +87,6 @@ impl Machine<'_> {
 
     /// Takes in what the watch found. What was measured while the clock could not be trusted says nothing about how long.
     pub fn watch_legacy(&mut self) {
-        if self.state() != PhaseState::Completed && self.retired().is_none() {
-            self.status.finish = None;
-        }
         let Some(retire) = self.retiring().cloned() else { return };
         let round = format!("{WATCH}/{}", self.attempt());
         let Some(measured) = self.observed.measurements.get(WATCH).filter(|measured| measured.round == round) else {
@@ -141,6 +140,13 @@ impl Machine<'_> {
         } else if begins {
             let message = format!("legacy is quiet; it is watched for {}", retire.after);
             self.tell(Severity::Normal, reasons::LEGACY_WATCHED, "Watch", message);
+        }
+    }
+
+    /// What was seen of legacy before the phase went back is no evidence for a later completion.
+    pub fn forget_watch(&mut self) {
+        if self.state() != PhaseState::Completed && self.retired().is_none() {
+            self.status.finish = None;
         }
     }
 

@@ -56,6 +56,7 @@ pub use checks::{
     webhook::{Question, Said, Word},
 };
 pub use decide::decide;
+pub(crate) use finish::WATCH;
 pub use gates::clock_is_trusted;
 pub(crate) use gates::versions;
 pub use hooks::HookView;

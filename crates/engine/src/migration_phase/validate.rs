@@ -159,6 +159,8 @@ fn finish(phase: &PhaseIdentity, spec: &MigrationPhaseSpec, found: &mut Problems
         environment: spec.environment.as_deref(),
         splits: &splits,
         since: Timestamp::UNIX_EPOCH,
+        attempt: 1,
+        step: "",
     };
     if let Err(Unusable { field, why }) = sources.counted(&retire.requests) {
         found.add(format!("spec.finish.retireLegacy.{field}"), why);

@@ -29,7 +29,7 @@ use crate::{
     conditions::whole_seconds,
     migration_phase::{
         ActionView, ActiveCheck, EnvironmentView, HookView, Invalid, Measurement, MigrationView, Observed,
-        PhaseIdentity, PredecessorView, Validated, decide, validate,
+        PhaseIdentity, PredecessorView, Validated, WATCH, decide, validate,
     },
 };
 
@@ -264,9 +264,7 @@ impl World {
         phase.actions.retain(|action| !settled.contains(action.uid.as_str()));
         phase.timer = plan.requeue_at;
         // What follows a completion is not foretold: it is a person's to end.
-        let own = |active: &ActiveCheck| phase.spec.checks.iter().any(|check| check.name == active.name);
-        let checks = plan.checks.into_iter().filter(own).collect();
-        phase.checks = checks;
+        phase.checks = plan.checks.into_iter().filter(|active| active.name != WATCH).collect();
         phase.status = plan.status;
         let asked = matches!(phase.state(), PhaseState::Waiting | PhaseState::Running) && phase.awaited().is_some();
         phase.approval_due =
