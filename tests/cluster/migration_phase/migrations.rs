@@ -51,7 +51,7 @@ async fn a_version_is_migrated_to_once_and_undone_on_the_way_back() -> Result<()
     shop.environment("scripted").await?;
     let spec = |split: &str, weight: i32| {
         let step = json!({"name": "all", "traffic": [{"split": split, "newWeight": weight}]});
-        with(json!({"environment": "production", "steps": [approved(step)]}), &json!({"hooks": hooks(0)}))
+        with(json!({"environment": "production", "defaultChecks": false, "steps": [approved(step)]}), &json!({"hooks": hooks(0)}))
     };
     shop.phase("shift", &spec("storefront", 100)).await?;
     let status = shop.asks("shift", "all").await?;
@@ -91,7 +91,7 @@ async fn a_version_is_migrated_to_once_and_undone_on_the_way_back() -> Result<()
 async fn a_migration_that_fails_moves_nothing_and_is_tried_again_when_a_person_says_so() -> Result<()> {
     let shop = Shop::open().await?;
     shop.environment("scripted").await?;
-    let spec = json!({"environment": "production", "steps": [to(100)], "hooks": hooks(5)});
+    let spec = json!({"environment": "production", "defaultChecks": false, "steps": [to(100)], "hooks": hooks(5)});
     shop.phase("shift", &spec).await?;
     let status = shop.state("shift", PhaseState::Frozen).await?;
     let failure = status.failure.context("no failure")?;
