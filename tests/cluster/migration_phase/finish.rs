@@ -27,7 +27,7 @@ fn finish() -> Value {
 
 fn phase(split: &str) -> Value {
     let step = with(to(100), &json!({"traffic": [{"split": split, "newWeight": 100}]}));
-    json!({"environment": "production", "steps": [step], "finish": finish()})
+    json!({"environment": "production", "defaultChecks": false, "steps": [step], "finish": finish()})
 }
 
 /// An environment whose legacy component the operator runs; `calls`: what the new one calls.

@@ -51,7 +51,10 @@ async fn a_version_is_migrated_to_once_and_undone_on_the_way_back() -> Result<()
     shop.environment("scripted").await?;
     let spec = |split: &str, weight: i32| {
         let step = json!({"name": "all", "traffic": [{"split": split, "newWeight": weight}]});
-        with(json!({"environment": "production", "defaultChecks": false, "steps": [approved(step)]}), &json!({"hooks": hooks(0)}))
+        with(
+            json!({"environment": "production", "defaultChecks": false, "steps": [approved(step)]}),
+            &json!({"hooks": hooks(0)}),
+        )
     };
     shop.phase("shift", &spec("storefront", 100)).await?;
     let status = shop.asks("shift", "all").await?;
