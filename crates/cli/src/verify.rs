@@ -1,6 +1,10 @@
 //! `history --verify`: whether the audit records of a log are complete and unchanged.
 
-use std::{fs, io, path::Path, path::PathBuf};
+use std::{
+    fmt::Write,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use cutover_engine::{
@@ -19,7 +23,7 @@ use crate::{
 /// The phases that a log has records of, each by itself.
 pub(crate) fn all(file: &Path, format: Option<Format>) -> Result<Exit> {
     let log = read(file)?;
-    report(&log, log.verify(), format)
+    report(&log, &log.verify(), format)
 }
 
 /// One phase's records, which have to end where its status does. The log is read first, so that the status is not older.
@@ -27,7 +31,7 @@ pub(crate) async fn one(connection: Connection, file: PathBuf, phase: String, fo
     let log = read(&file)?;
     let phase = Cluster::connect(connection).await?.phase(&phase).await?;
     let verified = log.verify_phase(&phase);
-    report(&log, vec![verified], format)
+    report(&log, &[verified], format)
 }
 
 fn read(file: &Path) -> Result<Log> {
@@ -43,12 +47,12 @@ struct Report<'a> {
     unreadable: &'a [usize],
 }
 
-fn report(log: &Log, phases: Vec<Verified>, format: Option<Format>) -> Result<Exit> {
+fn report(log: &Log, phases: &[Verified], format: Option<Format>) -> Result<Exit> {
     let unreadable = log.unreadable();
     if let Some(format) = format {
-        output::data(&Report { phases: &phases, unreadable }, format)?;
+        output::data(&Report { phases, unreadable }, format)?;
     } else {
-        output::print(&text(&phases, unreadable, paint()))?;
+        output::print(&text(phases, unreadable, paint()))?;
     }
     let good = unreadable.is_empty() && phases.iter().all(|phase| phase.findings.is_empty());
     Ok(if good { Exit::Done } else { Exit::Findings })
@@ -60,13 +64,13 @@ fn text(phases: &[Verified], unreadable: &[usize], paint: Paint) -> String {
         let Verified { namespace, phase, uid, records, repeated, last, hash, findings } = phase;
         let name = paint.ink(Ink::Strong, &format!("{namespace}/{phase}"));
         let repeated = if *repeated == 0 { String::new() } else { format!(", {repeated} more say the same again") };
-        text.push_str(&format!("{name} ({uid}): {records} records{repeated}\n"));
+        let _ = writeln!(text, "{name} ({uid}): {records} records{repeated}");
         if findings.is_empty() && *records > 0 {
             let good = paint.ink(Ink::Good, "complete and unchanged");
-            text.push_str(&format!("  {good}, up to record {last}: {hash}\n"));
+            let _ = writeln!(text, "  {good}, up to record {last}: {hash}");
         }
         for finding in findings {
-            text.push_str(&format!("  {}\n", paint.ink(Ink::Bad, finding)));
+            let _ = writeln!(text, "  {}", paint.ink(Ink::Bad, finding));
         }
     }
     for line in unreadable {
