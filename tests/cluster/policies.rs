@@ -358,6 +358,11 @@ async fn phases_take_the_right_to_run_their_hooks() -> Result<()> {
     let mut hooked = phase();
     hooked["spec"]["steps"][0]["hooks"] = json!([hook("run:1")]);
     people.creation_takes_a_right(&hooked, jobs).await?;
+    let mut checked = phase();
+    let check = |image: &str| json!({"name": "run", "interval": "5m", "job": {"spec": hook(image)["job"]}});
+    checked["spec"]["checks"] = json!([check("run:1")]);
+    people.creation_takes_a_right(&checked, "spec.checks: run: it is run as a Job").await?;
+    hooked["spec"]["checks"] = checked["spec"]["checks"].clone();
     hooked["spec"]["hooks"] = json!({"before": [hook("run:1")]});
     create(&people.entitled, &people.namespace, &hooked, false).await?;
 
@@ -370,6 +375,9 @@ async fn phases_take_the_right_to_run_their_hooks() -> Result<()> {
         steps
     };
     change(json!({"hooks": {"before": [hook("evil:1")]}}), jobs).await?;
+    change(json!({"checks": [check("evil:1")]}), jobs).await?;
+    let often = json!({"checks": [{"name": "run", "interval": "1m", "job": check("run:1")["job"]}]});
+    people.change_is_free("MigrationPhase", "30-shift", &json!({"spec": often})).await?;
     change(json!({"hooks": {"onRollback": [hook("run:1")]}}), jobs).await?;
     change(json!({"steps": steps(hook("evil:1"))}), jobs).await?;
     let mut other = hook("run:1");

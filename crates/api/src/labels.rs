@@ -30,6 +30,8 @@ pub const RELEASED_FROM: &str = "cutover.dev/released-from";
 pub const BASELINE: &str = "cutover.dev/baseline";
 /// On the Job of a hook: the hook's name.
 pub const HOOK: &str = "cutover.dev/hook";
+/// On the Job of a check: the check's name.
+pub const CHECK: &str = "cutover.dev/check";
 /// Annotation on the Job of a hook: the attempt of its phase.
 pub const ATTEMPT: &str = "cutover.dev/attempt";
 /// Annotation on the Job of a migration: UID of the Environment whose database it migrates.

@@ -13,6 +13,7 @@ mod gates;
 mod harm;
 mod hooks;
 mod http_checks;
+mod job_checks;
 mod losing;
 mod migrations;
 mod people;

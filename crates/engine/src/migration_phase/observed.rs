@@ -380,6 +380,11 @@ pub enum Measured {
         /// The new side's.
         new: Answer,
     },
+    /// A Job has ended.
+    Ended {
+        /// How it failed, if it did.
+        failure: Option<String>,
+    },
     /// The source answered, and there was nothing.
     NoData,
     /// The source could not be asked, or answered with something that is not one number.

@@ -114,6 +114,13 @@ pub enum Probe {
         /// What is asked.
         asked: HttpCheck,
     },
+    /// A Job that is made anew, and how it ends.
+    Job {
+        /// The whole Job, but for its name, which the API server gives it.
+        body: serde_json::Value,
+        /// How long it may take.
+        timeout: Duration,
+    },
 }
 
 /// Queries for what one side did.

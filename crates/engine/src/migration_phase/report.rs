@@ -184,6 +184,7 @@ impl Machine<'_> {
         }
         let running = self.status.hooks.iter().filter(|hook| hook.state == HookState::Started);
         timers.extend(running.map(|hook| hook.deadline.0));
+        timers.extend(self.jobs_start());
         timers.extend(self.status.paused_until.as_ref().map(|until| until.0));
         timers.into_iter().filter(|at| *at > self.clock.now).min()
     }

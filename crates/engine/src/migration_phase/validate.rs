@@ -240,6 +240,12 @@ fn bounds(check: &Check, path: &str, found: &mut Problems) {
     if check.webhook.is_some() && given {
         found.add(path, "webhook takes no min, max or condition: who is asked judges");
     }
+    if check.job.is_some() && given {
+        found.add(path, "job takes no min, max or condition: it passes when it ends well");
+    }
+    for (field, why) in check.job.iter().flat_map(|asked| unfit(&asked.spec)) {
+        found.add(format!("{path}.job.spec.{field}"), why);
+    }
     if let (Some(min), Some(max)) = (&check.min, &check.max)
         && min.value() > max.value()
     {

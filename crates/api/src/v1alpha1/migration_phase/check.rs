@@ -4,19 +4,21 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{super::forms::LABEL_PATTERN, HttpCheck, WebhookCheck};
+use super::{super::forms::LABEL_PATTERN, HttpCheck, JobCheck, WebhookCheck};
 use crate::{Decimal, HumanDuration};
 
 /// A check: a measurement and its bounds.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("[has(self.prometheus), has(self.compare), has(self.http), has(self.webhook)].filter(given, given).size() == 1").message("a check has exactly one of prometheus, compare, http and webhook"),
+    validation = Rule::new("[has(self.prometheus), has(self.compare), has(self.http), has(self.webhook), has(self.job)].filter(given, given).size() == 1").message("a check has exactly one of prometheus, compare, http, webhook and job"),
     validation = Rule::new("!has(self.prometheus) || has(self.min) || has(self.max) || has(self.condition)").message("a check needs min, max or both, or a condition: without a bound it cannot fail"),
     validation = Rule::new("!has(self.condition) || !(has(self.min) || has(self.max))").message("give either a condition, or min and max"),
     validation = Rule::new("!has(self.http) || !has(self.http.pointer) || has(self.min) || has(self.max) || has(self.condition)").message("a number is looked up by http.pointer, and nothing says what it may be: give min, max or both, or a condition"),
     validation = Rule::new("!has(self.compare) || !(has(self.min) || has(self.max) || has(self.condition))").message("compare takes no min, max or condition: its bound is margin"),
     validation = Rule::new("!has(self.webhook) || !(has(self.min) || has(self.max) || has(self.condition))").message("webhook takes no min, max or condition: who is asked judges"),
+    validation = Rule::new("!has(self.job) || !(has(self.min) || has(self.max) || has(self.condition))").message("job takes no min, max or condition: it passes when it ends well"),
+    validation = Rule::new("!has(self.job) || self.interval.contains('d') || (!self.job.timeout.contains('d') && duration(self.job.timeout) <= duration(self.interval))").message("a Job is made once per interval: write an interval that is no shorter than job.timeout"),
     validation = Rule::new("has(self.compare) || !(has(self.significance) || has(self.minSamples))").message("significance and minSamples belong to compare")
 )]
 pub struct Check {
@@ -35,6 +37,9 @@ pub struct Check {
     /// Asks somebody else for a judgement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookCheck>,
+    /// Runs a Job, again and again: it passes when it ends well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobCheck>,
     /// The check fails below this value. A decimal in quotes, such as `"0.95"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Decimal>,

@@ -48,7 +48,8 @@ const fn default_timeout() -> HumanDuration {
     HumanDuration::from_secs(600)
 }
 
-fn job(_: &mut SchemaGenerator) -> Schema {
+/// The schema of a Job that is one pod, started once.
+pub(super) fn job(_: &mut SchemaGenerator) -> Schema {
     let one = || json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 1, "description": "A hook is one pod." });
     json_schema!({
         "type": "object",

@@ -5,6 +5,7 @@ mod finish;
 mod gates;
 mod hook;
 mod http_check;
+mod job_check;
 mod notify;
 mod record;
 mod request;
@@ -23,6 +24,7 @@ pub use self::{
     gates::{Day, Freeze, Gates, Promotion, SchemaRange, Window},
     hook::{Hook, HookPoint, HookState, HookStatus, Migration, MigrationDirection, MigrationRun, PhaseHooks},
     http_check::{HttpCheck, HttpHeader, HttpMethod, StatusRange},
+    job_check::JobCheck,
     notify::{Notify, NotifyOn},
     record::{
         ApprovalRecord, AuditChain, AuditRecord, Blocker, CheckStatus, DeadSide, Failure, HistoryEntry, LastValid,

@@ -46,6 +46,7 @@ fn check(name: &str, query: String, max: &str, no_data: NoDataPolicy) -> Check {
         compare: None,
         http: None,
         webhook: None,
+        job: None,
         min: None,
         max: max.parse().ok(),
         condition: None,

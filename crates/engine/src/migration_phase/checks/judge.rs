@@ -39,7 +39,11 @@ pub fn judge(check: &Check, measured: &Measured) -> Verdict {
         },
         Measured::Said(word) if check.webhook.is_some() => webhook::judge(word),
         Measured::Said(_) => other_kind(),
-        Measured::Value(_) | Measured::Sides { .. } if check.http.is_some() || check.webhook.is_some() => other_kind(),
+        Measured::Value(_) | Measured::Sides { .. }
+            if check.http.is_some() || check.webhook.is_some() || check.job.is_some() =>
+        {
+            other_kind()
+        }
         Measured::Value(value) => number(check, Values { value: *value, legacy: None, new: Some(*value) }),
         Measured::Sides { legacy, new } => {
             number(check, Values { value: *new, legacy: Some(*legacy), new: Some(*new) })
@@ -48,6 +52,9 @@ pub fn judge(check: &Check, measured: &Measured) -> Verdict {
             Some(compare) => compared(check, compare, *legacy, *new),
             None => other_kind(),
         },
+        Measured::Ended { .. } if check.job.is_none() => other_kind(),
+        Measured::Ended { failure: None } => Verdict::Passes("succeeded".to_owned()),
+        Measured::Ended { failure: Some(why) } => Verdict::Fails("failed".to_owned(), why.clone()),
         Measured::NoData => nothing(),
         Measured::Erroring(why) => Verdict::Erroring(why.clone()),
     }
@@ -73,6 +80,7 @@ pub fn sample(check: &Check, passes: bool) -> Measured {
     let silent =
         Measured::Answers { legacy: sides.then(|| given(1.0)), new: Answer::Silence("connection refused".to_owned()) };
     let said = [Said::Pass, Said::Fail].map(|status| Measured::Said(Word { status, message: None }));
+    let ended = [None, Some("it failed".to_owned())].map(|failure| Measured::Ended { failure });
     let alone = numbers.iter().map(|value| Measured::Value(*value));
     let both =
         [1.0, 1e-3].into_iter().flat_map(|legacy| numbers.iter().map(move |new| Measured::Sides { legacy, new: *new }));
@@ -81,7 +89,8 @@ pub fn sample(check: &Check, passes: bool) -> Measured {
         Verdict::Fails(..) => !passes,
         Verdict::NoData(_) | Verdict::Erroring(_) => false,
     };
-    alone.chain(both).chain(counts).chain(answered).chain([silent]).chain(said).find(wanted).unwrap_or(Measured::NoData)
+    let others = [silent].into_iter().chain(said).chain(ended);
+    alone.chain(both).chain(counts).chain(answered).chain(others).find(wanted).unwrap_or(Measured::NoData)
 }
 
 fn other_kind() -> Verdict {
@@ -192,6 +201,7 @@ mod tests {
     #[case(conditional("value < 0.05"))]
     #[case(conditional("new <= legacy * 1.2 && value > 0.0"))]
     #[case(comparing())]
+    #[case(fixture::job_check("probing"))]
     #[case(fixture::http_check("timed"))]
     #[case(fixture::webhook_check("asked"))]
     #[case(Check { max: None, ..fixture::http_check("answering") })]

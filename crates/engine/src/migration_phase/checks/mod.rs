@@ -14,9 +14,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::migration_phase::{Blocker, Check, CheckState, CheckStatus, NoDataPolicy, PhaseState},
+    v1alpha1::migration_phase::{Blocker, Check, CheckState, CheckStatus, NoDataPolicy, PhaseState, Stage},
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     clock::after,
@@ -47,7 +48,8 @@ impl Machine<'_> {
             attempt: self.attempt(),
             step: self.status.step.as_ref().map(|step| step.name.as_str()).unwrap_or_default(),
         };
-        let active = guards.checks.iter().filter(|check| self.applies(check)).filter_map(|check| {
+        let active = guards.checks.iter().filter(|check| self.applies(check));
+        let active = active.filter(|check| check.job.is_none() || self.in_force_since(since)).filter_map(|check| {
             Some(ActiveCheck {
                 name: check.name.clone(),
                 probe: sources.probe(check).ok()?,
@@ -56,6 +58,17 @@ impl Machine<'_> {
             })
         });
         active.collect()
+    }
+
+    /// A Job is started only when what it finds will count: a query may be asked in vain, a Job would be missed for a whole interval.
+    fn in_force_since(&self, since: &Time) -> bool {
+        self.stage() != Some(Stage::Shifting) && self.clock.now > since.0
+    }
+
+    /// When the Jobs of checks may be started that wait for the clock.
+    pub fn jobs_start(&self) -> Option<Timestamp> {
+        let jobs = self.guards()?.checks.iter().any(|check| check.job.is_some()) && self.watches();
+        jobs.then(|| Some(after(self.watched_since()?.0, SignedDuration::from_secs(1)))).flatten()
     }
 
     /// What is being watched.

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use cutover_api::v1alpha1::migration_phase::{Check, CompareCheck, HttpCheck, PrometheusCheck, WebhookCheck};
+use cutover_api::v1alpha1::migration_phase::{
+    Check, CompareCheck, HttpCheck, JobCheck, PrometheusCheck, WebhookCheck,
+};
 use jiff::Timestamp;
 
 use super::{
     super::{
+        hooks::job,
         observed::PhaseIdentity,
         plan::{CountQueries, Probe},
     },
@@ -39,13 +42,14 @@ pub struct Unusable {
 impl Sources<'_> {
     /// What the check asks.
     pub fn probe(&self, check: &Check) -> Result<Probe, Unusable> {
-        match (&check.prometheus, &check.compare, &check.http, &check.webhook) {
-            (Some(prometheus), None, None, None) => self.prometheus(check, prometheus),
-            (None, Some(compare), None, None) => self.compare(compare),
-            (None, None, Some(asked), None) => Self::http(check, asked),
-            (None, None, None, Some(asked)) => self.webhook(check, asked),
+        match (&check.prometheus, &check.compare, &check.http, &check.webhook, &check.job) {
+            (Some(prometheus), None, None, None, None) => self.prometheus(check, prometheus),
+            (None, Some(compare), None, None, None) => self.compare(compare),
+            (None, None, Some(asked), None, None) => Self::http(check, asked),
+            (None, None, None, Some(asked), None) => self.webhook(check, asked),
+            (None, None, None, None, Some(asked)) => self.job(check, asked),
             _ => {
-                let why = "a check has exactly one of prometheus, compare, http and webhook".to_owned();
+                let why = "a check has exactly one of prometheus, compare, http, webhook and job".to_owned();
                 Err(Unusable { field: "", why })
             }
         }
@@ -60,6 +64,15 @@ impl Sources<'_> {
     fn http(check: &Check, asked: &HttpCheck) -> Result<Probe, Unusable> {
         http::usable(check, asked)?;
         Ok(Probe::Http { asked: asked.clone() })
+    }
+
+    fn job(&self, check: &Check, asked: &JobCheck) -> Result<Probe, Unusable> {
+        if asked.timeout.as_secs() == 0 || asked.timeout.get() > check.interval.get() {
+            let why = "a Job is made once per interval: write at least 1s, and an interval that is no shorter";
+            return Err(Unusable { field: "job.timeout", why: why.to_owned() });
+        }
+        let body = job::for_check(self.phase, &check.name, asked);
+        Ok(Probe::Job { body, timeout: asked.timeout.get() })
     }
 
     fn prometheus(&self, check: &Check, asked: &PrometheusCheck) -> Result<Probe, Unusable> {

@@ -3,7 +3,7 @@
 //! The intent is recorded in the status first; only the plan that records it asks for the Job. A Job is therefore asked for once at
 //! most: what a crash between the two leaves behind is an intent without a Job, of which nobody knows whether it ran.
 
-mod job;
+pub(super) mod job;
 mod migrations;
 
 use cutover_api::{

@@ -7,7 +7,7 @@ use cutover_api::v1alpha1::{
 use rstest::rstest;
 
 use super::{
-    fixture::{check, http_check, spec, step, webhook_check},
+    fixture::{check, http_check, job_check, spec, step, webhook_check},
     simulator::{Cut, Metric, Situation, World, reach},
 };
 use crate::migration_phase::{Answer, Measured, Measurement, Probe};
@@ -86,6 +86,66 @@ fn a_new_side_that_does_not_answer_is_harm() {
     let world = answered(&silence, 3);
     let failure = world.stored.failure.unwrap();
     assert_eq!(failure.message, "check health failed 3 times in a row: connection refused");
+}
+
+/// A world in which a check by Job comes to this again and again, until something is made of it.
+fn ended(result: &Measured, times: usize) -> World {
+    let mut world = soaking();
+    world.edit(|spec| spec.checks = vec![job_check("smoke")]);
+    world.reconcile(Cut::Never);
+    for _ in 0..times {
+        world.pass(2_000);
+        let round = world.plan(&world.observe(&world.stored)).checks[0].round.clone();
+        world.measured.insert("smoke".into(), Measurement { result: result.clone(), at: world.clock(), round });
+        world.past.measured("smoke", Metric::Bad);
+        world.reconcile(Cut::Never);
+    }
+    world
+}
+
+#[test]
+fn a_job_that_fails_often_enough_is_harm_and_says_what_it_said() {
+    let failed = Measured::Ended { failure: Some("Job smoke-x failed with exit code 3".into()) };
+    assert_eq!(ended(&failed, 2).state(), PhaseState::Running);
+    let failure = ended(&failed, 3).stored.failure.unwrap();
+    assert_eq!(failure.message, "check smoke failed 3 times in a row: Job smoke-x failed with exit code 3");
+}
+
+#[test]
+fn a_job_that_cannot_be_made_is_no_harm() {
+    let world = ended(&Measured::Erroring("its Job could not be made: exceeded quota".into()), 6);
+    assert_eq!((world.state(), world.stored.checks[0].state), (PhaseState::Running, CheckState::Erroring));
+    assert_eq!(ended(&Measured::Ended { failure: None }, 2).stored.checks[0].state, CheckState::Passing);
+}
+
+#[test]
+fn a_job_is_started_when_the_weights_are_in_force_and_not_before() {
+    let mut world = soaking();
+    world.edit(|spec| spec.checks = vec![job_check("smoke")]);
+    let since = world.stored.step.as_ref().unwrap().shifted_at.clone().unwrap().0;
+    let at = |world: &mut World, time| {
+        world.time = time;
+        let plan = world.plan(&world.observe(&world.stored));
+        (plan.checks.len(), plan.requeue_at)
+    };
+    let (active, next) = at(&mut world, since);
+    assert_eq!((active, next.map(|next| next.duration_since(since).as_secs())), (0, Some(1)));
+    assert_eq!(at(&mut world, since + jiff::SignedDuration::from_millis(1)).0, 1);
+    let mut world = reach(Situation::Shifting);
+    world.edit(|spec| spec.checks = vec![job_check("smoke")]);
+    let plan = world.plan(&world.observe(&world.stored));
+    let shifting = plan.status.step.is_some_and(|step| step.stage == Stage::Shifting);
+    assert_eq!((shifting, plan.checks), (true, vec![]));
+}
+
+#[test]
+fn the_job_of_a_check_is_one_pod_and_goes_by_itself() {
+    let mut world = soaking();
+    world.edit(|spec| spec.checks = vec![job_check("smoke")]);
+    let plan = world.plan(&world.observe(&world.stored));
+    let Probe::Job { body, timeout } = &plan.checks[0].probe else { panic!("{:?}", plan.checks) };
+    assert_eq!(timeout.as_secs(), 1);
+    insta::assert_json_snapshot!(body);
 }
 
 #[test]

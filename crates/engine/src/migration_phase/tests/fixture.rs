@@ -5,7 +5,7 @@ use cutover_api::{
     v1alpha1::{
         MigrationPhaseSpec,
         migration_phase::{
-            Check, FlagTarget, Hook, HttpCheck, HttpMethod, Migration, PrometheusCheck, StatusRange, Step,
+            Check, FlagTarget, Hook, HttpCheck, HttpMethod, JobCheck, Migration, PrometheusCheck, StatusRange, Step,
             StepApproval, TrafficTarget, WebhookCheck,
         },
     },
@@ -67,6 +67,7 @@ pub fn check(name: &str) -> Check {
         compare: None,
         http: None,
         webhook: None,
+        job: None,
         min: None,
         max: Some("0.1".parse().unwrap()),
         condition: None,
@@ -96,7 +97,13 @@ pub fn http_check(name: &str) -> Check {
     Check { prometheus: None, http: Some(asked), ..check(name) }
 }
 
-/// The same about a number of the answer: fails above 0.1.
+/// A Job, every 2 s, three failures in a row.
+pub fn job_check(name: &str) -> Check {
+    let asked = JobCheck { spec: hook("").job, timeout: secs(1) };
+    Check { prometheus: None, max: None, job: Some(asked), ..check(name) }
+}
+
+/// An HTTP check about a number of the answer: fails above 0.1.
 pub fn pointing(name: &str) -> Check {
     let mut check = http_check(name);
     check.http.iter_mut().for_each(|asked| asked.pointer = Some("/errors".into()));

@@ -7,7 +7,7 @@ use cutover_api::v1alpha1::{
 };
 use rstest::rstest;
 
-use super::fixture::{check, http_check, pointing, secs, spec, step, webhook_check};
+use super::fixture::{check, http_check, job_check, pointing, secs, spec, step, webhook_check};
 use crate::migration_phase::{PhaseIdentity, validate};
 
 fn sound() -> MigrationPhaseSpec {
@@ -61,6 +61,9 @@ fn a_sound_spec_is_valid() {
 #[case(|s: &mut MigrationPhaseSpec| s.checks = vec![Check { max: Some("1".parse().unwrap()), ..webhook_check("bounded") }], "spec.checks[0]")]
 #[case(|s: &mut MigrationPhaseSpec| s.checks[0] = { let mut c = webhook_check("x"); c.webhook.as_mut().unwrap().url = "judge".into(); c }, "spec.checks[0].webhook.url")]
 #[case(|s: &mut MigrationPhaseSpec| s.checks[0] = { let mut c = webhook_check("x"); c.webhook.as_mut().unwrap().timeout = secs(31); c }, "spec.checks[0].webhook.timeout")]
+#[case(|s: &mut MigrationPhaseSpec| s.checks = vec![Check { max: Some("1".parse().unwrap()), ..job_check("bounded") }], "spec.checks[0]")]
+#[case(|s: &mut MigrationPhaseSpec| { s.checks = vec![job_check("long")]; s.checks[0].job.as_mut().unwrap().timeout = secs(3); }, "spec.checks[0].job.timeout")]
+#[case(|s: &mut MigrationPhaseSpec| { s.checks = vec![job_check("twice")]; s.checks[0].job.as_mut().unwrap().spec["completions"] = 2.into(); }, "spec.checks[0].job.spec.parallelism")]
 #[case(|s: &mut MigrationPhaseSpec| s.checks = vec![Check { max: None, ..pointing("nothing said") }], "spec.checks[0].http.pointer")]
 #[case(|s: &mut MigrationPhaseSpec| s.checks[0].prometheus.as_mut().unwrap().query = "up{a=\"$job\"}".into(), "spec.checks[0].prometheus.query")]
 #[case(|s: &mut MigrationPhaseSpec| s.checks[0].prometheus.as_mut().unwrap().query = "up{a=\"$split\"}".into(), "spec.checks[0].prometheus.query")]

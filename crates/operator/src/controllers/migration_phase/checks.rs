@@ -13,6 +13,7 @@ use futures::{Stream, future::join, stream};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::hooks::Hooks;
 use crate::{
     cluster::stores::Key,
     outbound::{
@@ -28,6 +29,7 @@ pub(super) struct Checks {
     done: mpsc::UnboundedSender<Key>,
     servers: Servers,
     probes: Probes,
+    jobs: Hooks,
 }
 
 #[derive(Debug)]
@@ -40,10 +42,14 @@ struct Run {
 
 impl Checks {
     /// No checks yet, and the stream of phases that have a new result.
-    pub(super) fn new(servers: Servers, probes: Probes) -> (Self, impl Stream<Item = Key> + Send + 'static) {
+    pub(super) fn new(
+        servers: Servers,
+        probes: Probes,
+        jobs: Hooks,
+    ) -> (Self, impl Stream<Item = Key> + Send + 'static) {
         let (done, mut results) = mpsc::unbounded_channel();
         let results = stream::poll_fn(move |context| results.poll_recv(context));
-        (Self { runs: Arc::default(), done, servers, probes }, results)
+        (Self { runs: Arc::default(), done, servers, probes, jobs }, results)
     }
 
     /// The newest results of a phase's checks.
@@ -95,11 +101,12 @@ impl Checks {
             Probe::Prometheus { environment, .. } | Probe::Compare { environment, .. } => {
                 Some(server_of(environment).and_then(|server| self.server(&server)))
             }
-            Probe::Http { .. } | Probe::Webhook { .. } => None,
+            Probe::Http { .. } | Probe::Webhook { .. } | Probe::Job { .. } => None,
         };
         tokio::spawn(async move {
             let at = Timestamp::now();
             let result = match (&probe, prometheus) {
+                (Probe::Job { body, timeout }, _) => checks.jobs.check(&phase, body, *timeout).await,
                 (Probe::Http { asked }, _) => answers(&checks.probes, asked).await,
                 (Probe::Webhook { asked, question }, _) => match checks.probes.question(asked, question).await {
                     Ok(word) => Measured::Said(word),
@@ -169,7 +176,9 @@ async fn ask(prometheus: &Prometheus, probe: &Probe, at: Timestamp) -> Measured 
                 (Err(other), _) | (_, Err(other)) => other,
             }
         }
-        Probe::Http { .. } | Probe::Webhook { .. } => Measured::Erroring("it is not asked of a Prometheus".to_owned()),
+        Probe::Http { .. } | Probe::Webhook { .. } | Probe::Job { .. } => {
+            Measured::Erroring("it is not asked of a Prometheus".to_owned())
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use cutover_api::{
     labels::MANAGER_MIGRATION_PHASE,
     v1alpha1::{MigrationPhaseStatus, migration_phase::HookState},
 };
-use cutover_engine::migration_phase::{HookJob, HookView};
-use futures::{Stream, stream};
+use cutover_engine::migration_phase::{HookJob, HookView, Measured};
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{ContainerStatus, Pod},
@@ -22,6 +22,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, LogParams, PostParams},
 };
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -149,6 +150,43 @@ impl Hooks {
         }
     }
 
+    /// Makes the Job of a check, and waits until it has ended: what that says. Nobody looks for it again after a restart: it ends by
+    /// itself and is removed.
+    pub(super) async fn check(&self, phase: &Key, body: &Value, timeout: Duration) -> Measured {
+        let namespace = &*phase.namespace;
+        let mut changes = self.jobs.changes();
+        let name = match self.make_for_check(namespace, body).await {
+            Ok(name) => name,
+            Err(why) => return Measured::Erroring(format!("its Job could not be made: {why}")),
+        };
+        let ended = async {
+            loop {
+                if let Some(end) = self.jobs.get(namespace, &name).and_then(|record| record.end.clone()) {
+                    return Some(end);
+                }
+                changes.next().await?;
+            }
+        };
+        match tokio::time::timeout(timeout.saturating_add(PATIENCE), ended).await {
+            Ok(Some(JobEnd::Succeeded)) => Measured::Ended { failure: None },
+            Ok(Some(JobEnd::Failed(why))) => {
+                Measured::Ended { failure: Some(said(&name, self.failure(namespace, &name, &why).await)) }
+            }
+            Ok(None) | Err(_) => Measured::Erroring(format!("nothing is known of the end of Job {name}")),
+        }
+    }
+
+    async fn make_for_check(&self, namespace: &str, body: &Value) -> Result<String, String> {
+        let job: Job = serde_json::from_value(body.clone()).map_err(|error| error.to_string())?;
+        let api: Api<Job> = Api::namespaced(self.client.clone(), namespace);
+        let params = PostParams { field_manager: Some(MANAGER_MIGRATION_PHASE.to_owned()), dry_run: false };
+        match tokio::time::timeout(PATIENCE, api.create(&params, &job)).await {
+            Ok(Ok(made)) => Ok(made.name_any()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+
     /// Forgets a deleted phase.
     pub(super) fn forget(&self, phase: &Key) {
         self.lock().remove(phase);
@@ -242,6 +280,14 @@ impl Hooks {
 fn awaited(status: &MigrationPhaseStatus) -> BTreeSet<&str> {
     let open = |state| matches!(state, HookState::Started | HookState::Unknown);
     status.hooks.iter().filter(|hook| open(hook.state)).map(|hook| hook.job.as_str()).collect()
+}
+
+/// How a Job failed, in one line and the last of its own.
+fn said(job: &str, view: HookView) -> String {
+    let HookView::Failed { exit_code, log, message } = view else { return format!("Job {job} failed") };
+    let code = exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
+    let last = log.as_deref().and_then(|log| log.lines().last()).map(|line| format!("; it said: {line}"));
+    format!("Job {job} failed{code}: {message}{}", last.unwrap_or_default())
 }
 
 fn failed_with(status: &ContainerStatus) -> Option<(String, i32)> {

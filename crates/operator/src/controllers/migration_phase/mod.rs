@@ -52,9 +52,9 @@ struct Context {
 pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Result<Controller> {
     let states =
         runtime.metrics.object_gauges("cutover_phase_state", "1 for the phase's present state.", &["state"])?;
-    let (checks, results) = Checks::new(runtime.prometheus.clone(), runtime.probes.clone());
     let (kinds, caches) = (kinds.clone(), caches.clone());
     let (hooks, ended) = Hooks::new(runtime.client.clone(), caches.jobs.clone());
+    let (checks, results) = Checks::new(runtime.prometheus.clone(), runtime.probes.clone(), hooks.clone());
     let phases = kinds.phases.clone();
     let skew = runtime.skew.clone();
     let clock_is_compared = runtime.args.leader_elect;

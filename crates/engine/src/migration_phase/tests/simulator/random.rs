@@ -16,7 +16,7 @@ use cutover_api::{
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 use super::{
-    super::fixture::{check, hook, migration, pointing, secs, spec, step},
+    super::fixture::{check, hook, job_check, migration, pointing, secs, spec, step},
     Cut, World, holds,
     ops::{Op, PROMOTED_WITHIN, op},
     yaml,
@@ -68,7 +68,11 @@ prop_compose! {
         let mut spec = spec(steps.collect());
         spec.checks = (0..checks).map(|i| {
             let name = format!("check-{i}");
-            let mut check = if over_http && i == 1 { pointing(&name) } else { check(&name) };
+            let mut check = match (i, over_http) {
+                (1, true) => pointing(&name),
+                (1, false) if migrated.0.is_some() => job_check(&name),
+                _ => check(&name),
+            };
             check.fail_after = fail_after;
             check.dry_run = dry_run && i == 0;
             check.warmup = warmup.map(secs);

@@ -462,9 +462,20 @@ impl World {
                     Metric::Nothing => Measured::NoData,
                     Metric::Down => Measured::Erroring("connection refused".into()),
                 };
+                // A Job either ends or cannot be made: there is no number, and no lack of one.
+                let metric = match (self.metric, &check.probe) {
+                    (Metric::Nan, Probe::Job { .. }) => Metric::Good,
+                    (Metric::Nothing, Probe::Job { .. }) => Metric::Down,
+                    (metric, _) => metric,
+                };
                 let word = |status| Measured::Said(Word { status, message: None });
                 let given = |value| Answer::Given { status: 200, seconds: 0.01, value };
                 let result = match (result, &check.probe) {
+                    (_, Probe::Job { .. }) => match metric {
+                        Metric::Down => Measured::Erroring("the quota is used up".into()),
+                        Metric::Bad => Measured::Ended { failure: Some("exit code 3".into()) },
+                        _ => Measured::Ended { failure: None },
+                    },
                     (Measured::Value(value), Probe::Webhook { .. }) if value.is_nan() => word(Said::NoData),
                     (Measured::Value(value), Probe::Webhook { .. }) => {
                         word(if value > 0.1 { Said::Fail } else { Said::Pass })
@@ -486,8 +497,8 @@ impl World {
                     (result, _) => result,
                 };
                 if !watches_legacy {
-                    self.past.measured(&check.name, self.metric);
-                    self.coverage.answered(&check.probe, self.metric);
+                    self.past.measured(&check.name, metric);
+                    self.coverage.answered(&check.probe, metric);
                 } else if matches!(result, Measured::Value(value) if !value.is_nan()) {
                     self.past.legacy_seen.push(self.time);
                 }

@@ -221,7 +221,12 @@ impl World {
             kinds: self.shown().kinds(),
             caches,
             hooks: hooks.clone(),
-            checks: Checks::new(self.servers.clone(), Probes::new(Reach::new(&[]), rustls::RootCertStore::empty())).0,
+            checks: Checks::new(
+                self.servers.clone(),
+                Probes::new(Reach::new(&[]), rustls::RootCertStore::empty()),
+                hooks.clone(),
+            )
+            .0,
             settled: Settled::default(),
             watching_since: Instant::now(),
             skew: watch::channel(None).1,
