@@ -142,6 +142,7 @@ fn a_job_is_started_when_the_weights_are_in_force_and_not_before() {
 fn the_job_of_a_check_is_one_pod_and_goes_by_itself() {
     let mut world = soaking();
     world.edit(|spec| spec.checks = vec![job_check("smoke")]);
+    world.pass(1_000);
     let plan = world.plan(&world.observe(&world.stored));
     let Probe::Job { body, timeout } = &plan.checks[0].probe else { panic!("{:?}", plan.checks) };
     assert_eq!(timeout.as_secs(), 1);

@@ -117,7 +117,7 @@ pub struct Coverage {
     pub scene: Option<Scene>,
     pub visited: BTreeMap<Situation, u64>,
     pub heard: BTreeMap<(Situation, ActionKind, Option<Scene>), u64>,
-    /// Runs of checks over HTTP and by others, by what they came to.
+    /// Runs of checks over HTTP, by others and by Job, by what they came to.
     pub answered: BTreeMap<(&'static str, Metric), u64>,
 }
 
@@ -136,6 +136,7 @@ impl Coverage {
         let kind = match probe {
             Probe::Http { .. } => "http",
             Probe::Webhook { .. } => "webhook",
+            Probe::Job { .. } => "job",
             Probe::Prometheus { .. } | Probe::Compare { .. } => return,
         };
         *self.answered.entry((kind, metric)).or_default() += 1;

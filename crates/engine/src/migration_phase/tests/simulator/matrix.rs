@@ -8,7 +8,7 @@ use cutover_api::v1alpha1::{
 };
 
 use super::{
-    super::fixture::{approved, check, hook, pointing, secs, spec, step, webhook_check},
+    super::fixture::{approved, check, hook, job_check, pointing, secs, spec, step, webhook_check},
     Coverage, Cut, HookEnd, Metric, Scene, Situation, World, yaml,
 };
 
@@ -19,7 +19,7 @@ fn world(on_failure: OnFailure) -> World {
         step("all", &[("api", 100), ("web", 100)], &[("basket", 100)], 4),
     ];
     let mut spec = spec(steps);
-    spec.checks = vec![check("errors"), pointing("health"), webhook_check("orders")];
+    spec.checks = vec![check("errors"), pointing("health"), webhook_check("orders"), job_check("smoke")];
     spec.gates = Some(Gates { components_ready: true, ..Gates::default() });
     spec.after = vec!["before".into()];
     spec.on_failure = on_failure;
@@ -113,6 +113,9 @@ fn every_class_of_situation_scene_and_action_is_visited() {
         for metric in [Metric::Good, Metric::Bad, Metric::Nothing, Metric::Down] {
             assert!(total.answered.get(&(kind, metric)).is_some_and(|count| *count > 0), "never: {kind} {metric:?}");
         }
+    }
+    for metric in [Metric::Good, Metric::Bad, Metric::Down] {
+        assert!(total.answered.get(&("job", metric)).is_some_and(|count| *count > 0), "never by Job: {metric:?}");
     }
     let visited: BTreeSet<_> = total.heard.keys().copied().collect();
     for situation in Situation::ALL {

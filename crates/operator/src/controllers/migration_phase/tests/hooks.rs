@@ -3,13 +3,20 @@
 
 use std::time::Duration;
 
+use cutover_engine::migration_phase::Measured;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::world::{STATUS, World};
+use super::{
+    super::Hooks,
+    world::{STATUS, World},
+};
 use crate::{
-    cluster::scripted::{Exchange, Scripted},
-    controllers::driver::Reconciler,
+    cluster::{
+        scripted::{Exchange, Scripted, server},
+        stores::Key,
+    },
+    controllers::{driver::Reconciler, scripted::Shown},
 };
 
 const JOBS: &str = "/apis/batch/v1/namespaces/shop/jobs";
@@ -180,4 +187,66 @@ async fn the_last_words_of_a_failed_job_are_kept() {
     let hook = &world.phase["status"]["hooks"][0];
     assert_eq!(hook["state"], "Failed");
     assert!(hook["message"].as_str().unwrap().starts_with("BackoffLimitExceeded: once; its pod could not be read"));
+}
+
+/// What a check's Job comes to, when the API server is served by `serve` and its cache shows `shown` afterwards.
+async fn checked(shown: &[Value], serve: impl AsyncFnOnce(&mut Scripted)) -> Measured {
+    let (client, mut api) = server();
+    let caches = Shown { jobs: shown.to_vec(), ..Shown::default() }.caches();
+    let hooks = Hooks::new(client, caches.jobs).0;
+    let body = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "shift-1-"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "run", "image": "smoke:1"}]}}},
+    });
+    let phase = Key::new("shop", "30-shift");
+    let check = hooks.check(&phase, &body, Duration::from_millis(1));
+    tokio::join!(check, serve(&mut api)).0
+}
+
+/// The Job is made under a name of the API server's; the same with its end.
+async fn made(api: &mut Scripted) {
+    let post = api.expect(Method::POST, JOBS).await;
+    assert_eq!(post.parameter("fieldManager").as_deref(), Some("cutover.dev/migration-phase"));
+    let mut made = post.body.clone();
+    made["metadata"]["name"] = "shift-1-abc".into();
+    post.answer(StatusCode::CREATED, &made);
+}
+
+fn ended(condition: &Value) -> Value {
+    let labels = json!({"cutover.dev/owner-kind": "MigrationPhase"});
+    let metadata = json!({"name": "shift-1-abc", "namespace": "shop", "labels": labels});
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "status": {"conditions": [condition]}})
+}
+
+#[tokio::test]
+async fn a_check_passes_by_the_end_of_its_job_and_fails_by_what_it_said() {
+    let well = [ended(&json!({"type": "Complete", "status": "True"}))];
+    assert_eq!(checked(&well, made).await, Measured::Ended { failure: None });
+    let badly = [ended(&json!({"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}))];
+    let failed = checked(&badly, async |api: &mut Scripted| {
+        made(api).await;
+        let terminated = json!({"terminated": {"exitCode": 3}});
+        let status = json!({"containerStatuses": [{
+            "name": "run", "state": terminated, "ready": false, "restartCount": 0, "image": "smoke:1", "imageID": "",
+        }]});
+        let pod = json!({"metadata": {"name": "shift-1-abc-x"}, "status": status});
+        let pods = api.expect(Method::GET, "/api/v1/namespaces/shop/pods").await;
+        pods.ok(&json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [pod]}));
+        let log = api.expect(Method::GET, "/api/v1/namespaces/shop/pods/shift-1-abc-x/log").await;
+        log.refuse(StatusCode::INTERNAL_SERVER_ERROR, "the node is gone");
+    });
+    let Measured::Ended { failure: Some(why) } = failed.await else { panic!("it passed") };
+    assert!(why.starts_with("Job shift-1-abc failed with exit code 3: BackoffLimitExceeded"), "{why}");
+}
+
+#[tokio::test]
+async fn a_check_whose_job_is_refused_or_lost_says_nothing_of_the_new_side() {
+    let refused = checked(&[], async |api: &mut Scripted| {
+        api.expect(Method::POST, JOBS).await.refuse(StatusCode::FORBIDDEN, "exceeded quota");
+    });
+    let Measured::Erroring(why) = refused.await else { panic!("it was judged") };
+    assert!(why.contains("exceeded quota"), "{why}");
+    tokio::time::pause();
+    let Measured::Erroring(why) = checked(&[], made).await else { panic!("it was judged") };
+    assert_eq!(why, "nothing is known of the end of Job shift-1-abc");
 }
