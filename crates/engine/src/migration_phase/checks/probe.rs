@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cutover_api::v1alpha1::migration_phase::{
-    Check, CompareCheck, HttpCheck, JobCheck, PrometheusCheck, WebhookCheck,
-};
+use cutover_api::v1alpha1::migration_phase::{Check, CompareCheck, HttpCheck, JobCheck, PrometheusCheck, WebhookCheck};
 use jiff::Timestamp;
 
 use super::{
