@@ -110,11 +110,11 @@ struct Outcome {
     output: String,
 }
 
-/// Runs the engine's tests of that name. What is built of other crates is shared with the repository's own builds.
+/// Runs the engine's tests of that name, built in a folder of their own: cargo would take what is built here for a build of the repository.
 fn test(tree: &Path, tests: &str) -> Result<Outcome> {
     let output = cargo::cargo()
         .args(["test", "--package", "cutover-engine", "--lib", "--", tests])
-        .env("CARGO_TARGET_DIR", repository().join("target"))
+        .env("CARGO_TARGET_DIR", repository().join("target/planted-bugs/build"))
         .env("RUST_BACKTRACE", "0")
         .current_dir(tree)
         .stdin(Stdio::null())
