@@ -88,6 +88,25 @@ pub(crate) fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "cutover.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
 }
 
+/// A Service of this name, and the one ready endpoint behind it.
+pub(crate) fn side(name: &str, address: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec: {{ports: [{{name: http, port: 80, targetPort: 8080}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}, labels: {{kubernetes.io/service-name: {name}}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8080, protocol: TCP}}]
+endpoints: [{{addresses: [{address}], conditions: {{ready: true}}}}]
+"
+    )
+}
+
 /// Our kinds in one namespace.
 pub(crate) fn api(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("cutover.dev", "v1alpha1", kind));

@@ -33,6 +33,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::installed;
+
 /// Short, so that the tests are; in the proportions of the defaults, and long enough for a machine with much else to do.
 const LEASE: Duration = Duration::from_secs(6);
 const FLAGS: [&str; 4] =
@@ -110,22 +112,7 @@ impl<'a> Shop<'a> {
         leads(&one).await?;
         let two = self.replica("two").await?;
         for side in ["old", "new"] {
-            self.apply(&format!(
-                "
-apiVersion: v1
-kind: Service
-metadata: {{name: {side}}}
-spec: {{ports: [{{name: http, port: 80, targetPort: 8080}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: {side}, labels: {{kubernetes.io/service-name: {side}}}}}
-addressType: IPv4
-ports: [{{name: http, port: 8080, protocol: TCP}}]
-endpoints: [{{addresses: [192.0.2.1], conditions: {{ready: true}}}}]
-"
-            ))
-            .await?;
+            self.apply(&installed::side(side, "192.0.2.1")).await?;
         }
         for at in 0..PHASES {
             let steps = STEPS.map(|weight| {

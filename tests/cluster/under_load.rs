@@ -27,7 +27,10 @@ use kube::{Api, Client, ResourceExt, api::PostParams};
 use serde_json::{Value, from_value, json};
 use tokio::time::sleep;
 
-use crate::migration_phase::prometheus::{Answer, Prometheus};
+use crate::{
+    installed,
+    migration_phase::prometheus::{Answer, Prometheus},
+};
 
 const FLAGS: [&str; 5] = [
     "--lease-duration=6s",
@@ -80,22 +83,7 @@ impl Shop {
         ];
         let shop = Self { plane, traefik, client, namespace, sides };
         for (side, address) in ["old", "new"].into_iter().zip(addresses) {
-            shop.apply(&format!(
-                "
-apiVersion: v1
-kind: Service
-metadata: {{name: {side}}}
-spec: {{ports: [{{name: http, port: 80, targetPort: 8080}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: {side}, labels: {{kubernetes.io/service-name: {side}}}}}
-addressType: IPv4
-ports: [{{name: http, port: 8080, protocol: TCP}}]
-endpoints: [{{addresses: [{address}], conditions: {{ready: true}}}}]
-"
-            ))
-            .await?;
+            shop.apply(&installed::side(side, &address.to_string())).await?;
         }
         Ok(shop)
     }

@@ -50,18 +50,23 @@ async fn replicas(shop: &Shop, expected: i32) -> Result<()> {
     .await
 }
 
+/// A split whose legacy side is the environment's, and a phase that leads away from it.
+async fn switch(shop: &Shop) -> Result<()> {
+    shop.endpoints("production-monolith", 1).await?;
+    let sides = json!({"environment": "production", "legacy": {"component": "monolith"}});
+    let spec = with(split(&shop.namespace, "/shop", 0), &sides);
+    shop.apply(&installed::object("TrafficSplit", "till", &spec)).await?;
+    shop.free("till", 0).await?;
+    shop.phase("switch", &phase("till")).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_legacy_is_retired_by_a_person_on_its_routes_and_where_it_runs() -> Result<()> {
     let shop = Shop::open().await?;
     shop.bed.prometheus.says(&shop.namespace, &[NONE]);
     environment(&shop, &[]).await?;
     replicas(&shop, 2).await?;
-    shop.endpoints("production-monolith", 1).await?;
-    let sides = json!({"environment": "production", "legacy": {"component": "monolith"}});
-    let spec = with(split(&shop.namespace, "/shop", 0), &sides);
-    shop.apply(&installed::object("TrafficSplit", "till", &spec)).await?;
-    shop.free("till", 0).await?;
-    shop.phase("switch", &phase("till")).await?;
+    switch(&shop).await?;
     shop.state("switch", PhaseState::Completed).await?;
     shop.blocked("switch", "LegacyWatched", "legacy is quiet; it is watched for 4s").await?;
     let status =
@@ -149,12 +154,7 @@ async fn a_legacy_that_the_new_side_calls_stays() -> Result<()> {
     let shop = Shop::open().await?;
     shop.bed.prometheus.says(&shop.namespace, &[NONE]);
     environment(&shop, &["monolith"]).await?;
-    shop.endpoints("production-monolith", 1).await?;
-    let sides = json!({"environment": "production", "legacy": {"component": "monolith"}});
-    let spec = with(split(&shop.namespace, "/shop", 0), &sides);
-    shop.apply(&installed::object("TrafficSplit", "till", &spec)).await?;
-    shop.free("till", 0).await?;
-    shop.phase("switch", &phase("till")).await?;
+    switch(&shop).await?;
     let calls = "component api calls monolith: take it out of its callsTo";
     shop.blocked("switch", "LegacyInUse", calls).await?;
     shop.until("switch", "quiet", |status| {

@@ -45,6 +45,14 @@ pub const DATA_KEY_PATTERN: &str = "^[-._a-zA-Z0-9]+$";
 pub const URL_PATTERN: &str = r"^https?://[A-Za-z0-9._:\[\]-]+(/[!-~]*)?$";
 /// Places in a JSON document.
 pub const POINTER_PATTERN: &str = "^(/([^~/]|~0|~1)*)+$";
+/// What `caBundle` may hold, as CEL over the field, and what is said otherwise.
+pub const CA_BUNDLE_RULE: &str = "self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')";
+/// See [`CA_BUNDLE_RULE`].
+pub const CA_BUNDLE_MESSAGE: &str = "caBundle holds certificates in PEM, and no key";
+/// That `caBundle` needs TLS, as CEL over what has both `caBundle` and `url`, and what is said otherwise.
+pub const CA_BUNDLE_URL_RULE: &str = "!has(self.caBundle) || self.url.startsWith('https://')";
+/// See [`CA_BUNDLE_URL_RULE`].
+pub const CA_BUNDLE_URL_MESSAGE: &str = "caBundle is about https, and the url says http";
 /// Texts of one line.
 pub const LINE_PATTERN: &str = "^[!-~]([ -~]*[!-~])?$";
 /// UIDs of objects.

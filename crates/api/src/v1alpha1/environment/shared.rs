@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    forms::{DATA_KEY_PATTERN, NAME_PATTERN, POINTER_PATTERN, URL_PATTERN},
+    forms::{
+        CA_BUNDLE_MESSAGE, CA_BUNDLE_RULE, CA_BUNDLE_URL_MESSAGE, CA_BUNDLE_URL_RULE, DATA_KEY_PATTERN, NAME_PATTERN,
+        POINTER_PATTERN, URL_PATTERN,
+    },
     schema::Instant,
 };
 use crate::HumanDuration;
@@ -51,7 +54,7 @@ pub struct SchemaSource {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("!has(self.caBundle) || self.url.startsWith('https://')").message("caBundle is about https, and the url says http").field_path(".caBundle")
+    validation = Rule::new(CA_BUNDLE_URL_RULE).message(CA_BUNDLE_URL_MESSAGE).field_path(".caBundle")
 )]
 pub struct HttpVersion {
     /// What is asked, such as `http://api.shop.svc:8080/api/schema`. Without user name, password and fragment.
@@ -70,7 +73,7 @@ pub struct HttpVersion {
     /// Certificates in PEM of the authorities that the server's certificate is judged by, instead of the public ones and the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
-    #[x_kube(validation = Rule::new("self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')").message("caBundle holds certificates in PEM, and no key"))]
+    #[x_kube(validation = Rule::new(CA_BUNDLE_RULE).message(CA_BUNDLE_MESSAGE))]
     pub ca_bundle: Option<String>,
 }
 

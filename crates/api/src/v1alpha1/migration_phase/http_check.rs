@@ -4,7 +4,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::forms::{HEADER_PATTERN, LINE_PATTERN, POINTER_PATTERN, URL_PATTERN};
+use super::super::forms::{
+    CA_BUNDLE_MESSAGE, CA_BUNDLE_RULE, CA_BUNDLE_URL_MESSAGE, CA_BUNDLE_URL_RULE, HEADER_PATTERN, LINE_PATTERN,
+    POINTER_PATTERN, URL_PATTERN,
+};
 use crate::HumanDuration;
 
 /// Asks an HTTP server: the check fails if it does not answer, with another status than expected, or with a number out of bounds.
@@ -15,7 +18,7 @@ use crate::HumanDuration;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("!has(self.pointer) || self.method != 'Head'").message("an answer to HEAD has no content that pointer could look into: use Get").field_path(".pointer"),
-    validation = Rule::new("!has(self.caBundle) || self.url.startsWith('https://')").message("caBundle is about https, and the url says http").field_path(".caBundle")
+    validation = Rule::new(CA_BUNDLE_URL_RULE).message(CA_BUNDLE_URL_MESSAGE).field_path(".caBundle")
 )]
 pub struct HttpCheck {
     /// What is asked of the new side, such as `https://api.shop.svc:8443/api/health`. Without user name, password and fragment.
@@ -47,7 +50,7 @@ pub struct HttpCheck {
     /// Certificates in PEM of the authorities that the server's certificate is judged by, instead of the public ones and the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
-    #[x_kube(validation = Rule::new("self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')").message("caBundle holds certificates in PEM, and no key"))]
+    #[x_kube(validation = Rule::new(CA_BUNDLE_RULE).message(CA_BUNDLE_MESSAGE))]
     pub ca_bundle: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::forms::URL_PATTERN;
+use super::super::forms::{CA_BUNDLE_MESSAGE, CA_BUNDLE_RULE, CA_BUNDLE_URL_MESSAGE, CA_BUNDLE_URL_RULE, URL_PATTERN};
 use crate::HumanDuration;
 
 /// Asks somebody else by `POST` of a JSON document that says which phase, attempt, step and check it is about. The answer is a JSON
@@ -14,7 +14,7 @@ use crate::HumanDuration;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("!has(self.caBundle) || self.url.startsWith('https://')").message("caBundle is about https, and the url says http").field_path(".caBundle")
+    validation = Rule::new(CA_BUNDLE_URL_RULE).message(CA_BUNDLE_URL_MESSAGE).field_path(".caBundle")
 )]
 pub struct WebhookCheck {
     /// Who is asked, such as `https://judge.shop.svc/phase`. Without user name, password and fragment.
@@ -26,7 +26,7 @@ pub struct WebhookCheck {
     /// Certificates in PEM of the authorities that the server's certificate is judged by, instead of the public ones and the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
-    #[x_kube(validation = Rule::new("self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')").message("caBundle holds certificates in PEM, and no key"))]
+    #[x_kube(validation = Rule::new(CA_BUNDLE_RULE).message(CA_BUNDLE_MESSAGE))]
     pub ca_bundle: Option<String>,
 }
 
