@@ -19,7 +19,7 @@ use kube::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::delay;
+use super::backoff::{WatchBackoff, watch_delay};
 
 /// An optional kind in the version we speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,7 +97,7 @@ impl Follower {
     async fn run(self) {
         let crds: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(self.client.clone());
         let config = watcher::Config::default().page_size(50);
-        let mut events = watcher(crds, config).default_backoff().boxed();
+        let mut events = watcher(crds, config).backoff(WatchBackoff::default()).boxed();
         let mut listed: Vec<String> = Vec::new();
         // Questions under way, at most one per kind: a newer event replaces the older one's.
         let mut rounds: HashMap<String, u64> = HashMap::new();
@@ -189,7 +189,7 @@ async fn settle(client: &Client, kind: Optional) -> bool {
     false
 }
 
-/// Asks until there is an answer: an error is neither a yes nor a no.
+/// Asks until there is an answer: an error is neither a yes nor a no. Nothing is ready before there is one, so it is asked as a watch is.
 async fn answer(client: &Client, kind: Optional) -> bool {
     let mut failures = 0;
     loop {
@@ -198,7 +198,7 @@ async fn answer(client: &Client, kind: Optional) -> bool {
             Err(error) => {
                 failures += 1;
                 tracing::warn!(%error, kind = kind.plural, "discovery failed");
-                tokio::time::sleep(delay(failures, fastrand::f64())).await;
+                tokio::time::sleep(watch_delay(failures, fastrand::f64())).await;
             }
         }
     }

@@ -21,6 +21,7 @@ use super::{
     evaluate::Mono,
     tracker::{Answer, Step, Timing, Tracker, Why},
 };
+use crate::cluster::backoff::WatchBackoff;
 
 /// How an election ended for this replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +161,7 @@ impl Elector {
 
     fn watch(&self) -> impl Stream<Item = watcher::Result<watcher::Event<Lease>>> + Send + 'static {
         let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
-        watcher(self.leases.clone(), config).default_backoff()
+        watcher(self.leases.clone(), config).backoff(WatchBackoff::default())
     }
 
     /// Stops writing first, then gives the lease back if it is ours.

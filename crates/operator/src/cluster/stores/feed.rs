@@ -19,6 +19,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Presence, queue::Key};
+use crate::cluster::backoff::WatchBackoff;
 
 /// Where a feed writes to.
 pub(super) trait Sink: Send + 'static {
@@ -56,7 +57,10 @@ where
         let mut config = watcher::Config { label_selector: self.selector.clone(), ..Default::default() };
         config = if streaming { config.streaming_lists() } else { config.page_size(PAGE) };
         let streams = self.apis.iter().enumerate().map(|(scope, (_, api))| {
-            watcher(api.clone(), config.clone()).default_backoff().map(move |event| (scope, event)).boxed()
+            watcher(api.clone(), config.clone())
+                .backoff(WatchBackoff::default())
+                .map(move |event| (scope, event))
+                .boxed()
         });
         stream::select_all(streams).boxed()
     }

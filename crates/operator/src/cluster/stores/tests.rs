@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use self::watches::{Watches, added, deleted, gone, listed};
 use super::*;
+use crate::cluster::backoff::LONGEST_WATCH_PAUSE;
 
 fn config(namespace: &str, name: &str, version: &str, value: &str) -> Value {
     json!({
@@ -297,6 +298,33 @@ async fn a_kind_that_all_need_is_waited_for_though_it_may_not_be_listed() {
     let configs = stores.objects::<ConfigMap>();
     soon(watches.asked(2)).await;
     assert_eq!((configs.presence(), stores.readiness().pending()), (Presence::Unknown, vec!["configmaps"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_of_any_length_every_watch_is_back_within_seconds() {
+    for outage in [5, 30, 600] {
+        let watches = Watches::default();
+        for path in [CONFIGS, SLICES] {
+            watches.forbid(path, true);
+        }
+        let mut stores = stores(&watches, &[]);
+        let _configs = stores.objects::<ConfigMap>();
+        let _slices = stores.index::<Ready>(None);
+        tokio::time::sleep(Duration::from_secs(outage)).await;
+        let asked = watches.requests().len();
+        // Two watches, each at most once in 2.5 s, but for the first few times.
+        assert!(asked <= 2 * (4 + usize::try_from(outage).unwrap() * 2 / 5), "{asked} requests in {outage} s");
+        for path in [CONFIGS, SLICES] {
+            watches.forbid(path, false);
+        }
+        let served = async {
+            watches.write(CONFIGS, &[listed("5")]).await;
+            watches.write(SLICES, &[listed("5")]).await;
+            stores.readiness().wait().await;
+        };
+        let back = tokio::time::timeout(LONGEST_WATCH_PAUSE, served).await;
+        assert!(back.is_ok(), "{:?} still unknown after an outage of {outage} s", stores.readiness().pending());
+    }
 }
 
 #[tokio::test]
