@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Show the tests' output, also of those that pass.
     #[arg(long)]
     nocapture: bool,
+    /// Where the random cases begin. Another number looks at other cases; `PROPTEST_CASES` says how many.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 /// One build of everything: each choice of packages would have features of its own, and dependencies built again.
@@ -72,7 +75,11 @@ fn unit(runner: &Executable, args: &Args) -> Result<bool> {
 
 fn as_cargo_would(runner: &Executable, args: &Args) -> Command {
     let mut command = Command::new(&runner.path);
-    command.args(&args.filters).current_dir(&runner.package).env("CARGO_MANIFEST_DIR", &runner.package);
+    command
+        .args(&args.filters)
+        .current_dir(&runner.package)
+        .env("CARGO_MANIFEST_DIR", &runner.package)
+        .env("PROPTEST_RNG_SEED", args.seed.to_string());
     if args.nocapture {
         command.arg("--nocapture");
     }

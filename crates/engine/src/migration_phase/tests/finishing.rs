@@ -88,7 +88,7 @@ fn until_then_the_way_back_is_open_and_the_count_is_forgotten_on_it() {
 fn one_request_begins_the_count_anew() {
     let mut world = completed();
     world.run(58);
-    world.past.legacy_asked = Some(world.time);
+    world.past.legacy_asked = vec![world.time];
     world.run(10);
     assert_eq!(waits_for(&world), [reasons::LEGACY_IN_USE]);
     // The window has to pass, and then the whole time.

@@ -14,8 +14,8 @@ pub struct Past {
     pub results: BTreeMap<String, Vec<Metric>>,
     /// How often each action took effect.
     pub effects: BTreeMap<String, u32>,
-    /// How often each hook was started, by attempt, point and name.
-    pub starts: BTreeMap<String, u32>,
+    /// The Job of each hook that was started, by attempt, point and name.
+    pub starts: BTreeMap<String, String>,
     outcomes: BTreeMap<String, ActionState>,
     /// Milliseconds since the stored status entered its present stage or state: all of them, and those in which everything could be read.
     pub in_stage: i64,
@@ -30,8 +30,8 @@ pub struct Past {
     pub rollback_by_person: bool,
     /// The phase was reversible when its last way back began.
     pub begun_reversible: bool,
-    /// When somebody last asked something of legacy, and when its watch last had an answer with data, newest last.
-    pub legacy_asked: Option<Timestamp>,
+    /// When somebody asked something of legacy, and when its watch had an answer with data, newest last.
+    pub legacy_asked: Vec<Timestamp>,
     pub legacy_seen: Vec<Timestamp>,
     /// The clock was set in the present stage.
     pub clock_set: bool,

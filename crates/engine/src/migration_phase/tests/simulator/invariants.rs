@@ -129,10 +129,8 @@ impl World {
             return;
         }
         let which = (self.stored.attempt, hook.point, step, &hook.name, way.map(|way| way.started_at.0));
-        let starts = self.past.starts.entry(format!("{which:?}")).or_default();
-        *starts += 1;
-        let starts = *starts;
-        holds("a_hook_never_starts_twice", starts == 1, || format!("{hook:?}"));
+        let started = self.past.starts.insert(format!("{which:?}"), job.to_owned());
+        holds("a_hook_never_starts_twice", started.is_none(), || format!("{hook:?} after {started:?}"));
     }
 
     /// What happened and what was turned down is in audit records, which go on where the stored status ends and end where the one to be does.
@@ -479,7 +477,10 @@ impl World {
         holds("legacy_is_retired_by_a_person_only", self.promoted_by(before, after), || yaml(after));
         let retire = &self.spec.finish.as_ref().unwrap().retire_legacy;
         let (long, window) = (retire.after.signed(), retire.window.signed() + SignedDuration::from_secs(2));
-        let quiet = self.past.legacy_asked.is_none_or(|at| self.time.duration_since(at) >= long);
+        // Of a request after the last answer nothing can be known yet.
+        let told = self.past.legacy_seen.last().copied();
+        let known = self.past.legacy_asked.iter().filter(|at| told.is_some_and(|told| **at < told));
+        let quiet = known.max().is_none_or(|at| self.time.duration_since(*at) >= long);
         holds("one_request_to_legacy_begins_the_count_anew", quiet || self.past.clock_set, || yaml(after));
         let from = self.time - long;
         let seen: Vec<_> = self.past.legacy_seen.iter().copied().filter(|at| *at >= from - window).collect();

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 
-use super::{Cut, HookEnd, Input, Metric, Scene, World, later, world::UID};
+use super::{super::super::validate, Cut, HookEnd, Input, Metric, Scene, World, later, world::UID};
 
 /// How long ago the phase that a phase of the simulation is promoted from may have completed.
 pub const PROMOTED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
@@ -163,7 +163,7 @@ impl World {
                 self.predecessor = if *done { PhaseState::Completed } else { PhaseState::RolledBack };
             }
             Op::Promotion(how) => self.change_promotion(*how),
-            Op::LegacyAsked => self.past.legacy_asked = Some(self.time),
+            Op::LegacyAsked => self.past.legacy_asked.push(self.time),
             Op::LegacySource(metric) => self.legacy_source = *metric,
             Op::Edit(how) => self.edit_somehow(*how),
             Op::LoseStatus(how) => self.lose_status(*how),
@@ -284,7 +284,7 @@ impl World {
         let first = self.splits.keys().next().unwrap().clone();
         self.edit(|spec| {
             let max = Some("0.1".parse().unwrap());
-            spec.checks.iter_mut().for_each(|check| check.max.clone_from(&max));
+            spec.checks.iter_mut().filter(|check| check.job.is_none()).for_each(|check| check.max.clone_from(&max));
             if spec.steps[0].traffic.is_empty() && spec.steps[0].flags.is_empty() {
                 let target = cutover_api::v1alpha1::migration_phase::TrafficTarget {
                     split: first,
@@ -300,6 +300,9 @@ impl World {
                 step.name = name;
             }
         });
+        if let Err(problems) = validate(&self.identity(), &self.spec) {
+            panic!("nothing is wrong with a mended spec: {problems:?}");
+        }
     }
 
     fn lose_status(&mut self, how: u8) {
@@ -309,6 +312,7 @@ impl World {
                 let acted = self.actions.iter().any(|action| action.settled && action.spec.phase_uid == UID);
                 self.past.undecided |= moved || acted;
                 self.stored = MigrationPhaseStatus::default();
+                self.forget_starts();
             }
             1 => self.stored.baseline = None,
             2 => self.stored.history.clear(),

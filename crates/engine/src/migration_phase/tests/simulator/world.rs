@@ -280,6 +280,14 @@ impl World {
         status.hooks.iter().map(|hook| (hook.job.clone(), view(&hook.job))).collect()
     }
 
+    /// There is one Job of a name: whoever makes it again is told that it exists, and goes by what became of it.
+    fn make_job(&mut self, name: &str) {
+        if !self.jobs.contains_key(name) {
+            self.note_start(name);
+            self.jobs.insert(name.to_owned(), self.time);
+        }
+    }
+
     /// Jobs that have run for long enough end.
     fn end_jobs(&mut self) {
         let (time, end) = (self.time, self.hooks_end);
@@ -328,11 +336,18 @@ impl World {
     /// Of what was not recorded nobody knows any more whether it ran: that is for people to find out.
     pub fn lose_jobs(&mut self) {
         self.jobs.clear();
+        self.forget_starts();
         for (run, _) in self.runs.values() {
             if self.migrations.get(&run.version).is_none_or(|view| view.round < run.round) {
                 self.applied.remove(&run.version);
             }
         }
+    }
+
+    /// Of what neither a Job nor the status tells nobody can know that it was started.
+    pub fn forget_starts(&mut self) {
+        let (jobs, hooks) = (&self.jobs, &self.stored.hooks);
+        self.past.starts.retain(|_, job| jobs.contains_key(job) || hooks.iter().any(|hook| hook.job == *job));
     }
 
     fn migration_views(&self) -> BTreeMap<i64, MigrationView> {
@@ -372,8 +387,7 @@ impl World {
         if cut != Cut::AfterWrite {
             self.log_records(&plan.status);
             for job in &plan.hook_jobs {
-                self.note_start(&job.name);
-                self.jobs.insert(job.name.clone(), self.time);
+                self.make_job(&job.name);
             }
             for settled in &plan.settle {
                 if let Some(action) = self.actions.iter_mut().find(|action| action.uid == settled.uid) {
@@ -510,7 +524,7 @@ impl World {
     /// How many requests legacy has had lately, at most one.
     fn asked_of_legacy(&self) -> Measured {
         let window = self.spec.finish.as_ref().map_or(SignedDuration::ZERO, |it| it.retire_legacy.window.signed());
-        let lately = self.past.legacy_asked.is_some_and(|at| self.time.duration_since(at) <= window);
+        let lately = self.past.legacy_asked.iter().any(|at| self.time.duration_since(*at) <= window);
         Measured::Value(if lately { 1.0 } else { 0.0 })
     }
 
