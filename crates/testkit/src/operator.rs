@@ -27,7 +27,7 @@ pub const SERVICE_ACCOUNT: &str = "cutover";
 /// The operator's Lease.
 pub const LEASE: &str = "cutover-operator";
 
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Installs both charts with Helm, as the README says: definitions, rights, policies.
 ///

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{bed, http, namespace, ports, process::Process, tools};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What is scraped.
 #[derive(Debug, Clone, Default)]

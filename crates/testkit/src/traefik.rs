@@ -38,7 +38,7 @@ pub const GATEWAY_NAMESPACE: &str = "infra";
 /// The Gateway, which takes routes from every namespace.
 pub const GATEWAY: &str = "edge";
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Where Traefik listens; all on 127.0.0.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

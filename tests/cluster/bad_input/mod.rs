@@ -1,5 +1,5 @@
-//! Wrong manifests, as a new user writes them: each is refused by the API server, or told in its status within two
-//! seconds of being stored, with the field's path and what to do; and nothing moves.
+//! Wrong manifests, as a new user writes them: each is refused by the API server, or told in its status once
+//! it is stored, with the field's path and what to do; and nothing moves.
 //!
 //! The table is `rows/*.yaml`, one file per kind of mistake. Every row has a namespace of its own with the same running
 //! shop in it (`world.yaml`); one operator, under the chart's rights, serves them all.

@@ -30,7 +30,7 @@ use self::{access::Access, daemons::Daemons};
 use crate::{bed, namespace, ports, process::Process};
 
 /// How long a daemon may take to come up; it takes about three seconds on two idle cores.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// One control plane. See the module.
 #[derive(Debug)]

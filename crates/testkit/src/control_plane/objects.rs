@@ -32,7 +32,7 @@ use super::ControlPlane;
 /// The field manager of everything that tests apply.
 pub const FIELD_MANAGER: &str = "testkit";
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// What discovery said about each kind, asked once.
 #[derive(Debug, Default)]

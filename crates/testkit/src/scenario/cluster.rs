@@ -106,4 +106,4 @@ async fn start_replica(plane: &ControlPlane, prometheus: &Prometheus, name: &str
 }
 
 /// How long anything but the way back may take in the story.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);

@@ -142,9 +142,9 @@ async fn an_answer_in_drops_is_none() {
         Body::from_stream(drops)
     };
     let url = format!("http://{}/x", serve(Router::new().route("/x", any(drops))).await);
-    let began = Instant::now();
-    silent(ask(&asked(Some("/up")), &url).await, "no answer");
-    assert!(began.elapsed() < Duration::from_secs(3));
+    let asked = asked(Some("/up"));
+    let answer = tokio::time::timeout(Duration::from_secs(60), ask(&asked, &url)).await;
+    silent(answer.expect("drops are taken for an answer on its way"), "no answer");
 }
 
 #[tokio::test]
