@@ -21,7 +21,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, LogParams, Patch, PatchParams},
 };
 use serde_json::json;
 use tokio::{
@@ -457,6 +457,30 @@ async fn node_jobs_end_as_told() -> Result<()> {
     });
     let codes: BTreeMap<_, _> = failed.collect();
     assert_eq!(codes, BTreeMap::from([("works".into(), 0), ("fails".into(), 3), ("recovers".into(), 0)]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn node_what_containers_print_is_read_through_the_api_server() -> Result<()> {
+    let site = Site::new().await?;
+    let talks = site.node.component(&site.namespace, "talks");
+    talks.update(|script| script.log = "one\ntwo\nthree\n".into());
+    site.apply(&job("talks", "Never", 0)).await?;
+    let ended = || async {
+        let ended = site
+            .pods()
+            .await?
+            .into_iter()
+            .find(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded"));
+        ended.context("no pod has ended")
+    };
+    let pod = eventually("an end", SOON, ended).await?.name_any();
+    let logs = async |params: LogParams| site.api::<Pod>().logs(&pod, &params).await;
+    assert_eq!(logs(LogParams::default()).await?, "one\ntwo\nthree\n");
+    assert_eq!(logs(LogParams { tail_lines: Some(2), ..LogParams::default() }).await?, "two\nthree\n");
+    assert_eq!(logs(LogParams { limit_bytes: Some(5), ..LogParams::default() }).await?, "one\nt");
+    let other = logs(LogParams { container: Some("other".into()), ..LogParams::default() }).await;
+    assert!(other.is_err(), "it has no such container: {other:?}");
     Ok(())
 }
 

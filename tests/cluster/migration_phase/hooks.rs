@@ -1,6 +1,6 @@
 //! Hooks as Jobs that Kubernetes' own controller runs, in pods of a simulated node.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cutover_api::{
     labels,
     v1alpha1::{
@@ -101,6 +101,21 @@ async fn a_hook_that_fails_takes_the_step_back_and_says_with_which_code() -> Res
     let status = shop.state("shift", PhaseState::Completed).await?;
     ensure!(states(&status) == [("smoke", HookPoint::Step, HookState::Succeeded)], "{:#?}", status.hooks);
     shop.moved(&[0, 50, 0, 50, 100]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_lines_of_a_hook_that_failed_are_shown() -> Result<()> {
+    let shop = Shop::open().await?;
+    let printed: Vec<_> = (1..=25).map(|line| format!("line {line} of 25")).collect();
+    let mut smoke = hook("smoke", "50ms", 7);
+    smoke["job"]["template"]["metadata"]["annotations"]["sim.cutover.dev/log"] = printed.join("\n").into();
+    shop.phase("shift", &json!({"steps": [with(to(50), &json!({"hooks": [smoke]})), to(100)]})).await?;
+    let status = shop.state("shift", PhaseState::RolledBack).await?;
+    let [smoke] = status.hooks.as_slice() else { bail!("{:#?}", status.hooks) };
+    ensure!((smoke.state, smoke.exit_code) == (HookState::Failed, Some(7)), "{smoke:#?}");
+    // The last 20 of them.
+    ensure!(smoke.log.as_deref() == Some(printed[5..].join("\n").as_str()), "{smoke:#?}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,6 +102,8 @@ impl Daemons {
             .arg(flag("--audit-log-path", self.audit_log.display()))
             // In megabytes; a rotated log would lose entries.
             .arg("--audit-log-maxsize=8192")
+            // Names of nodes mean nothing here.
+            .arg("--kubelet-preferred-address-types=InternalIP")
             .arg("--profiling=false");
         Process::spawn("kube-apiserver", command, &self.logs)
     }

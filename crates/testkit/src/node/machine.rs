@@ -15,8 +15,8 @@ use super::status::now;
 /// Pods that one node takes: more than any test makes.
 const CAPACITY: u32 = 10_000;
 
-/// Creates the node, or makes it ready again.
-pub(super) async fn ensure(client: Client, name: &str, address: Ipv4Addr) -> Result<()> {
+/// Creates the node, or makes it ready again. Its own server listens at `port`.
+pub(super) async fn ensure(client: Client, name: &str, address: Ipv4Addr, port: u16) -> Result<()> {
     let api: Api<Node> = Api::all(client);
     let node = serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Node",
@@ -38,6 +38,7 @@ pub(super) async fn ensure(client: Client, name: &str, address: Ipv4Addr) -> Res
     let status = Patch::Merge(json!({"status": {
         "capacity": resources, "allocatable": resources,
         "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
         "conditions": [{
             "type": "Ready", "status": "True", "reason": "Simulated", "message": "the node simulator runs",
             "lastHeartbeatTime": now(), "lastTransitionTime": now(),

@@ -3,7 +3,7 @@
 //!
 //! It stands in for the scheduler, the kubelet and the containers. It assumes the test bed's network
 //! namespace, in which all of 198.18.0.0/15 is local, and that no other process listens there on a wildcard
-//! address. There are no logs and no `exec`. Config, Secrets and volumes of pods are not looked at.
+//! address. There is no `exec`. Config, Secrets and volumes of pods are not looked at. What containers print is told, see [`Script::log`].
 //!
 //! # A pod's life
 //! - Without a scheduling gate, it is bound at once and stays `Pending` for [`Script::start_delay`].
@@ -30,6 +30,7 @@ mod addresses;
 mod app;
 mod backend;
 mod facts;
+mod kubelet;
 mod lifecycle;
 mod machine;
 mod metrics;

@@ -27,6 +27,8 @@ pub struct Script {
     pub run_time: Duration,
     /// Exit code of a pod that runs to an end.
     pub exit_code: i32,
+    /// What the containers of a pod have printed.
+    pub log: String,
     /// Pods never start; this is the reason shown, such as `ImagePullBackOff`.
     pub stuck: Option<String>,
 }
@@ -42,6 +44,7 @@ impl Default for Script {
             drain: Duration::from_secs(5),
             run_time: Duration::from_millis(300),
             exit_code: 0,
+            log: String::new(),
             stuck: None,
         }
     }
@@ -79,6 +82,7 @@ impl Script {
             "drain" => self.drain = duration(value)?,
             "run-time" => self.run_time = duration(value)?,
             "exit-code" => self.exit_code = value.parse().ok()?,
+            "log" => value.clone_into(&mut self.log),
             "stuck" => self.stuck = (!value.is_empty()).then(|| value.to_owned()),
             // Says who the pod is, not how it behaves.
             "system" => {}

@@ -25,7 +25,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use super::{
     addresses::Pool,
     facts::Facts,
-    lifecycle, machine,
+    kubelet, lifecycle, machine,
     protocol::System,
     reactor::Reactor,
     script::{ComponentScript, FaultSpan, Scripts},
@@ -40,7 +40,7 @@ const RETRY: Duration = Duration::from_millis(250);
 pub struct NodeOptions {
     /// Name of the Node object. Default: `simulated`.
     pub name: String,
-    /// Address of the node. Default: 198.18.0.1. Nothing listens there.
+    /// Address of the node. Default: 198.18.0.1. Its own server listens there, at any port.
     pub address: Ipv4Addr,
     /// Where to write the list of live pods for Prometheus (`file_sd`, JSON). Default: nowhere.
     pub targets: Option<PathBuf>,
@@ -132,7 +132,8 @@ impl NodeSimulator {
         let reactor = Reactor::start("node")?;
         let world = async move {
             let client = Client::try_from(config)?;
-            machine::ensure(client.clone(), &name, address).await?;
+            let (listener, acceptor) = kubelet::listen(address).await?;
+            machine::ensure(client.clone(), &name, address, listener.local_addr()?.port()).await?;
             let world = Arc::new(World {
                 client,
                 node: name,
@@ -142,6 +143,7 @@ impl NodeSimulator {
                 pool: Pool::shared(),
                 live: Mutex::default(),
             });
+            tokio::spawn(kubelet::serve(listener, acceptor, Arc::clone(&world)));
             tokio::spawn(watch_pods(Arc::clone(&world)));
             anyhow::Ok(world)
         };
