@@ -291,6 +291,24 @@ async fn servers_that_tell_the_version_of_a_schema_take_the_right_to_run_a_pod()
 }
 
 #[tokio::test]
+async fn jobs_that_print_the_version_of_a_schema_take_the_right_to_make_jobs() -> Result<()> {
+    let people = People::meet().await?;
+    let jobs = "spec.shared.database.schema.from.job: it is run as a Job";
+    let shared = |image: &str| {
+        let spec = json!({"template": {"spec": {"containers": [{"name": "ask", "image": image}]}}});
+        json!({"database": {"schema": {"from": {"job": {"spec": spec}}}}})
+    };
+    let mut asking = environment(&json!([component("monolith", &service())]));
+    asking["spec"]["shared"] = shared("psql:17");
+    people.creation_takes_a_right(&asking, jobs).await?;
+    create(&people.entitled, &people.namespace, &asking, false).await?;
+    let changed = json!({"spec": {"shared": shared("evil:1")}});
+    people.change_takes_a_right("Environment", "production", &changed, jobs).await?;
+    people.change_is_free("Environment", "production", &json!({"spec": {"version": "2026.12"}})).await?;
+    people.change_is_free("Environment", "production", &json!({"spec": {"shared": null}})).await
+}
+
+#[tokio::test]
 async fn attestations_take_the_right_to_attest() -> Result<()> {
     let people = People::meet().await?;
     let why = "may not attest environment production: ask for that verb on environments";

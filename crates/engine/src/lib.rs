@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod environment;
 pub mod feature_flag;
 pub mod hash;
+mod job;
 pub mod known;
 pub mod migration_phase;
 pub mod note;

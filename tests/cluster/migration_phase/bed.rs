@@ -52,8 +52,8 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: deciders}]
 
 pub(super) struct Bed {
     pub(super) plane: ControlPlane,
-    /// Runs the pods of hooks.
-    _node: NodeSimulator,
+    /// Runs the pods of Jobs.
+    pub(super) node: NodeSimulator,
     pub(super) operator: Operator,
     /// Known to the operator as `scripted`.
     pub(super) prometheus: Prometheus,
@@ -103,7 +103,7 @@ async fn start() -> Result<Bed> {
     .await?;
     let robot = Identity::User { name: "node-simulator".to_owned(), groups: vec!["system:masters".to_owned()] };
     let node = NodeSimulator::start(plane.config(&robot).await?, NodeOptions::default()).await?;
-    Ok(Bed { _node: node, plane, operator, prometheus, real_prometheus, sinks })
+    Ok(Bed { node, plane, operator, prometheus, real_prometheus, sinks })
 }
 
 /// A step that takes `storefront` to a weight and is named after it.

@@ -241,3 +241,43 @@ async fn a_server_tells_the_version_of_the_schema() -> Result<()> {
     shop.state("shift", PhaseState::Completed).await?;
     shop.moved(&[0, 50, 100]).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_prints_the_version_of_the_schema() -> Result<()> {
+    let shop = Shop::open().await?;
+    let asked = shop.bed.node.component(&shop.namespace, "ask");
+    let prints = |text: &str| _ = asked.update(|script| script.log = text.to_owned());
+    prints("connecting to the database\n41\n\n");
+    let containers = json!([{"name": "ask", "image": "psql:17"}, {"name": "other", "image": "proxy:1"}]);
+    let template = json!({"metadata": {"labels": {"app": "ask"}}, "spec": {"containers": containers}});
+    let from = json!({"configMap": null, "job": {"spec": {"template": template}, "interval": "1s"}});
+    environment(&shop, "api:1").await?;
+    let spec = json!({"shared": {"database": {"schema": {"from": from}}}});
+    shop.edit::<Environment>("production", json!({"spec": spec})).await?;
+    let gates = json!({"schema": {"min": 42, "max": 45}});
+    shop.phase("shift", &json!({"environment": "production", "gates": gates, "steps": [approved(to(50)), to(100)]}))
+        .await?;
+    let closed = "SchemaOutOfRange";
+    shop.blocked("shift", closed, "the schema has version 41 and the phase works with 42 to 45").await?;
+    shop.moved(&[0]).await?;
+    prints("43");
+    shop.asks("shift", "to-50").await?;
+
+    // What is no version holds, and leads nowhere back.
+    prints("no route to postgres://app:hunter2@db/shop");
+    let status = shop.blocked("shift", closed, "has printed is no whole number").await?;
+    let told: String = status.blocked_by.iter().map(|blocker| blocker.message.as_str()).collect();
+    ensure!(told.contains("postgres://***@db/shop") && !told.contains("hunter2"), "{told}");
+    shop.accepted("ana", "shift", json!({"action": "Approve", "step": "to-50"})).await?;
+    prints("");
+    shop.blocked("shift", closed, "has printed nothing").await?;
+    asked.exit_code(3);
+    shop.blocked("shift", closed, "failed with exit code 3").await?;
+    // That one of them has printed it does not count.
+    prints("44");
+    shop.blocked("shift", closed, "it said: 44").await?;
+    shop.moved(&[0, 50]).await?;
+    asked.exit_code(0);
+    shop.state("shift", PhaseState::Completed).await?;
+    shop.moved(&[0, 50, 100]).await
+}

@@ -3,6 +3,7 @@
 pub mod environment;
 pub mod feature_flag;
 pub mod forms;
+mod job;
 pub mod migration_phase;
 pub mod phase_action;
 pub mod schema;

@@ -41,7 +41,7 @@ pub use observed::{
     ConfigMapView, DeploymentView, Marks, ObjectKind, ObjectRef, Observed, ServiceView, Settled, SliceView,
 };
 pub use plan::{Applied, Blocked, Plan, Refusal, Step};
-pub use schema::told as version_told;
+pub use schema::{VersionSource, failed as version_job_failed, printed as version_printed, told as version_told};
 pub use status::{Verdict, notes, status};
 pub use validate::{Problem, Validated, validate};
 

@@ -271,7 +271,7 @@ pub struct Observed {
     pub config_maps: BTreeMap<String, ConfigMapView>,
     /// What is in the ConfigMap that holds the version of the shared database's schema, if it is there and has its label.
     pub schema: Option<BTreeMap<String, String>>,
-    /// What an HTTP server told of that version, or why it did not, if it was asked already.
+    /// What a server or a Job told of that version, or why it did not, if it was asked already.
     pub schema_told: Option<Result<i64, String>>,
     /// How migrations of the shared database ended, as far as it can still be seen.
     pub migrations: Vec<MigrationEnd>,

@@ -9,7 +9,6 @@ use cutover_api::v1alpha1::{
     traffic_split::Exposure,
 };
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::{
     checks::{
@@ -20,6 +19,7 @@ use super::{
     gates::calendar::Calendar,
     observed::PhaseIdentity,
 };
+use crate::job::unfit;
 
 /// The most splits, and the most flags, that one phase can move: status lists no more.
 const MAX_MOVED: usize = 64;
@@ -303,37 +303,6 @@ fn hooks(spec: &MigrationPhaseSpec, found: &mut Problems) {
             }
         }
     }
-}
-
-/// What of a Job does not fit a hook, which is one pod that is started once.
-fn unfit(job: &Value) -> Vec<(&'static str, &'static str)> {
-    let mut unfit = Vec::new();
-    let at = |path: &str| job.pointer(path);
-    if at("/template/spec/containers").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        unfit.push(("template.spec.containers", "a hook needs a container to run"));
-    }
-    if at("/template/spec/restartPolicy").is_some_and(|policy| policy != "Never") {
-        unfit.push(("template.spec.restartPolicy", "a hook is started once: write Never or leave it out"));
-    }
-    if at("/backoffLimit").is_some_and(|limit| limit != 0) {
-        unfit.push(("backoffLimit", "a hook is started once: leave it out"));
-    }
-    if at("/parallelism").is_some_and(|pods| pods != 1) || at("/completions").is_some_and(|pods| pods != 1) {
-        unfit.push(("parallelism", "a hook is one pod: leave parallelism and completions out"));
-    }
-    if at("/suspend").is_some_and(|suspend| suspend != false) {
-        unfit.push(("suspend", "a hook runs at once: leave it out"));
-    }
-    if at("/selector").is_some() || at("/manualSelector").is_some() {
-        unfit.push(("selector", "it is made by Kubernetes: leave it out"));
-    }
-    if at("/podFailurePolicy").is_some() {
-        unfit.push(("podFailurePolicy", "a failed hook is not started again: leave it out"));
-    }
-    if at("/ttlSecondsAfterFinished").is_some_and(|ttl| ttl.as_i64().is_none_or(|ttl| ttl < 600)) {
-        unfit.push(("ttlSecondsAfterFinished", "its end has to be seen: write 600 or more, or leave it out"));
-    }
-    unfit
 }
 
 struct Problems(Vec<Problem>);

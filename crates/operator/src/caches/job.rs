@@ -1,4 +1,4 @@
-//! Jobs of hooks. Others are not even sent.
+//! Jobs that the operator makes: of phases, and of environments. Others are not even sent.
 
 use cutover_api::{
     labels,
@@ -9,12 +9,12 @@ use k8s_openapi::api::batch::v1::Job;
 use crate::cluster::stores::View;
 
 /// What tells the API server which Jobs are wanted.
-pub(super) const SELECTOR: &str = "cutover.dev/owner-kind=MigrationPhase";
+pub(super) const SELECTOR: &str = "cutover.dev/owner-kind in (MigrationPhase,Environment)";
 
 /// What is kept of a Job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobRecord {
-    /// Name of the phase that it was made for.
+    /// Name of the phase that it was made for, if it was.
     pub phase: Option<Box<str>>,
     /// UID of that phase.
     pub phase_uid: Option<Box<str>>,
@@ -51,11 +51,12 @@ impl JobRecord {
                 }
             });
         let annotation = |name: &str| job.metadata.annotations.as_ref()?.get(name).map(String::as_str);
-        let uid = job.metadata.labels.as_ref().and_then(|labels| labels.get(labels::OWNER_UID));
+        let label = |name: &str| job.metadata.labels.as_ref()?.get(name).map(String::as_str);
+        let of_phase = label(labels::OWNER_KIND) == Some("MigrationPhase");
         let run = annotation(labels::MIGRATION).and_then(run);
         Self {
-            phase: annotation(labels::OWNER_NAME).map(Into::into),
-            phase_uid: uid.map(|uid| uid.as_str().into()),
+            phase: annotation(labels::OWNER_NAME).filter(|_| of_phase).map(Into::into),
+            phase_uid: label(labels::OWNER_UID).filter(|_| of_phase).map(Into::into),
             end,
             migration: annotation(labels::MIGRATES).map(Into::into).zip(run),
         }

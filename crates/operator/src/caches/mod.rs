@@ -44,7 +44,7 @@ pub struct Caches {
     pub slices: Index<SliceRecord>,
     /// Deployments of environments, found together by the Environment's UID.
     pub deployments: Index<DeploymentView>,
-    /// Jobs of hooks.
+    /// Jobs of phases and of environments.
     pub jobs: Index<JobRecord>,
     /// ConfigMaps of environments and of flags.
     pub config_maps: Index<ConfigMapRecord>,

@@ -7,6 +7,7 @@ pub mod traffic_split;
 
 mod driver;
 mod error;
+mod jobs;
 mod newest;
 #[cfg(test)]
 mod scripted;

@@ -17,7 +17,7 @@ pub use self::{
     checklist::{Attestation, ChecklistItem, ChecklistState, ChecklistStatus},
     component::{Component, ExternalSource, Role, ServiceSource, Source, System},
     migration::{MigrationOutcome, MigrationRecord},
-    shared::{ConfigMapKey, Database, DatabaseSchema, HttpVersion, SchemaSource, SchemaStatus, Shared},
+    shared::{ConfigMapKey, Database, DatabaseSchema, HttpVersion, JobVersion, SchemaSource, SchemaStatus, Shared},
     status::{ComponentStatus, EnvironmentStatus, Manifest},
     workload::{Health, Workload, WorkloadPort},
 };

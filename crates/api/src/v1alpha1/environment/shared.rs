@@ -3,12 +3,14 @@
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::super::{
     forms::{
         CA_BUNDLE_MESSAGE, CA_BUNDLE_RULE, CA_BUNDLE_URL_MESSAGE, CA_BUNDLE_URL_RULE, DATA_KEY_PATTERN, NAME_PATTERN,
         POINTER_PATTERN, URL_PATTERN,
     },
+    job::job,
     schema::Instant,
 };
 use crate::HumanDuration;
@@ -37,10 +39,10 @@ pub struct DatabaseSchema {
     pub from: SchemaSource,
 }
 
-/// Where the version of a schema is read: exactly one of `configMap` and `http`.
+/// Where the version of a schema is read: exactly one of `configMap`, `http` and `job`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.configMap) != has(self.http)").message("the version is read from exactly one of configMap and http"))]
+#[x_kube(validation = Rule::new("[has(self.configMap), has(self.http), has(self.job)].filter(given, given).size() == 1").message("the version is read from exactly one of configMap, http and job"))]
 pub struct SchemaSource {
     /// A ConfigMap that whoever migrates the database writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +50,9 @@ pub struct SchemaSource {
     /// An HTTP server that is asked again and again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpVersion>,
+    /// A Job that is run again and again, and prints the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobVersion>,
 }
 
 /// A number in an answer of JSON. The operator asks, and only addresses that its configuration allows.
@@ -75,6 +80,29 @@ pub struct HttpVersion {
     #[schemars(length(min = 1, max = 8192))]
     #[x_kube(validation = Rule::new(CA_BUNDLE_RULE).message(CA_BUNDLE_MESSAGE))]
     pub ca_bundle: Option<String>,
+}
+
+/// A Job whose first container prints the version as the last line of its output: a whole number, such as `43`. It may run at any time,
+/// also twice: it must do no harm.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobVersion {
+    /// Spec of a Job: one pod that is not restarted. When its last line is no version, or it fails, that line is shown in the status:
+    /// it must not print secrets.
+    #[schemars(schema_with = "job")]
+    pub spec: Value,
+    /// Time from the start of one Job to that of the next, which waits until the one before has ended. Default `10m`, at least `1s`.
+    #[serde(default = "ten_minutes")]
+    #[x_kube(validation = Rule::new("self != '0s'").message("interval must be at least 1s"))]
+    pub interval: HumanDuration,
+    /// How long the Job may take; after longer the version is not known. Default `1m`, range `1s` to `10m`.
+    #[serde(default = "a_minute")]
+    #[x_kube(validation = Rule::new("self != '0s'").message("timeout must be at least 1s"))]
+    pub timeout: HumanDuration,
+}
+
+const fn ten_minutes() -> HumanDuration {
+    HumanDuration::from_secs(600)
 }
 
 const fn a_minute() -> HumanDuration {

@@ -1,11 +1,11 @@
 //! Hooks: Jobs that a phase runs at certain points, and what became of them.
 
 use kube::KubeSchema;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::{forms::LABEL_PATTERN, schema::Instant};
+use super::super::{forms::LABEL_PATTERN, job::job, schema::Instant};
 use crate::HumanDuration;
 
 /// A Job that the phase runs, and waits for, before it goes on. Hooks of one point run one at a time, in order.
@@ -46,48 +46,6 @@ pub struct Migration {
 
 const fn default_timeout() -> HumanDuration {
     HumanDuration::from_secs(600)
-}
-
-/// The schema of a Job that is one pod, started once.
-pub(super) fn job(_: &mut SchemaGenerator) -> Schema {
-    let one = || json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 1, "description": "A hook is one pod." });
-    json_schema!({
-        "type": "object",
-        "maxProperties": 64,
-        "x-kubernetes-preserve-unknown-fields": true,
-        "required": ["template"],
-        "properties": {
-            "template": {
-                "type": "object", "x-kubernetes-preserve-unknown-fields": true, "description": "The pod.",
-                "required": ["spec"],
-                "properties": {
-                    "spec": {
-                        "type": "object", "x-kubernetes-preserve-unknown-fields": true, "required": ["containers"],
-                        "description": "Its spec, as in any Job.",
-                        "properties": {
-                            "containers": {
-                                "type": "array", "minItems": 1, "maxItems": 16, "description": "Its containers.",
-                                "items": { "type": "object", "maxProperties": 64, "x-kubernetes-preserve-unknown-fields": true },
-                            },
-                            "restartPolicy": {
-                                "type": "string", "enum": ["Never"], "description": "A hook is started once.",
-                            },
-                        },
-                    },
-                },
-            },
-            "backoffLimit": {
-                "type": "integer", "format": "int32", "minimum": 0, "maximum": 0, "description": "A hook is started once.",
-            },
-            "parallelism": one(),
-            "completions": one(),
-            "suspend": { "type": "boolean", "enum": [false], "description": "A hook runs at once." },
-            "ttlSecondsAfterFinished": {
-                "type": "integer", "format": "int32", "minimum": 600, "maximum": 31_536_000,
-                "description": "When the Job is removed; not before it is known how it ended.",
-            },
-        },
-    })
 }
 
 /// Hooks of the whole phase.

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::hook::job;
+use super::super::job::job;
 use crate::HumanDuration;
 
 /// A Job that is made once per interval: the check passes when it ends well, and fails when it does not. At most one at a time.

@@ -10,7 +10,7 @@ use cutover_api::{
     },
 };
 
-use super::{super::machine::unknown, Hooks, Machine, blocker, describe, job};
+use super::{super::machine::unknown, Hooks, Machine, blocker, describe};
 use crate::{Known, Severity, migration_phase::observed::MigrationView};
 
 impl Machine<'_> {
@@ -137,7 +137,7 @@ impl Machine<'_> {
         let round = view.round.max(last).saturating_add(1);
         let run = MigrationRun { version, direction, round };
         let uid = self.environment_uid().unwrap_or_default();
-        let job = job::name(&self.observed.phase.name, &("migration", uid, version, round));
+        let job = crate::job::name(&self.observed.phase.name, &("migration", uid, version, round));
         self.intend(point, hook, job, Some(run));
         Hooks::Pending
     }

@@ -243,7 +243,7 @@ impl Machine<'_> {
             HookPoint::Step => self.status.step.as_ref().map(|step| step.name.clone()),
             HookPoint::OnRollback => self.status.way_back.as_ref().map(|way| way.started_at.0.to_string()),
         };
-        job::name(&phase.name, &(&phase.uid, self.attempt(), point, place, hook))
+        crate::job::name(&phase.name, &(&phase.uid, self.attempt(), point, place, hook))
     }
 }
 

@@ -23,12 +23,13 @@ use kube::{Api, Client, Resource, runtime::controller::Action};
 
 use self::{
     memory::Memory,
-    observe::{Sources, http_version, identity},
+    observe::{Sources, identity, version_source},
     versions::Versions,
 };
 use super::{
     Error,
     driver::{self, LOOK_AGAIN, OUTDATED, Reconciler},
+    jobs::Jobs,
     newest::Newest,
 };
 use crate::{
@@ -58,7 +59,8 @@ struct Context {
 pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Result<Controller> {
     let help = "Whether a component can take traffic: yes is 1, no is 0.";
     let components = runtime.metrics.object_gauges("cutover_component_ready", help, &["component", "system"])?;
-    let (versions, told) = Versions::new(runtime.probes.clone());
+    let jobs = Jobs::new(runtime.client.clone(), caches.jobs.clone(), MANAGER_ENVIRONMENT);
+    let (versions, told) = Versions::new(runtime.probes.clone(), jobs);
     let sources = Arc::new(Sources {
         versions,
         kinds: kinds.clone(),
@@ -86,7 +88,8 @@ impl Reconciler for Context {
         let identity = identity(&environment);
         let observed = self.sources.observe(&identity, &environment);
         let key = Key::new(&identity.namespace, &identity.name);
-        let ask_again = self.sources.versions.drive(&key, http_version(&environment), Instant::now());
+        let source = version_source(&identity, &environment);
+        let ask_again = self.sources.versions.drive(&key, source.as_ref(), Instant::now());
         let validated = match validate(identity.clone(), &environment.spec, &self.sources.forbidden) {
             Ok(validated) => validated.with_retired(&observed.retired),
             Err(problems) => {

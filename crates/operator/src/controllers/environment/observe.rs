@@ -7,14 +7,14 @@ use cutover_api::{
     labels,
     v1alpha1::{
         Environment, MigrationPhase, TrafficSplit,
-        environment::{HttpVersion, MigrationOutcome, SchemaSource},
+        environment::{MigrationOutcome, SchemaSource},
         traffic_split::{Backend, Exposure},
     },
 };
 use cutover_engine::{
     Known,
     environment::{
-        Identity, Marks, MigrationEnd, Observed, ServiceView, SliceView, Usage,
+        Identity, Marks, MigrationEnd, Observed, ServiceView, SliceView, Usage, VersionSource,
         in_use::{BackendUse, PhaseUse, RouteUse, SelectingService, SplitUse, retired_components},
     },
     router::{self, view as route},
@@ -34,7 +34,7 @@ pub(super) struct Sources {
     pub(super) kinds: Kinds,
     pub(super) caches: Caches,
     pub(super) memory: Memory,
-    /// What HTTP servers tell of schemas.
+    /// What servers and Jobs tell of schemas.
     pub(super) versions: Versions,
     /// Networks that external addresses must not be in.
     pub(super) forbidden: Vec<IpNet>,
@@ -54,9 +54,9 @@ pub(super) fn schema_source(environment: &Environment) -> Option<&SchemaSource> 
     environment.spec.shared.as_ref().map(|shared| &shared.database.schema.from)
 }
 
-/// The server that tells that version.
-pub(super) fn http_version(environment: &Environment) -> Option<&HttpVersion> {
-    schema_source(environment)?.http.as_ref()
+/// Who is asked for that version.
+pub(super) fn version_source(identity: &Identity, environment: &Environment) -> Option<VersionSource> {
+    VersionSource::of(identity, schema_source(environment)?)
 }
 
 impl Sources {
@@ -77,8 +77,8 @@ impl Sources {
         if let Some(key) = schema_source(environment).and_then(|source| source.config_map.as_ref()) {
             observed.schema = self.caches.schema_versions.get(namespace, &key.name).map(|record| record.data.clone());
         }
-        if let Some(http) = http_version(environment) {
-            observed.schema_told = self.versions.told(&Key::new(namespace, &identity.name), http);
+        if let Some(source) = version_source(identity, environment) {
+            observed.schema_told = self.versions.told(&Key::new(namespace, &identity.name), &source);
         }
         self.services(identity, environment, &mut observed);
         self.slices(identity, environment, &mut observed);

@@ -50,11 +50,12 @@ impl Cluster {
         let metrics = Metrics::new().unwrap();
         let components = metrics.object_gauges("cutover_component_ready", "Ready.", &["component", "system"]).unwrap();
         let shown = Shown { environments: vec![self.environment.clone()], ..self.shown.clone() };
+        let jobs = Jobs::new(client.clone(), shown.caches().jobs, MANAGER_ENVIRONMENT);
         let sources = Arc::new(Sources {
             kinds: shown.kinds(),
             caches: shown.caches(),
             memory: Memory::default(),
-            versions: Versions::new(self.probes.clone()).0,
+            versions: Versions::new(self.probes.clone(), jobs).0,
             forbidden: vec!["198.51.100.0/24".parse().unwrap()],
         });
         Context { client, sources, newest: Newest::default(), events: unheard(), components }

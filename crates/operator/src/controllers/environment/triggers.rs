@@ -17,7 +17,7 @@ use crate::{
 
 type Environments = Triggers<Environment>;
 
-/// The environments concerned by changes of everything else, and those of which a server has told something.
+/// The environments concerned by changes of everything else, and those of which a server or a Job has told something.
 pub(super) fn all(sources: &Arc<Sources>, told: impl Stream<Item = Key> + Send + 'static) -> Environments {
     stream::select_all([
         deployments(sources),

@@ -1,5 +1,5 @@
-//! Asks for the versions of schemas that an HTTP server tells, beside the reconciles of their environments. At most one request per
-//! environment is under way; its result triggers a reconcile. When the next one is due is judged by the monotonic clock.
+//! Asks for the versions of schemas that an HTTP server tells or a Job prints, beside the reconciles of their environments. At most one
+//! question per environment is under way; its answer triggers a reconcile. When the next one is due is judged by the monotonic clock.
 
 use std::{
     collections::HashMap,
@@ -11,11 +11,19 @@ use cutover_api::v1alpha1::{
     environment::HttpVersion,
     migration_phase::{HttpCheck, HttpMethod, StatusRange},
 };
-use cutover_engine::{environment::version_told, migration_phase::Answer};
+use cutover_engine::{
+    environment::{VersionSource, version_job_failed, version_printed, version_told},
+    migration_phase::Answer,
+};
 use futures::{Stream, stream};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::{cluster::stores::Key, outbound::http_probe::Probes};
+use crate::{
+    cluster::stores::Key,
+    controllers::jobs::{Ended, Failure, Jobs},
+    outbound::http_probe::Probes,
+};
 
 /// The versions of all environments. Cheap to clone.
 #[derive(Clone)]
@@ -23,10 +31,11 @@ pub(super) struct Versions {
     asked: Arc<Mutex<HashMap<Key, Asked>>>,
     done: mpsc::UnboundedSender<Key>,
     probes: Probes,
+    jobs: Jobs,
 }
 
 struct Asked {
-    source: HttpVersion,
+    source: VersionSource,
     started: Instant,
     under_way: bool,
     told: Option<Result<i64, String>>,
@@ -34,25 +43,25 @@ struct Asked {
 
 impl Versions {
     /// Nothing was asked yet, and the stream of environments of which there is something new.
-    pub(super) fn new(probes: Probes) -> (Self, impl Stream<Item = Key> + Send + 'static) {
+    pub(super) fn new(probes: Probes, jobs: Jobs) -> (Self, impl Stream<Item = Key> + Send + 'static) {
         let (done, mut results) = mpsc::unbounded_channel();
         let results = stream::poll_fn(move |context| results.poll_recv(context));
-        (Self { asked: Arc::default(), done, probes }, results)
+        (Self { asked: Arc::default(), done, probes, jobs }, results)
     }
 
     /// What was told last by the source that the environment names now.
-    pub(super) fn told(&self, environment: &Key, source: &HttpVersion) -> Option<Result<i64, String>> {
+    pub(super) fn told(&self, environment: &Key, source: &VersionSource) -> Option<Result<i64, String>> {
         self.lock().get(environment).filter(|asked| asked.source == *source).and_then(|asked| asked.told.clone())
     }
 
     /// Asks the source, if there is one and it is due at `now`; says when it is due next.
-    pub(super) fn drive(&self, environment: &Key, source: Option<&HttpVersion>, now: Instant) -> Option<Duration> {
+    pub(super) fn drive(&self, environment: &Key, source: Option<&VersionSource>, now: Instant) -> Option<Duration> {
         let mut all = self.lock();
         let Some(source) = source else {
             all.remove(environment);
             return None;
         };
-        let interval = source.interval.get().max(Duration::from_secs(1));
+        let interval = source.interval().max(Duration::from_secs(1));
         let known = all.remove(environment).filter(|asked| asked.source == *source);
         let wait = |asked: &Asked| interval.saturating_sub(now.saturating_duration_since(asked.started));
         let next = match known {
@@ -75,30 +84,45 @@ impl Versions {
         self.lock().remove(environment);
     }
 
-    fn start(&self, environment: Key, source: HttpVersion) {
+    fn start(&self, environment: Key, source: VersionSource) {
         let versions = self.clone();
         tokio::spawn(async move {
-            let asked = HttpCheck {
-                url: source.url.clone(),
-                legacy_url: None,
-                method: HttpMethod::Get,
-                headers: Vec::new(),
-                expect_status: StatusRange::default(),
-                pointer: Some(source.pointer.clone()),
-                timeout: source.timeout,
-                ca_bundle: source.ca_bundle.clone(),
+            let told = match &source {
+                VersionSource::Http(http) => version_told(http, versions.ask(http).await),
+                VersionSource::Job { body, timeout, .. } => versions.run(&environment.namespace, body, *timeout).await,
             };
-            let answer: Result<Answer, String> = versions.probes.ask(&asked, &source.url).await;
-            if versions.finish(&environment, &source, version_told(&source, answer))
-                && versions.done.send(environment).is_err()
-            {
+            if versions.finish(&environment, &source, told) && versions.done.send(environment).is_err() {
                 tracing::debug!("the controller of environments has ended");
             }
         });
     }
 
+    async fn ask(&self, source: &HttpVersion) -> Result<Answer, String> {
+        let asked = HttpCheck {
+            url: source.url.clone(),
+            legacy_url: None,
+            method: HttpMethod::Get,
+            headers: Vec::new(),
+            expect_status: StatusRange::default(),
+            pointer: Some(source.pointer.clone()),
+            timeout: source.timeout,
+            ca_bundle: source.ca_bundle.clone(),
+        };
+        self.probes.ask(&asked, &source.url).await
+    }
+
+    async fn run(&self, namespace: &str, body: &Value, timeout: Duration) -> Result<i64, String> {
+        match self.jobs.run(namespace, body, timeout).await {
+            Ended::Well { job } => version_printed(&job, &self.jobs.output(namespace, &job).await?),
+            Ended::Badly { job, failure: Failure { exit_code, log, message } } => {
+                Err(version_job_failed(&job, exit_code, &message, log.as_deref()))
+            }
+            Ended::Unknown(why) => Err(why),
+        }
+    }
+
     /// Whether somebody still wants to know.
-    fn finish(&self, environment: &Key, source: &HttpVersion, told: Result<i64, String>) -> bool {
+    fn finish(&self, environment: &Key, source: &VersionSource, told: Result<i64, String>) -> bool {
         let mut all = self.lock();
         let Some(asked) = all.get_mut(environment).filter(|asked| asked.source == *source) else { return false };
         asked.under_way = false;

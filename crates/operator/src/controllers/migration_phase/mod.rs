@@ -25,6 +25,7 @@ use self::{apply::Sink, checks::Checks, hooks::Hooks, observe::Sources, settled:
 use super::{
     Error,
     driver::{self, Reconciler},
+    jobs::Jobs,
     newest::Newest,
 };
 use crate::{
@@ -53,7 +54,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
     let states =
         runtime.metrics.object_gauges("cutover_phase_state", "1 for the phase's present state.", &["state"])?;
     let (kinds, caches) = (kinds.clone(), caches.clone());
-    let (hooks, ended) = Hooks::new(runtime.client.clone(), caches.jobs.clone());
+    let (hooks, ended) = Hooks::new(Jobs::new(runtime.client.clone(), caches.jobs.clone(), MANAGER_MIGRATION_PHASE));
     let (checks, results) = Checks::new(runtime.prometheus.clone(), runtime.probes.clone(), hooks.clone());
     let phases = kinds.phases.clone();
     let skew = runtime.skew.clone();

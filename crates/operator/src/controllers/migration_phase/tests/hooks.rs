@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use cutover_api::labels::MANAGER_MIGRATION_PHASE;
 use cutover_engine::migration_phase::Measured;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::{
         scripted::{Exchange, Scripted, server},
         stores::Key,
     },
-    controllers::{driver::Reconciler, scripted::Shown},
+    controllers::{driver::Reconciler, jobs::Jobs, scripted::Shown},
 };
 
 const JOBS: &str = "/apis/batch/v1/namespaces/shop/jobs";
@@ -193,7 +194,7 @@ async fn the_last_words_of_a_failed_job_are_kept() {
 async fn checked(shown: &[Value], serve: impl AsyncFnOnce(&mut Scripted)) -> Measured {
     let (client, mut api) = server();
     let caches = Shown { jobs: shown.to_vec(), ..Shown::default() }.caches();
-    let hooks = Hooks::new(client, caches.jobs).0;
+    let hooks = Hooks::new(Jobs::new(client, caches.jobs, MANAGER_MIGRATION_PHASE)).0;
     let body = json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "shift-1-"},
         "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "run", "image": "smoke:1"}]}}},

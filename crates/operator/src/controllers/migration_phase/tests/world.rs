@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cutover_api::v1alpha1::MigrationPhase;
+use cutover_api::{labels::MANAGER_MIGRATION_PHASE, v1alpha1::MigrationPhase};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use crate::{
     },
     controllers::{
         driver::Reconciler,
+        jobs::Jobs,
         newest::Newest,
         scripted::{Shown, object},
     },
@@ -213,7 +214,7 @@ impl World {
         let (events_client, events) = server();
         let states = Metrics::new().unwrap().object_gauges("cutover_phase_state", "State.", &["state"]).unwrap();
         let caches = self.shown().caches();
-        let hooks = Hooks::new(client.clone(), caches.jobs.clone()).0;
+        let hooks = Hooks::new(Jobs::new(client.clone(), caches.jobs.clone(), MANAGER_MIGRATION_PHASE)).0;
         let http = outbound::http_client(Duration::from_secs(10), None).unwrap();
         let deliveries = Metrics::new().unwrap().notifications;
         let notifier = Notifier::start(&http, self.receivers.clone(), deliveries, notify::Timing::default());
