@@ -54,6 +54,19 @@ where
     Ok(tracing_subscriber::registry().with(vec![log, audit]))
 }
 
+/// For tests that read what is logged. As long as there is one subscriber in the process, `tracing` asks the subscriber of the thread that
+/// comes first whether a line is of interest, and remembers the answer: with none, that is "never", for all threads. Where there are
+/// more it asks all of them.
+#[cfg(test)]
+pub(crate) fn listen_on_all_threads() {
+    use std::sync::LazyLock;
+
+    use tracing::{Dispatch, subscriber::NoSubscriber};
+
+    static OTHERS: LazyLock<[Dispatch; 2]> = LazyLock::new(|| [(); 2].map(|()| Dispatch::new(NoSubscriber::new())));
+    LazyLock::force(&OTHERS);
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -84,6 +97,7 @@ mod tests {
     #[case(LogFormat::Text, "warn,audit=off")]
     #[case(LogFormat::Text, "debug")]
     fn audit_records_are_json_once_whatever_the_format_and_level(#[case] format: LogFormat, #[case] level: &str) {
+        listen_on_all_threads();
         let lines = Lines::default();
         let writer = lines.clone();
         tracing::subscriber::with_default(subscriber(format, level, move || writer.clone()).unwrap(), || {

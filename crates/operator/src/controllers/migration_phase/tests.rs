@@ -110,6 +110,7 @@ fn audit_log() -> (Arc<Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
             Ok(())
         }
     }
+    crate::telemetry::listen_on_all_threads();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let written = Arc::clone(&lines);
     let subscriber = tracing_subscriber::fmt()
