@@ -21,8 +21,8 @@ pub fn decide(spec: Result<&Validated, &Invalid>, observed: &Observed, now: Time
     machine.take_hooks();
     machine.watch_legacy();
     machine.advance();
+    // Each that is carried out leads on as far as it can.
     machine.take_actions();
-    machine.advance();
     machine.observe_dead_sides();
     // What was asked for just now may be what the routes remember a baseline of.
     machine.recover_baseline();

@@ -25,6 +25,12 @@ pub(super) enum Held {
     ByOther(String),
 }
 
+/// Why a split or flag is not ours, to follow its name.
+enum Ungranted {
+    Yet(String),
+    Busy(String),
+}
+
 impl Machine<'_> {
     /// Who holds a split or flag, given the phase, UID and attempt of its holder.
     pub fn held(&self, holder: Option<(&str, &str, i32)>) -> Held {
@@ -53,7 +59,12 @@ impl Machine<'_> {
             Known::Known(None) => return Err(missing(&self.field_of_split(name), &format!("TrafficSplit {name}"))),
             Known::Unknown => return Err(unknown(&format!("TrafficSplit {name}"))),
         };
-        self.granted(&self.field_of_split(name), &format!("TrafficSplit {name}"), &self.split_held(view), "Split")?;
+        self.granted(self.split_held(view)).map_err(|why| match why {
+            Ungranted::Yet(until) => blocker(reasons::PREPARING, format!("TrafficSplit {name} {until}")),
+            Ungranted::Busy(held) => {
+                blocker(reasons::SPLIT_BUSY, format!("{}: TrafficSplit {name} {held}", self.field_of_split(name)))
+            }
+        })?;
         let seen = view.holder.as_ref().map_or(0, |holder| holder.request_revision);
         let hidden = request.exposure.or(view.exposure) == Some(Exposure::Hidden);
         let exposed = request.exposure.is_none() || request.exposure == view.exposure;
@@ -88,7 +99,12 @@ impl Machine<'_> {
         };
         let holder = view.holder.as_ref();
         let held = self.held(holder.map(|h| (h.phase.as_str(), h.uid.as_str(), h.attempt)));
-        self.granted(&self.field_of_flag(name), &format!("FeatureFlag {name}"), &held, "Flag")?;
+        self.granted(held).map_err(|why| match why {
+            Ungranted::Yet(until) => blocker(reasons::PREPARING, format!("FeatureFlag {name} {until}")),
+            Ungranted::Busy(held) => {
+                blocker(reasons::FLAG_BUSY, format!("{}: FeatureFlag {name} {held}", self.field_of_flag(name)))
+            }
+        })?;
         let seen = holder.map_or(0, |holder| holder.request_revision);
         if seen == self.revision() && request.percent.is_none_or(|percent| view.percent == Some(percent)) {
             return Ok(());
@@ -116,17 +132,13 @@ impl Machine<'_> {
         found.map_or_else(|| "spec.steps".to_owned(), |(i, j)| format!("spec.steps[{i}].{list}[{j}].{key}"))
     }
 
-    fn granted(&self, field: &str, what: &str, held: &Held, kind: &str) -> Result<(), Blocker> {
+    fn granted(&self, held: Held) -> Result<(), Ungranted> {
         match held {
             Held::ByUs => Ok(()),
-            Held::Free => {
-                let attempt = self.attempt();
-                Err(blocker(reasons::PREPARING, format!("{what} has not been granted to attempt {attempt} yet")))
-            }
+            Held::Free => Err(Ungranted::Yet(format!("has not been granted to attempt {} yet", self.attempt()))),
             Held::ByOther(holder) => {
-                let reason = if kind == "Split" { reasons::SPLIT_BUSY } else { reasons::FLAG_BUSY };
                 let until = "it is free when that phase is Completed, RolledBack or Aborted";
-                Err(blocker(reason, format!("{field}: {what} is held by {holder}: {until}")))
+                Err(Ungranted::Busy(format!("is held by {holder}: {until}")))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Gates and holds: what stops forward moves, and forward moves only.
 
-mod approvals;
+pub(super) mod approvals;
 pub(super) mod calendar;
 mod checklist;
 mod promotion;

@@ -50,7 +50,7 @@ impl Machine<'_> {
 
     /// What this phase still holds after its status was lost goes on being held, so that nobody else moves it before a person has decided.
     fn claim_again(&mut self) {
-        let (observed, mut requests) = (self.observed, self.requests());
+        let (observed, mut requests) = (self.observed, self.requests().clone());
         let uid = &observed.phase.uid;
         for (name, known) in &observed.splits {
             let view = known.as_ref().ok().and_then(Option::as_ref);

@@ -52,7 +52,8 @@ pub(super) struct Machine<'a> {
     pub shut: Option<Shut>,
     /// What keeps a migration from being started or from counting as done.
     pub hook_hold: Option<Blocker>,
-    summary: String,
+    /// State, step and requests as the last record has them, if this decision has made one.
+    summary: Option<String>,
 }
 
 impl<'a> Machine<'a> {
@@ -60,7 +61,6 @@ impl<'a> Machine<'a> {
         let status = observed.status.clone();
         let watched = SignedDuration::try_from(observed.watched_for).unwrap_or(SignedDuration::MAX);
         let clock = Clock { now, watching_since: now.checked_sub(watched).unwrap_or(Timestamp::MIN) };
-        let summary = describe(&status);
         let (notes, notifications, settle) = (Vec::new(), Vec::new(), Vec::new());
         let shut = spec.ok().and_then(|valid| valid.calendar().shut(now));
         Self {
@@ -75,7 +75,7 @@ impl<'a> Machine<'a> {
             recorded: false,
             shut,
             hook_hold: None,
-            summary,
+            summary: None,
         }
     }
 
@@ -114,8 +114,9 @@ impl<'a> Machine<'a> {
     }
 
     /// What is asked of splits and flags now.
-    pub fn requests(&self) -> Requests {
-        self.status.requests.clone().unwrap_or_default()
+    pub fn requests(&self) -> &Requests {
+        static NOTHING: Requests = Requests { splits: Vec::new(), flags: Vec::new() };
+        self.status.requests.as_ref().unwrap_or(&NOTHING)
     }
 
     /// The checks and failure policy in force: the spec's, or those last found valid.
@@ -245,7 +246,7 @@ impl<'a> Machine<'a> {
         let surplus = self.status.history.len().saturating_sub(HISTORY);
         self.status.history.drain(..surplus);
         let after = describe(&self.status);
-        let before = std::mem::replace(&mut self.summary, after.clone());
+        let before = self.summary.replace(after.clone()).unwrap_or_else(|| describe(&self.observed.status));
         let (who, why) = match self.person.clone() {
             Some(Person { name, reason }) => (name, reason),
             None => (OPERATOR.to_owned(), message.clone()),

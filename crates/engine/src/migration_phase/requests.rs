@@ -84,6 +84,21 @@ pub(super) fn with_flags(mut requests: Requests, step: &Step) -> Requests {
     requests
 }
 
+/// Whether the step's traffic is what is asked for.
+pub(super) fn asks_traffic(requests: &Requests, step: &Step) -> bool {
+    step.traffic.iter().all(|target| {
+        split(requests, &target.split).is_some_and(|request| {
+            let exposed = target.exposure.is_none() || request.exposure == target.exposure;
+            request.new_weight == Some(target.new_weight) && exposed && !request.force
+        })
+    })
+}
+
+/// Whether the step's flags are what is asked for.
+pub(super) fn asks_flags(requests: &Requests, step: &Step) -> bool {
+    step.flags.iter().all(|target| flag(requests, &target.flag).is_some_and(|r| r.percent == Some(target.percent)))
+}
+
 /// The requests for people: `storefront=25 api=hold new-checkout=25%`.
 pub(super) fn summary(requests: Option<&Requests>) -> String {
     let mut text = String::new();

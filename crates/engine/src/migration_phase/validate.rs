@@ -13,10 +13,11 @@ use jiff::Timestamp;
 use super::{
     checks::{
         condition::Condition,
+        defaults::by_default,
         probe::{self, Unusable},
     },
     finish::window_is_long_enough,
-    gates::calendar::Calendar,
+    gates::{approvals, calendar::Calendar},
     observed::PhaseIdentity,
 };
 use crate::job::unfit;
@@ -29,6 +30,7 @@ const MAX_MOVED: usize = 64;
 pub struct Validated {
     spec: MigrationPhaseSpec,
     calendar: Calendar,
+    work: Option<String>,
 }
 
 impl Validated {
@@ -41,6 +43,11 @@ impl Validated {
     /// Its windows and freezes.
     pub(super) const fn calendar(&self) -> &Calendar {
         &self.calendar
+    }
+
+    /// What is to be done, as a hash; `None` where that depends on the environment, which has the checks.
+    pub(super) fn work(&self) -> Option<&str> {
+        self.work.as_deref()
     }
 
     /// The step at `index`.
@@ -141,7 +148,9 @@ pub fn validate(phase: &PhaseIdentity, spec: &MigrationPhaseSpec) -> Result<Vali
     if !found.0.is_empty() {
         return Err(Invalid { problems: found.0 });
     }
-    Ok(Validated { spec: spec.clone(), calendar: calendar.unwrap_or_default() })
+    // Where the environment has the checks, that is hashed when they are known.
+    let work = (!by_default(spec)).then(|| approvals::work(spec, &spec.checks));
+    Ok(Validated { spec: spec.clone(), calendar: calendar.unwrap_or_default(), work })
 }
 
 fn finish(phase: &PhaseIdentity, spec: &MigrationPhaseSpec, found: &mut Problems) {

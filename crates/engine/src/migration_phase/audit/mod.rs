@@ -13,7 +13,6 @@ use cutover_api::v1alpha1::{
     migration_phase::{AuditChain, AuditRecord},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::{machine::Machine, observed::PhaseIdentity};
 use crate::hash::full_hash;
@@ -79,8 +78,9 @@ impl Line {
             hash: _,
         } = self;
         let content =
-            json!([previous, namespace, phase, uid, generation, attempt, sequence, at, who, what, why, before, after]);
-        full_hash(&content.to_string())
+            (previous, namespace, phase, uid, generation, attempt, sequence, at, who, what, why, before, after);
+        // Texts and numbers are always JSON.
+        full_hash(&serde_json::to_string(&content).unwrap_or_default())
     }
 }
 
@@ -88,12 +88,11 @@ impl Line {
 #[must_use]
 pub fn audit_lines(phase: &PhaseIdentity, status: &MigrationPhaseStatus) -> Vec<Line> {
     let records = status.audit.iter().flat_map(|chain| &chain.records);
-    records.map(|record| line(phase, record)).collect()
+    records.map(|record| line(phase, record.clone())).collect()
 }
 
-fn line(phase: &PhaseIdentity, record: &AuditRecord) -> Line {
-    let AuditRecord { previous, generation, attempt, sequence, at, who, what, why, before, after, hash } =
-        record.clone();
+fn line(phase: &PhaseIdentity, record: AuditRecord) -> Line {
+    let AuditRecord { previous, generation, attempt, sequence, at, who, what, why, before, after, hash } = record;
     let PhaseIdentity { namespace, name, uid, .. } = phase.clone();
     Line {
         previous,
@@ -113,12 +112,20 @@ fn line(phase: &PhaseIdentity, record: &AuditRecord) -> Line {
     }
 }
 
+/// The record, with its hash.
+fn sealed(phase: &PhaseIdentity, record: AuditRecord) -> AuditRecord {
+    let line = line(phase, record);
+    let hash = line.expected_hash();
+    let Line { previous, generation, attempt, sequence, at, who, what, why, before, after, .. } = line;
+    AuditRecord { previous, generation, attempt, sequence, at, who, what, why, before, after, hash }
+}
+
 impl Machine<'_> {
     /// Adds a record of what has just been decided.
     pub(super) fn record(&mut self, (who, what, why): (&str, &str, &str), before: &str, after: &str) {
         let phase = &self.observed.phase;
         let last = self.status.audit.take().unwrap_or_default();
-        let mut record = AuditRecord {
+        let record = AuditRecord {
             previous: last.hash,
             generation: phase.generation,
             attempt: self.attempt(),
@@ -131,7 +138,7 @@ impl Machine<'_> {
             after: plain(after),
             hash: String::new(),
         };
-        record.hash = line(phase, &record).expected_hash();
+        let record = sealed(phase, record);
         // Those of an earlier decision have been logged: nothing is decided before that.
         let mut records = if self.recorded { last.records } else { Vec::new() };
         self.recorded = true;
@@ -150,6 +157,9 @@ impl Machine<'_> {
 
 /// The text, no longer than a record's may be, and with nothing in it that a terminal or a log viewer would act on.
 pub(super) fn plain(text: &str) -> String {
+    if text.len() < LONGEST && !text.chars().any(|c| c.is_control() || reorders(c)) {
+        return text.to_owned();
+    }
     let mut written = String::with_capacity(text.len());
     for character in text.chars() {
         if written.len() >= LONGEST {

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::migration_phase::{Blocker, StepApproval},
+    v1alpha1::{
+        MigrationPhaseSpec,
+        migration_phase::{Blocker, Check, StepApproval},
+    },
 };
 
 use super::super::{
@@ -16,21 +19,22 @@ use crate::{Known, hash::short_hash};
 impl Machine<'_> {
     /// What an approval is about now: what is to be done, and what is to get the traffic. `None` while that cannot be read.
     pub fn subject(&self) -> Option<String> {
-        let spec = self.spec.ok()?.spec();
-        let todo = (
-            (&spec.environment, &spec.steps, &spec.hooks, self.checks_of(spec)),
-            (&spec.on_failure, &spec.rollback, &spec.reversible, &spec.dead_after, &spec.shift_timeout),
-        );
-        Some(format!("{}-{}", short_hash(&todo), short_hash(&self.images()?)))
+        let valid = self.spec.ok()?;
+        let images = short_hash(self.images()?);
+        Some(match valid.work() {
+            Some(work) => format!("{work}-{images}"),
+            None => format!("{}-{images}", work(valid.spec(), &self.checks_of(valid.spec()))),
+        })
     }
 
     /// The images of the environment's new components; `None` while they cannot be read.
-    pub fn images(&self) -> Option<BTreeMap<String, String>> {
+    pub fn images(&self) -> Option<&BTreeMap<String, String>> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
         let none = self.spec.ok()?.spec().environment.is_none();
         match &self.observed.environment {
-            _ if none => Some(BTreeMap::new()),
+            _ if none => Some(&NONE),
             Known::Unknown => None,
-            Known::Known(view) => Some(view.as_ref().map(|view| view.images.clone()).unwrap_or_default()),
+            Known::Known(view) => Some(view.as_ref().map_or(&NONE, |view| &view.images)),
         }
     }
 
@@ -96,6 +100,14 @@ impl Machine<'_> {
         );
         Some((reasons::SUBJECT_CHANGED, message))
     }
+}
+
+/// What is to be done by the spec with these checks, as a hash.
+pub(in super::super) fn work(spec: &MigrationPhaseSpec, checks: &[Check]) -> String {
+    short_hash(&(
+        (&spec.environment, &spec.steps, &spec.hooks, checks),
+        (&spec.on_failure, &spec.rollback, &spec.reversible, &spec.dead_after, &spec.shift_timeout),
+    ))
 }
 
 /// The part of a subject that is about what is to be done.

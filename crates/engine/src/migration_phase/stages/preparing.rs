@@ -36,11 +36,14 @@ enum Claims {
 impl Machine<'_> {
     /// What the present step waits for before it moves anything.
     pub fn preparing_for(&self) -> Vec<Blocker> {
-        let mut holds = self.forward_holds();
+        self.not_prepared(self.forward_holds(), &self.claims())
+    }
+
+    fn not_prepared(&self, mut holds: Vec<Blocker>, claims: &Claims) -> Vec<Blocker> {
         holds.extend(self.step_removed());
         holds.extend(self.baseline_lost());
-        match self.claims() {
-            Claims::Await(blocker) => holds.push(blocker),
+        match claims {
+            Claims::Await(blocker) => holds.push(blocker.clone()),
             Claims::Ask(_) => {}
             Claims::Granted => {
                 if let Some((_, step)) = self.step() {
@@ -56,14 +59,15 @@ impl Machine<'_> {
     }
 
     pub(super) fn prepare(&mut self) -> bool {
-        let holds = self.preparing_for();
+        let (forward, claims) = (self.forward_holds(), self.claims());
+        let held_back = !forward.is_empty();
+        let holds = self.not_prepared(forward, &claims);
         let blind = holds.iter().any(|hold| hold.reason == reasons::UNKNOWN_INPUT);
         let barred = self.spec.is_err() || self.observed.phase.deleting;
-        let claims = self.claims();
         let due = !barred && holds.is_empty() && matches!(claims, Claims::Granted);
         let hooks = due.then(|| self.hooks_before());
         let waits = matches!(hooks, Some(Hooks::Pending)) || !self.hooks_awaited().is_empty();
-        self.hold_stage(blind || waits || !self.forward_holds().is_empty());
+        self.hold_stage(blind || waits || held_back);
         match (claims, hooks) {
             (Claims::Ask(requests), _) if !barred => {
                 self.publish(requests);
@@ -89,7 +93,7 @@ impl Machine<'_> {
         let splits: BTreeSet<&str> =
             valid.splits().into_iter().chain(requests.splits.iter().map(|r| r.split.as_str())).collect();
         for name in splits {
-            let Some(request) = split(&requests, name) else {
+            let Some(request) = split(requests, name) else {
                 if let Some(barred) = absent(&self.field_of_split(name), "TrafficSplit", name, &self.split(name)) {
                     return Claims::Await(barred);
                 }
@@ -107,7 +111,7 @@ impl Machine<'_> {
         let flags: BTreeSet<&str> =
             valid.flags().into_iter().chain(requests.flags.iter().map(|r| r.flag.as_str())).collect();
         for name in flags {
-            let Some(request) = flag(&requests, name) else {
+            let Some(request) = flag(requests, name) else {
                 if let Some(barred) = absent(&self.field_of_flag(name), "FeatureFlag", name, &self.flag(name)) {
                     return Claims::Await(barred);
                 }
@@ -189,7 +193,7 @@ impl Machine<'_> {
 
     fn move_traffic(&mut self) -> bool {
         let Some((_, step)) = self.step() else { return false };
-        let claimed = self.requests();
+        let claimed = self.requests().clone();
         let baseline = self.baseline_with(&claimed);
         if !self.status.step.as_ref().is_some_and(|present| present.moved) {
             self.status.previous = Some(in_force(&claimed, &baseline));

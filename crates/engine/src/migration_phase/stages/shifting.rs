@@ -2,13 +2,13 @@
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::migration_phase::{Blocker, Requests, Stage, Step},
+    v1alpha1::migration_phase::{Blocker, Stage, Step},
 };
 
 use super::super::{
     harm::Harm,
     machine::{Machine, blocker},
-    requests::{flag, split, with_flags, with_traffic},
+    requests::{asks_flags, asks_traffic, flag, split, with_flags},
 };
 use crate::Severity;
 
@@ -26,8 +26,7 @@ impl Machine<'_> {
 
     /// The traffic is in force, and the flags have not been asked for.
     fn flags_are_next(&self) -> bool {
-        let requests = self.requests();
-        let asked = self.step().is_none_or(|(_, step)| with_flags(requests.clone(), step) == requests);
+        let asked = self.step().is_none_or(|(_, step)| asks_flags(self.requests(), step));
         !asked && self.traffic_unfollowed().is_empty()
     }
 
@@ -36,15 +35,14 @@ impl Machine<'_> {
             self.hold_stage(true);
             return false;
         };
-        let requests = self.requests();
-        if with_traffic(requests.clone(), step) != requests {
+        if !asks_traffic(self.requests(), step) {
             return self.prepare_again("its weights");
         }
         if self.flags_are_next() {
             let held_back = !self.forward_holds().is_empty();
             self.hold_stage(held_back);
             if !held_back {
-                self.publish(with_flags(requests, step));
+                self.publish(with_flags(self.requests().clone(), step));
             }
             return !held_back;
         }
@@ -103,10 +101,10 @@ impl Machine<'_> {
             blocker(reasons::STEP_WOULD_LOWER, message)
         };
         let splits = step.traffic.iter().find(|target| {
-            split(&requests, &target.split).and_then(|r| r.new_weight).is_some_and(|asked| target.new_weight < asked)
+            split(requests, &target.split).and_then(|r| r.new_weight).is_some_and(|asked| target.new_weight < asked)
         });
         let flags = step.flags.iter().find(|target| {
-            flag(&requests, &target.flag).and_then(|r| r.percent).is_some_and(|asked| target.percent < asked)
+            flag(requests, &target.flag).and_then(|r| r.percent).is_some_and(|asked| target.percent < asked)
         });
         splits.map(|target| lower(&target.split)).or_else(|| flags.map(|target| lower(&target.flag)))
     }
@@ -114,12 +112,12 @@ impl Machine<'_> {
     /// Whether the spec asks something else of the present step than what was asked for it.
     pub fn edited(&self, step: &Step) -> bool {
         let requests = self.requests();
-        with_flags(with_traffic(requests.clone(), step), step) != requests
+        !asks_traffic(requests, step) || !asks_flags(requests, step)
     }
 
     /// Splits and flags stop where they are: what has not been done of the requests is not asked for any more.
     pub fn stop_moving(&mut self) {
-        let mut requests: Requests = self.requests();
+        let mut requests = self.requests().clone();
         for request in &mut requests.splits {
             if !self.split_at(request) {
                 request.new_weight = None;

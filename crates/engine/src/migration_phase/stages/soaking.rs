@@ -87,7 +87,7 @@ impl Machine<'_> {
                 }
                 Hooks::Failed(message) => return self.fail(&Harm::new(reasons::HOOK_FAILED, message)),
             }
-            self.status.images = self.images().unwrap_or_default();
+            self.status.images = self.images().cloned().unwrap_or_default();
             self.rest(PhaseState::Completed);
             let message = format!("step {} was the last; its weights are held from now on", step.name);
             self.tell(Severity::Normal, reasons::COMPLETED, "Complete", message);

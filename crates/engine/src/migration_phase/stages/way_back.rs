@@ -67,9 +67,9 @@ impl Machine<'_> {
 
     /// Takes the baseline from the routes' annotations when a part of the status is lost, and they have all of it.
     pub fn recover_baseline(&mut self) {
-        let requests = self.requests();
-        if self.baseline_lost().is_some() && requests.flags.is_empty() {
-            self.status.baseline = self.kept_by_routes(requests.splits.iter().map(|request| request.split.as_str()));
+        if self.baseline_lost().is_some() && self.requests().flags.is_empty() {
+            let splits = self.requests().splits.iter().map(|request| request.split.as_str());
+            self.status.baseline = self.kept_by_routes(splits);
         }
     }
 
@@ -135,7 +135,7 @@ impl Machine<'_> {
     /// Begins the way back. What is on its way forward stops where it is; flags go first.
     pub fn start_way_back(&mut self, to: RollbackTo, force: bool, target: Requests) {
         self.forget_undoing();
-        let mut requests = self.requests();
+        let mut requests = self.requests().clone();
         for goal in &target.splits {
             let stays = split(&requests, &goal.split).filter(|request| self.split_at(request)).cloned();
             put_split(&mut requests, stays.unwrap_or_else(|| hold_split(&goal.split)));
@@ -203,7 +203,7 @@ impl Machine<'_> {
     }
 
     fn return_traffic(&mut self, way: WayBack) {
-        let mut requests = self.requests();
+        let mut requests = self.requests().clone();
         for goal in &way.target.splits {
             put_split(&mut requests, SplitRequest { force: way.force, ..goal.clone() });
         }
