@@ -195,8 +195,8 @@ impl Machine<'_> {
         match self.stage()? {
             Stage::Preparing => timer.watched_end(spec.prepare_timeout.signed(), self.clock),
             Stage::Shifting => timer.watched_end(spec.shift_timeout.signed(), self.clock),
-            Stage::Soaking => timer.end(self.step()?.1.soak.signed()),
-            Stage::Hooks | Stage::AwaitingApproval => None,
+            // The end of a soak is that of what it waits for.
+            Stage::Soaking | Stage::Hooks | Stage::AwaitingApproval => None,
         }
     }
 }

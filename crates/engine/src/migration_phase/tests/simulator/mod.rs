@@ -14,4 +14,5 @@ pub use world::{Cut, HookEnd, Input, Metric, World, later};
 
 mod matrix;
 pub use matrix::reach;
+mod quiet;
 mod random;

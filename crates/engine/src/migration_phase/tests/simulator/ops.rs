@@ -222,7 +222,7 @@ impl World {
     }
 
     /// It completes now, goes back, is hidden, had another image, or completed too long ago.
-    fn change_promotion(&mut self, how: u8) {
+    pub fn change_promotion(&mut self, how: u8) {
         let time = self.time;
         let promotion = &mut self.promotion;
         match how {
