@@ -27,6 +27,8 @@ pub const HEADER_PATTERN: &str = "^[A-Za-z0-9-]+$";
 pub const COOKIE_PATTERN: &str = "^[A-Za-z0-9_-]+$";
 /// Values of headers and cookies, which some routers write into patterns of their own.
 pub const VALUE_PATTERN: &str = "^[A-Za-z0-9._~-]+$";
+/// Names of entry points and certificate resolvers in Traefik's configuration.
+pub const ENTRY_POINT_PATTERN: &str = "^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$";
 /// Keys of flags.
 pub const KEY_PATTERN: &str = "^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$";
 /// Attributes of an evaluation context.
@@ -59,7 +61,7 @@ pub const LINE_PATTERN: &str = "^[!-~]([ -~]*[!-~])?$";
 pub const UID_PATTERN: &str = "^[-A-Za-z0-9]+$";
 
 /// Each form in words, with an example.
-pub(crate) const WORDS: [(&str, &str); 24] = [
+pub(crate) const WORDS: [(&str, &str); 25] = [
     (
         NAME_PATTERN,
         "must be the name of an object: lower-case letters, digits, hyphens and dots, beginning and ending with a letter or digit, such as shop-v2",
@@ -83,6 +85,10 @@ pub(crate) const WORDS: [(&str, &str); 24] = [
     (HEADER_PATTERN, "must be the name of a header: letters, digits and hyphens, such as x-cutover"),
     (COOKIE_PATTERN, "must be the name of a cookie: letters, digits, underscores and hyphens, such as cutover"),
     (VALUE_PATTERN, "must be letters, digits, dots, underscores, tildes and hyphens, such as always"),
+    (
+        ENTRY_POINT_PATTERN,
+        "must be letters, digits, underscores and hyphens, beginning and ending with a letter or digit, such as websecure",
+    ),
     (
         KEY_PATTERN,
         "must be letters, digits, dots, underscores, slashes and hyphens, beginning and ending with a letter or digit, such as new-checkout",

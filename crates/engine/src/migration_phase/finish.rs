@@ -195,10 +195,10 @@ impl Machine<'_> {
             if view.has_legacy && (at != total || view.desired != view.applied) {
                 holds.push(in_use(format!("TrafficSplit {name} is at {at} of {total}: legacy has the rest")));
             }
-            if let Some(ingress) = &view.attached_ingress {
+            if let Some(route) = &view.names_legacy {
                 holds.push(in_use(format!(
-                    "TrafficSplit {name} attaches to Ingress {ingress}, whose own backend is legacy: let Cutover make the routes \
-                     (ingressNginx.className), or retire legacy by hand"
+                    "TrafficSplit {name} attaches to {route}, which names legacy at any weight: let Cutover make the routes (remove \
+                     attach), or retire legacy by hand"
                 )));
             }
             let called = |calls: &&(String, String)| Some(&calls.1) == view.legacy_component.as_ref();

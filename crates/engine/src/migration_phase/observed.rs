@@ -20,7 +20,7 @@ use super::{
     checks::{compare::Counts, webhook::Word},
     hooks::HookView,
 };
-use crate::{Known, traffic_split::attached_ingress};
+use crate::{Known, traffic_split::names_legacy};
 
 /// Everything that one decision about one phase rests on.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,8 +100,8 @@ pub struct SplitView {
     pub legacy_component: Option<String>,
     /// Whether its legacy side is retired.
     pub retired: bool,
-    /// The user's own Ingress that it attaches to, if it does.
-    pub attached_ingress: Option<String>,
+    /// The user's own object that it attaches to and that names legacy at any weight, if there is one: its kind and name.
+    pub names_legacy: Option<String>,
     /// Capacity that the sides must have.
     pub safety: Safety,
     /// Weight of the new side that is wanted.
@@ -142,7 +142,7 @@ impl SplitView {
             has_legacy: split.spec.legacy.is_some() && status.legacy_retired.is_none(),
             legacy_component: split.spec.legacy.as_ref().and_then(|legacy| legacy.component.clone()),
             retired: status.legacy_retired.is_some(),
-            attached_ingress: attached_ingress(&split.spec).map(str::to_owned),
+            names_legacy: names_legacy(&split.spec),
             safety: split.spec.safety.clone().unwrap_or_default(),
             desired: status.desired_weight,
             applied: status.applied_weight,

@@ -6,7 +6,9 @@ use cutover_api::v1alpha1::traffic_split::{PathMatch, Pin, RouterKind, Side};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
-use super::view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView};
+use super::view::{
+    EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView, WholeView,
+};
 use crate::{Known, conditions::Health};
 
 /// The split that routes are made for.
@@ -135,6 +137,8 @@ pub enum Observed<'a> {
     IngressNginx(IngressObserved<'a>),
     /// For [`Router::gateway_api`](cutover_api::v1alpha1::traffic_split::Router::gateway_api).
     GatewayApi(GatewayObserved<'a>),
+    /// For [`Router::traefik`](cutover_api::v1alpha1::traffic_split::Router::traefik).
+    Traefik(TraefikObserved<'a>),
 }
 
 /// Ingresses and alias Services.
@@ -188,6 +192,21 @@ pub struct GatewayObserved<'a> {
     pub backed_off: bool,
 }
 
+/// An IngressRoute and the TraefikService that it leads to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TraefikObserved<'a> {
+    /// Whether the cluster serves `traefik.io/v1alpha1` IngressRoutes and TraefikServices.
+    pub installed: Known<bool>,
+    /// Whether the operator may not list one of the two, so that nothing is known of them.
+    pub forbidden: bool,
+    /// Managed: the IngressRoute called [`super::route_name`]. Unused when attached.
+    pub route: Option<&'a WholeView>,
+    /// The TraefikService called [`super::weighted_name`]. Attached: the one that the spec names.
+    pub service: Option<&'a WholeView>,
+    /// Others keep changing our objects: write none now and say `Contended`.
+    pub backed_off: bool,
+}
+
 /// Kinds of object that routers write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKind {
@@ -199,17 +218,53 @@ pub enum ObjectKind {
     Service,
     /// `discovery.k8s.io/v1` EndpointSlice (of an alias).
     EndpointSlice,
+    /// `traefik.io/v1alpha1` IngressRoute.
+    IngressRoute,
+    /// `traefik.io/v1alpha1` TraefikService.
+    TraefikService,
 }
 
 impl ObjectKind {
+    /// API group; empty for the core group.
+    #[must_use]
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::Ingress => "networking.k8s.io",
+            Self::HttpRoute => "gateway.networking.k8s.io",
+            Self::Service => "",
+            Self::EndpointSlice => "discovery.k8s.io",
+            Self::IngressRoute | Self::TraefikService => "traefik.io",
+        }
+    }
+
+    /// API version within the group.
+    #[must_use]
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::Ingress | Self::HttpRoute | Self::Service | Self::EndpointSlice => "v1",
+            Self::IngressRoute | Self::TraefikService => "v1alpha1",
+        }
+    }
+
     /// `apiVersion`.
     #[must_use]
-    pub const fn api_version(self) -> &'static str {
+    pub fn api_version(self) -> String {
+        match self.group() {
+            "" => self.version().to_owned(),
+            group => format!("{group}/{}", self.version()),
+        }
+    }
+
+    /// The resource's name in paths.
+    #[must_use]
+    pub const fn plural(self) -> &'static str {
         match self {
-            Self::Ingress => "networking.k8s.io/v1",
-            Self::HttpRoute => "gateway.networking.k8s.io/v1",
-            Self::Service => "v1",
-            Self::EndpointSlice => "discovery.k8s.io/v1",
+            Self::Ingress => "ingresses",
+            Self::HttpRoute => "httproutes",
+            Self::Service => "services",
+            Self::EndpointSlice => "endpointslices",
+            Self::IngressRoute => "ingressroutes",
+            Self::TraefikService => "traefikservices",
         }
     }
 
@@ -221,13 +276,18 @@ impl ObjectKind {
             Self::HttpRoute => "HTTPRoute",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
+            Self::IngressRoute => "IngressRoute",
+            Self::TraefikService => "TraefikService",
         }
     }
 
     /// Whether writes of it count as route writes (and are held while backed off).
     #[must_use]
     pub const fn is_route(self) -> bool {
-        matches!(self, Self::Ingress | Self::HttpRoute)
+        match self {
+            Self::Ingress | Self::HttpRoute | Self::IngressRoute | Self::TraefikService => true,
+            Self::Service | Self::EndpointSlice => false,
+        }
     }
 }
 

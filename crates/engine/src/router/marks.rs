@@ -1,6 +1,6 @@
 //! Whose an object is, and how it changes hands: our labels instead of owner references, release and adoption.
 
-use cutover_api::{conditions::reasons, labels};
+use cutover_api::{conditions::reasons, labels, v1alpha1::traffic_split::RouterKind};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -75,6 +75,12 @@ pub(super) fn release(kind: ObjectKind, meta: &Meta, split: &SplitRef<'_>) -> Ro
     RouteStep::MergePatch { kind, name: meta.name.to_string(), patch }
 }
 
+/// A change of parts of an object's spec, in the version that was read.
+pub(super) fn patch_spec(kind: ObjectKind, meta: &Meta, spec: Value) -> RouteStep {
+    let patch = json!({"metadata": {"resourceVersion": meta.resource_version}, "spec": spec});
+    RouteStep::MergePatch { kind, name: meta.name.to_string(), patch }
+}
+
 /// Removes an object in the version that the decision was made on.
 pub(super) fn delete(kind: ObjectKind, meta: &Meta) -> RouteStep {
     RouteStep::Delete {
@@ -130,6 +136,30 @@ pub(super) fn contended(kind: ObjectKind, name: &str) -> Problem {
              (`kubectl get {} {name} --show-managed-fields -o yaml`) and have it ignore the fields that Cutover writes",
             kind.kind(),
             kind.kind().to_ascii_lowercase()
+        ),
+    )
+}
+
+/// The kinds that a router needs are not there; `definitions` are whose.
+pub(super) fn not_installed(kind: RouterKind, router_index: usize, objects: &str, definitions: &str) -> Problem {
+    stalled(
+        reasons::ROUTER_NOT_INSTALLED,
+        format!(
+            "spec.routers[{router_index}].{}: the cluster does not serve {objects}: install {definitions} CRDs (the split goes on as soon as \
+             they are there), or take this router out",
+            kind.field()
+        ),
+    )
+}
+
+/// Nothing is known of the kinds that a router needs, because they may not be read.
+pub(super) fn forbidden(kind: RouterKind, router_index: usize, resources: &str) -> Problem {
+    stalled(
+        reasons::FORBIDDEN,
+        format!(
+            "spec.routers[{router_index}].{}: the operator may not list {resources}, so that this router is left as it \
+             is: grant its account list and watch on them, as the chart does (the split goes on soon after), or take this router out",
+            kind.field()
         ),
     )
 }

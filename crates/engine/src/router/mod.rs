@@ -20,11 +20,14 @@
 //!
 //! A released route needs no call of its own to be adopted: `plan` does it. A plan compares only the fields that we own, so that an object that carries the intent is never written again.
 
+mod compare;
 pub mod contract;
 mod gateway;
 mod ingress;
 mod marks;
 pub mod names;
+mod shares;
+mod traefik;
 pub mod view;
 
 #[cfg(test)]
@@ -37,30 +40,36 @@ use cutover_api::{
 
 pub use contract::{
     AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, ObjectKind, Observed, Problem,
-    ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef,
+    ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved,
 };
-pub use names::{alias_name, canary_name, route_name};
-pub use view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta, ServiceView, View};
+pub use names::{alias_name, canary_name, route_name, weighted_name};
+pub(crate) use traefik::hosts_and_paths as ingress_route_hosts_and_paths;
+pub use view::{
+    EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta, ServiceView, View, WholeView,
+};
 
 /// What to write so that the router carries the intent, and what it is observed to carry. `router` and `observed` are of the same
 /// kind; a router of no kind, or of another, gets an empty plan.
 #[must_use]
 pub fn plan(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> RouterPlan {
-    match (observed, &router.ingress_nginx, &router.gateway_api) {
-        (Observed::IngressNginx(observed), Some(router), _) => ingress::plan(router, intent, observed),
-        (Observed::GatewayApi(observed), _, Some(router)) => gateway::plan(router, intent, observed),
-        (observed, ..) => mismatched(observed, intent),
+    match observed {
+        Observed::IngressNginx(observed) => {
+            router.ingress_nginx.as_ref().map(|router| ingress::plan(router, intent, observed))
+        }
+        Observed::GatewayApi(observed) => {
+            router.gateway_api.as_ref().map(|router| gateway::plan(router, intent, observed))
+        }
+        Observed::Traefik(observed) => router.traefik.as_ref().map(|router| traefik::plan(router, intent, observed)),
     }
+    .unwrap_or_else(|| mismatched(router.kind(), intent))
 }
 
 /// The CRD's rule makes each router exactly one kind, so this is not met; it must still do no harm.
-fn mismatched(observed: &Observed<'_>, intent: &Intent<'_>) -> RouterPlan {
-    let kind = match observed {
-        Observed::IngressNginx(_) => RouterKind::IngressNginx,
-        Observed::GatewayApi(_) => RouterKind::GatewayApi,
-    };
-    let message =
-        format!("spec.routers[{}]: a router is exactly one of ingressNginx and gatewayApi", intent.router_index);
+fn mismatched(kind: RouterKind, intent: &Intent<'_>) -> RouterPlan {
+    let message = format!(
+        "spec.routers[{}]: a router is exactly one of ingressNginx, gatewayApi and traefik",
+        intent.router_index
+    );
     let problem = marks::stalled(reasons::INVALID_SPEC, message);
     let object = names::route_name(intent.split.name);
     let read_back = ReadBack { kind, object, observed_weight: None, accepted: None, message: None };
@@ -83,6 +92,10 @@ pub fn read_weight(
             let attach = router.gateway_api.as_ref().and_then(|it| it.attach.as_ref());
             gateway::read_weight(split, attach.map(|it| it.rule.as_str()), sides, weight_total, observed)
         }
+        Observed::Traefik(observed) => {
+            let attached = router.traefik.as_ref().is_some_and(|it| it.attach.is_some());
+            traefik::read_weight(split, attached, sides, weight_total, observed)
+        }
     }
 }
 
@@ -92,6 +105,7 @@ pub fn release(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {
     match observed {
         Observed::IngressNginx(observed) => ingress::release(split, observed),
         Observed::GatewayApi(observed) => gateway::release(split, observed),
+        Observed::Traefik(observed) => traefik::release(split, observed),
     }
 }
 
@@ -101,6 +115,7 @@ pub fn remove(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {
     match observed {
         Observed::IngressNginx(observed) => ingress::remove(split, observed),
         Observed::GatewayApi(observed) => gateway::remove(split, observed),
+        Observed::Traefik(observed) => traefik::remove(split, observed),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use cutover_api::v1alpha1::traffic_split::Side;
 
-/// Name of the main Ingress and of the HTTPRoute: the split's own.
+/// Name of the main Ingress, of the HTTPRoute and of the IngressRoute: the split's own.
 #[must_use]
 pub fn route_name(split: &str) -> String {
     split.to_owned()
@@ -12,6 +12,13 @@ pub fn route_name(split: &str) -> String {
 #[must_use]
 pub fn canary_name(split: &str) -> String {
     format!("{split}-cutover-canary")
+}
+
+/// Name of the weighted TraefikService, `<split>-cutover-weighted`. Traefik calls a TraefikService and a port of a Service by the same
+/// pattern of names, and no port is called so.
+#[must_use]
+pub fn weighted_name(split: &str) -> String {
+    format!("{split}-cutover-weighted")
 }
 
 /// Name of a side's alias Service, `<split>-cutover-legacy` or `<split>-cutover-new`.

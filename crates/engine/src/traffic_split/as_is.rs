@@ -4,7 +4,7 @@
 use cutover_api::v1alpha1::traffic_split::{PathMatch, PathType};
 use serde_json::Value;
 
-use crate::router::{HttpRouteView, IngressView, Observed};
+use crate::router::{HttpRouteView, IngressView, Observed, ingress_route_hosts_and_paths};
 
 /// Hosts and paths of the split's own route; `None` without one, or when they cannot be read from it.
 #[must_use]
@@ -12,6 +12,7 @@ pub fn hosts_and_paths(seen: &Observed) -> Option<(Vec<String>, Vec<PathMatch>)>
     let (hosts, paths) = match seen {
         Observed::IngressNginx(seen) => of_ingress(seen.main.or(seen.canary)?),
         Observed::GatewayApi(seen) => of_http_route(seen.route?),
+        Observed::Traefik(seen) => ingress_route_hosts_and_paths(seen.route?)?,
     };
     (!hosts.is_empty() && !paths.is_empty()).then_some((hosts, paths))
 }

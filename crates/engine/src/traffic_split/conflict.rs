@@ -4,7 +4,7 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::{
         TrafficSplitSpec,
-        traffic_split::{GatewayApiRouter, IngressNginxRouter, Router},
+        traffic_split::{GatewayApiRouter, IngressNginxRouter, Router, TraefikRouter},
     },
 };
 use jiff::Timestamp;
@@ -62,6 +62,13 @@ fn contested(
             }
             shared_parent(mine, theirs)
         }
+        (Router { traefik: Some(mine), .. }, Router { traefik: Some(theirs), .. }) => {
+            if let (Some(mine), Some(theirs)) = (&mine.attach, &theirs.attach) {
+                return (mine == theirs)
+                    .then(|| format!("spec.routers[{index}].traefik.attach: TraefikService {}", mine.service));
+            }
+            shared_entry_point(mine, theirs)
+        }
         _ => false,
     };
     if !same_edge {
@@ -90,4 +97,15 @@ fn shared_parent(mine: &GatewayApiRouter, theirs: &GatewayApiRouter) -> bool {
             my.name == their.name && my.namespace == their.namespace && same_section
         })
     })
+}
+
+/// Whether both make rules of their own on an entry point in common. Without names they are on the default ones, which may be any.
+fn shared_entry_point(mine: &TraefikRouter, theirs: &TraefikRouter) -> bool {
+    if mine.attach.is_some() || theirs.attach.is_some() {
+        return false;
+    }
+    match (&mine.entry_points, &theirs.entry_points) {
+        (Some(mine), Some(theirs)) => mine.iter().any(|name| theirs.contains(name)),
+        _ => true,
+    }
 }

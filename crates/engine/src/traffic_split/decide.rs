@@ -1,9 +1,6 @@
 //! The decision: who holds the split, which weight is wanted, and what each router is to be sent.
 
-use cutover_api::v1alpha1::{
-    TrafficSplitSpec,
-    traffic_split::{RouterKind, TrafficSplitStatus},
-};
+use cutover_api::v1alpha1::{TrafficSplitSpec, traffic_split::TrafficSplitStatus};
 
 use super::{
     as_is,
@@ -129,7 +126,7 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
         .iter()
         .zip(routers)
         .map(|(router, seen)| Carried {
-            kind: if router.ingress_nginx.is_some() { RouterKind::IngressNginx } else { RouterKind::GatewayApi },
+            kind: router.kind(),
             weight: match &validated.sides {
                 Known::Known(sides) => router::read_weight(router, split, sides, spec.weight_total, seen),
                 Known::Unknown => None,
@@ -205,5 +202,6 @@ fn kept_baseline<'a>(seen: &router::Observed<'a>) -> Option<&'a str> {
     match seen {
         router::Observed::IngressNginx(seen) => seen.main.and_then(|main| main.meta.baseline.as_deref()),
         router::Observed::GatewayApi(seen) => seen.route.and_then(|route| route.meta.baseline.as_deref()),
+        router::Observed::Traefik(seen) => seen.service.and_then(|service| service.meta.baseline.as_deref()),
     }
 }

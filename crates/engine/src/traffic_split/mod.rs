@@ -26,5 +26,5 @@ pub use baseline::RouteBaseline;
 pub use conflict::Claimant;
 pub use decide::{Observed, Plan, Validated, decide, validate};
 pub use holder::{Claim, Order, Release, Ruling};
-pub use retired::{attached_ingress, retirement, without_legacy};
+pub use retired::{names_legacy, retirement, without_legacy};
 pub use status::{Outcome, notes, status};

@@ -3,7 +3,7 @@
 use cutover_api::v1alpha1::{
     TrafficSplitSpec,
     migration_phase::{FinishStatus, PhaseState},
-    traffic_split::{LegacyRetired, Router, TrafficSplitStatus},
+    traffic_split::{LegacyRetired, TrafficSplitStatus},
 };
 
 /// Whether the legacy side is retired. Once it is, it stays so, whatever becomes of the phase; and it begins only where legacy has no
@@ -18,8 +18,8 @@ pub fn retirement<'a>(
     if let Some(retired) = &status.legacy_retired {
         return Some(retired.clone());
     }
-    // What a user's own Ingress leads to is the user's to say: the phase waits for it.
-    if attached_ingress(spec).is_some() {
+    // What a user's own route leads to is the user's to say: the phase waits for it.
+    if names_legacy(spec).is_some() {
         return None;
     }
     let all = Some(spec.weight_total);
@@ -32,12 +32,17 @@ pub fn retirement<'a>(
     Some(LegacyRetired { phase: phase.to_owned(), at: retired.at.clone() })
 }
 
-/// The user's Ingress that a split attaches to, if it does.
+/// The user's object that a split attaches to and that goes on naming legacy at any weight, if there is one: its kind and name. Only the
+/// user can take legacy out of it.
 #[must_use]
-pub fn attached_ingress(spec: &TrafficSplitSpec) -> Option<&str> {
-    let attached = |router: &'_ Router| router.ingress_nginx.as_ref().is_some_and(|it| it.attach.is_some());
-    let router = spec.routers.iter().find(|router| attached(router))?;
-    router.ingress_nginx.as_ref()?.attach.as_ref().map(|attach| attach.ingress.as_str())
+pub fn names_legacy(spec: &TrafficSplitSpec) -> Option<String> {
+    spec.routers.iter().find_map(|router| {
+        let ingress = router.ingress_nginx.as_ref().and_then(|it| it.attach.as_ref());
+        let service = router.traefik.as_ref().and_then(|it| it.attach.as_ref());
+        ingress
+            .map(|it| format!("Ingress {}", it.ingress))
+            .or_else(|| Some(format!("TraefikService {}", service?.service)))
+    })
 }
 
 /// The spec without its legacy side. A `newWeight` that changes now would lead to it, or to no route at all: it is not looked at.
@@ -55,6 +60,7 @@ mod tests {
     };
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
 
     use super::{super::tests::spec, *};
 
@@ -102,11 +108,17 @@ mod tests {
         // The phase is gone, and somebody holds the split: it stays retired.
         let marked = TrafficSplitStatus { legacy_retired: retired.clone(), ..held };
         assert_eq!(retirement("storefront", &spec(), &marked, []), retired);
-        let mut attached = spec();
-        attached.routers =
-            serde_json::from_value(serde_json::json!([{"ingressNginx": {"attach": {"ingress": "shop"}}}])).unwrap();
-        let finish = finish("storefront");
-        let asked = retirement("storefront", &attached, &at(100), [("shift", Some(PhaseState::Completed), &finish)]);
-        assert_eq!((asked, attached_ingress(&attached), attached_ingress(&spec())), (None, Some("shop"), None));
+        assert_eq!(names_legacy(&spec()), None);
+        for (router, named) in [
+            (json!({"ingressNginx": {"attach": {"ingress": "shop"}}}), "Ingress shop"),
+            (json!({"traefik": {"attach": {"service": "shop"}}}), "TraefikService shop"),
+        ] {
+            let mut attached = spec();
+            attached.routers.push(serde_json::from_value(router).unwrap());
+            let finish = finish("storefront");
+            let phases = [("shift", Some(PhaseState::Completed), &finish)];
+            assert_eq!(retirement("storefront", &attached, &at(100), phases), None);
+            assert_eq!(names_legacy(&attached).as_deref(), Some(named));
+        }
     }
 }

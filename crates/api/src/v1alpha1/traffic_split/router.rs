@@ -7,14 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    forms::{LABEL_PATTERN, NAME_PATTERN},
+    forms::{ENTRY_POINT_PATTERN, LABEL_PATTERN, NAME_PATTERN},
     schema::texts,
 };
 
 /// A router that carries the split: exactly one kind.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.ingressNginx) != has(self.gatewayApi)").message("a router is exactly one of ingressNginx and gatewayApi"))]
+#[x_kube(validation = Rule::new("[has(self.ingressNginx), has(self.gatewayApi), has(self.traefik)].exists_one(it, it)").message("a router is exactly one of ingressNginx, gatewayApi and traefik"))]
 pub struct Router {
     /// Ingresses with ingress-nginx's canary annotations, which Traefik 3.7 and later serves too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,6 +22,23 @@ pub struct Router {
     /// A Gateway API HTTPRoute (v1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_api: Option<GatewayApiRouter>,
+    /// Traefik's own kinds (`traefik.io/v1alpha1`): an IngressRoute that leads to a weighted TraefikService.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traefik: Option<TraefikRouter>,
+}
+
+impl Router {
+    /// Which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> RouterKind {
+        if self.ingress_nginx.is_some() {
+            RouterKind::IngressNginx
+        } else if self.gateway_api.is_some() {
+            RouterKind::GatewayApi
+        } else {
+            RouterKind::Traefik
+        }
+    }
 }
 
 /// Kinds of router.
@@ -31,6 +48,20 @@ pub enum RouterKind {
     IngressNginx,
     /// Gateway API HTTPRoute.
     GatewayApi,
+    /// Traefik's IngressRoute and TraefikService.
+    Traefik,
+}
+
+impl RouterKind {
+    /// The field of a router of this kind.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::IngressNginx => "ingressNginx",
+            Self::GatewayApi => "gatewayApi",
+            Self::Traefik => "traefik",
+        }
+    }
 }
 
 /// Two Ingresses: the main one to legacy and a canary to the new side. Either managed (`className`) or attached.
@@ -117,4 +148,50 @@ pub struct RouteAttach {
     /// Name of the rule (`spec.rules[].name`).
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
     pub rule: String,
+}
+
+/// An IngressRoute and the weighted TraefikService that it leads to: either managed or attached to an existing TraefikService.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!has(self.attach) || !has(self.entryPoints)").message("a TraefikService that exists is led to by routes of its owner's: remove entryPoints").field_path(".entryPoints"),
+    validation = Rule::new("!has(self.attach) || !has(self.tls)").message("a TraefikService that exists is led to by routes of its owner's: remove tls").field_path(".tls")
+)]
+pub struct TraefikRouter {
+    /// Entry points of Traefik that the IngressRoute is served on, such as `websecure`, 1 to 8. Default: Traefik's own default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 63), regex(pattern = ENTRY_POINT_PATTERN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub entry_points: Option<Vec<String>>,
+    /// Serves the hosts by TLS. Without `secretName` and `certResolver` (`tls: {}`) Traefik takes a certificate that fits from its
+    /// stores, or its default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TraefikTls>,
+    /// A weighted TraefikService that exists: only the weights of the two sides in it are changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach: Option<TraefikAttach>,
+}
+
+/// TLS of a managed IngressRoute.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.secretName) || !has(self.certResolver)").message("tls takes its certificate from secretName or from certResolver: remove one"))]
+pub struct TraefikTls {
+    /// Name of the Secret (type `kubernetes.io/tls`, same namespace) that holds the certificate. The operator never reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub secret_name: Option<String>,
+    /// Name of a certificate resolver in Traefik's configuration, such as `letsencrypt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = ENTRY_POINT_PATTERN))]
+    pub cert_resolver: Option<String>,
+}
+
+/// A TraefikService that exists.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TraefikAttach {
+    /// Name of the TraefikService, in the split's namespace. Its `weighted.services` must list the Services of both sides and no others.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub service: String,
 }

@@ -152,7 +152,7 @@ fn holder(phase: &str) -> Holder {
 #[case::not_all(|world: &mut World| { let web = world.splits.get_mut("web").unwrap(); (web.desired, web.applied, web.routed) = (90, 90, 90); }, "TrafficSplit web is at 90 of 100")]
 #[case::leaving(|world: &mut World| world.splits.get_mut("web").unwrap().desired = 0, "TrafficSplit web is at 100 of 100")]
 #[case::held(|world: &mut World| { let web = world.splits.get_mut("web").unwrap(); (web.holder, web.wanted_by_other) = (Some(holder("other")), true); }, "held by phase other")]
-#[case::attached(|world: &mut World| world.splits.get_mut("web").unwrap().attached_ingress = Some("shop".into()), "TrafficSplit web attaches to Ingress shop")]
+#[case::attached(|world: &mut World| world.splits.get_mut("web").unwrap().names_legacy = Some("Ingress shop".into()), "TrafficSplit web attaches to Ingress shop")]
 #[case::called(|world: &mut World| _ = world.calls.insert(("api".into(), "monolith".into())), "component api calls monolith")]
 #[case::unread(|world: &mut World| _ = world.blind.insert(Input::Splits), "TrafficSplit api")]
 #[case::environment_unread(|world: &mut World| _ = world.blind.insert(Input::Environment), "which components call legacy")]

@@ -87,9 +87,5 @@ pub(super) fn route(intent: &Intent<'_>, spec: Value, observed: Option<&Meta>) -
 
 /// A change of a route's rules alone, in the version that was read.
 pub(super) fn patch(route: &HttpRouteView, spec: &Value) -> Option<RouteStep> {
-    (!route.meta.deleting).then(|| RouteStep::MergePatch {
-        kind: ObjectKind::HttpRoute,
-        name: route.meta.name.to_string(),
-        patch: json!({"metadata": {"resourceVersion": route.meta.resource_version}, "spec": spec}),
-    })
+    (!route.meta.deleting).then(|| marks::patch_spec(ObjectKind::HttpRoute, &route.meta, spec.clone()))
 }

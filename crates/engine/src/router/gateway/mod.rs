@@ -13,29 +13,41 @@
 
 mod accept;
 mod build;
-mod compare;
 mod rule;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{GatewayApiRouter, RouterKind, Side},
+    v1alpha1::traffic_split::{GatewayApiRouter, RouterKind},
 };
 
 use self::rule::Backends;
 use super::{
-    contract::{
-        GatewayObserved, Intent, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef,
-    },
+    compare,
+    contract::{GatewayObserved, Intent, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, SplitRef},
     marks::{self, Claim},
-    names,
+    names, shares,
+    shares::served_by_nobody,
     view::HttpRouteView,
 };
-use crate::{Known, conditions::Health};
+use crate::Known;
 
 pub(super) use rule::read_weight;
 
 /// The features that an HTTPRoute of ours needs, as `GatewayClass.status.supportedFeatures` calls them.
 const FEATURES: [&str; 1] = ["HTTPRoute"];
+
+/// Fields that we do not write and that nobody else should.
+const MEANINGFUL: [&str; 9] = [
+    "filters",
+    "timeouts",
+    "retry",
+    "sessionPersistence",
+    "queryParams",
+    "method",
+    "headers",
+    "namespace",
+    "sectionName",
+];
 
 /// The most matches of all rules of one HTTPRoute that the API allows.
 const MAX_MATCHES: usize = 128;
@@ -60,7 +72,11 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
     };
     match observed.installed {
         Known::Unknown if observed.forbidden => {
-            plan.problem = Some(forbidden(intent));
+            plan.problem = Some(marks::forbidden(
+                RouterKind::GatewayApi,
+                intent.router_index,
+                "httproutes.gateway.networking.k8s.io",
+            ));
             return plan;
         }
         Known::Unknown => {
@@ -68,7 +84,12 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
             return plan;
         }
         Known::Known(false) => {
-            plan.problem = Some(not_installed(intent));
+            plan.problem = Some(marks::not_installed(
+                RouterKind::GatewayApi,
+                intent.router_index,
+                "HTTPRoutes of gateway.networking.k8s.io/v1",
+                "the Gateway API's",
+            ));
             return plan;
         }
         Known::Known(true) => {}
@@ -127,11 +148,6 @@ fn settle(
     }
 }
 
-/// A host that only the new side serves, at weight 0: all-zero is never written, so there is no route.
-fn served_by_nobody(intent: &Intent<'_>) -> bool {
-    intent.sides.legacy == SideBackend::Absent && intent.new_weight == 0
-}
-
 fn managed(
     router: &GatewayApiRouter,
     intent: &Intent<'_>,
@@ -173,7 +189,8 @@ fn managed(
     let wanted = build::spec(router, intent, &backends);
     let step = match observed.route {
         Some(route)
-            if compare::is_same(&route.spec.value(), &wanted) && route.meta.baseline.as_deref() == intent.baseline =>
+            if compare::is_same(&route.spec.value(), &wanted, &MEANINGFUL)
+                && route.meta.baseline.as_deref() == intent.baseline =>
         {
             None
         }
@@ -243,14 +260,8 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
              HTTPRoute, or let Cutover make the HTTPRoute ({field}.parentRefs)"
         ));
     }
-    for (side, backend) in [("spec.legacy", &intent.sides.legacy), ("spec.new", &intent.sides.new)] {
-        if let Some(backend) = backend.present().filter(|backend| backend.external_name) {
-            return refused(format!(
-                "{side}: Service {} is of type ExternalName, which most gateways refuse and whose endpoints cannot be counted: make it an \
-                 external component with addresses, or a Service with EndpointSlices",
-                backend.service
-            ));
-        }
+    if let Some(problem) = shares::external_name(intent.sides) {
+        return Some(problem);
     }
     let matches = intent.paths.len().saturating_mul(intent.pins.len().saturating_add(1));
     if router.attach.is_none() && matches > MAX_MATCHES {
@@ -272,46 +283,6 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
         }
     }
     None
-}
-
-fn not_installed(intent: &Intent<'_>) -> Problem {
-    marks::stalled(
-        reasons::ROUTER_NOT_INSTALLED,
-        format!(
-            "spec.routers[{}].gatewayApi: the cluster does not serve HTTPRoutes of gateway.networking.k8s.io/v1: install the Gateway API's \
-             CRDs (the split goes on as soon as they are there), or take this router out",
-            intent.router_index
-        ),
-    )
-}
-
-fn forbidden(intent: &Intent<'_>) -> Problem {
-    marks::stalled(
-        reasons::FORBIDDEN,
-        format!(
-            "spec.routers[{}].gatewayApi: the operator may not list httproutes.gateway.networking.k8s.io, so that this router is left as it \
-             is: grant its account list and watch on them, as the chart does (the split goes on soon after), or take this router out",
-            intent.router_index
-        ),
-    )
-}
-
-fn missing(side: Side, sides: &Sides) -> Problem {
-    let field = match side {
-        Side::Legacy => "spec.legacy",
-        Side::New => "spec.new",
-    };
-    let service = match sides.get(side) {
-        SideBackend::Missing { service: Some((name, port)) } => format!("Service {name} with port {port}"),
-        _ => "its Service".to_owned(),
-    };
-    Problem {
-        reason: reasons::REFERENCE_NOT_FOUND,
-        message: format!(
-            "{field}: {service} does not exist, and its share would be answered with 500: create it, or name another"
-        ),
-        health: Health::Stalled,
-    }
 }
 
 fn own<'a>(split: &SplitRef<'_>, observed: &GatewayObserved<'a>) -> Option<&'a HttpRouteView> {

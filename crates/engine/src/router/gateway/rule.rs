@@ -3,11 +3,11 @@
 use cutover_api::v1alpha1::traffic_split::Side;
 use serde_json::{Map, Value, json};
 
-use super::{build, missing};
+use super::build;
 use crate::router::{
     contract::{GatewayObserved, Intent, Problem, SideBackend, Sides, SplitRef},
     marks::{self, Claim},
-    scale,
+    shares::{self, service_port},
 };
 
 /// A Service and its port.
@@ -16,37 +16,11 @@ type ServicePort<'a> = (&'a str, i32);
 /// The weighted rule's backends, legacy first. At least one of them has a weight above 0.
 pub(super) struct Backends<'a>(Vec<(ServicePort<'a>, i32)>);
 
-fn service_port(side: &SideBackend) -> Option<ServicePort<'_>> {
-    match side {
-        SideBackend::Present(backend) => Some((&backend.service, backend.port)),
-        SideBackend::Missing { service: Some((name, port)) } => Some((name, *port)),
-        SideBackend::Missing { service: None } | SideBackend::Absent => None,
-    }
-}
-
 impl<'a> Backends<'a> {
-    /// What the intent comes down to. A side whose Service is gone keeps the share that it is observed to have (its endpoints may
-    /// be gone for everybody, but nothing is gained by writing), loses it when it should, and is never given more.
+    /// See [`shares::wanted`].
     pub(super) fn wanted(intent: &Intent<'a>, observed_weight: Option<i32>) -> Result<Self, Problem> {
-        let total = intent.weight_total;
-        let mut backends = Vec::with_capacity(2);
-        for (side, weight) in [(Side::Legacy, total - intent.new_weight), (Side::New, intent.new_weight)] {
-            let before = observed_weight.map(|new| if side == Side::New { new } else { total - new });
-            let backend = intent.sides.get(side);
-            match (backend, service_port(backend)) {
-                (SideBackend::Present(_), Some(service)) => backends.push((service, weight)),
-                (SideBackend::Absent, _) => {}
-                _ if weight == 0 => {}
-                (_, Some(service)) if before.is_some_and(|before| weight <= before) => backends.push((service, weight)),
-                _ => return Err(missing(side, intent.sides)),
-            }
-        }
-        // All-zero is refused or answered with errors, so it is never written.
-        if backends.iter().all(|(_, weight)| *weight == 0) {
-            let side = if intent.new_weight == 0 { Side::Legacy } else { Side::New };
-            return Err(missing(side, intent.sides));
-        }
-        Ok(Self(backends))
+        let shares = shares::wanted(intent, observed_weight)?;
+        Ok(Self(shares.iter().map(|share| ((share.service, share.port), share.weight)).collect()))
     }
 
     /// As `backendRefs` of a rule of ours.
@@ -116,17 +90,13 @@ pub(super) fn lists_both(rule: &Value, sides: &Sides) -> bool {
 
 /// The new side's weight in a rule, in parts of `total`. `None` if no backend of it can be told to be a side.
 pub(super) fn weight(spec: &Value, rule: &str, sides: &Sides, total: i32) -> Option<i32> {
-    let refs = refs(named(spec, rule)?);
-    let weight_of = |it: &Value| it.get("weight").and_then(Value::as_i64).unwrap_or(1);
-    let sum: i64 = refs.iter().map(weight_of).sum();
-    let known = refs.iter().any(|it| is_side(it, &sides.legacy) || is_side(it, &sides.new));
-    // Sides that the spec no longer names: of two, the second is the new one, as we write them.
-    let is_new = |(at, it): &(usize, &Value)| if known { is_side(it, &sides.new) } else { *at == 1 && refs.len() == 2 };
-    if sum <= 0 || (!known && refs.len() != 2) {
-        return None;
-    }
-    let new: i64 = refs.iter().enumerate().filter(is_new).map(|(_, it)| weight_of(it)).sum();
-    scale(new, sum, total)
+    let side = |it: &Value| {
+        let sides = [(Side::Legacy, &sides.legacy), (Side::New, &sides.new)];
+        sides.into_iter().find(|(_, backend)| is_side(it, backend)).map(|(side, _)| side)
+    };
+    let weight = |it: &Value| it.get("weight").and_then(Value::as_i64).unwrap_or(1);
+    let list: Vec<_> = refs(named(spec, rule)?).iter().map(|it| (side(it), weight(it))).collect();
+    shares::read(&list, total)
 }
 
 /// The list of rules with this rule's backends changed, and nothing else; `None` if they are as wanted. What an entry has besides its

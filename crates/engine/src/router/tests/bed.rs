@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cutover_api::v1alpha1::traffic_split::{
     CookieMatch, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, ParentRef, PathMatch, PathType, Pin,
-    RouteAttach, Router, Side,
+    RouteAttach, Router, Side, TraefikAttach, TraefikRouter,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::de::DeserializeOwned;
@@ -14,8 +14,9 @@ use crate::{
     Known,
     router::{
         self, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, ObjectKind, Observed, RouteStep,
-        RouterPlan, SideBackend, Sides, SplitRef, canary_name, route_name,
-        view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView},
+        RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved, canary_name, route_name,
+        view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView, WholeView},
+        weighted_name,
     },
 };
 
@@ -255,24 +256,34 @@ impl Split {
             annotations: BTreeMap::new(),
             attach: None,
         };
-        Self::of(Router { ingress_nginx: Some(router), gateway_api: None })
+        Self::of(Router { ingress_nginx: Some(router), ..Router::default() })
     }
 
     pub fn beside(ingress: &str) -> Self {
         let attach = Some(IngressAttach { ingress: ingress.into() });
         let router = IngressNginxRouter { class_name: None, tls: None, annotations: BTreeMap::new(), attach };
-        Self::of(Router { ingress_nginx: Some(router), gateway_api: None })
+        Self::of(Router { ingress_nginx: Some(router), ..Router::default() })
     }
 
     pub fn gateway() -> Self {
         let parent = ParentRef { name: "edge".into(), namespace: Some("infra".into()), section_name: None };
         let router = GatewayApiRouter { parent_refs: Some(vec![parent]), attach: None };
-        Self::of(Router { ingress_nginx: None, gateway_api: Some(router) })
+        Self::of(Router { gateway_api: Some(router), ..Router::default() })
     }
 
     pub fn rule(route: &str, rule: &str) -> Self {
         let attach = Some(RouteAttach { route: route.into(), rule: rule.into() });
-        Self::of(Router { ingress_nginx: None, gateway_api: Some(GatewayApiRouter { parent_refs: None, attach }) })
+        let router = GatewayApiRouter { parent_refs: None, attach };
+        Self::of(Router { gateway_api: Some(router), ..Router::default() })
+    }
+
+    pub fn traefik() -> Self {
+        Self::of(Router { traefik: Some(TraefikRouter::default()), ..Router::default() })
+    }
+
+    pub fn weighted(service: &str) -> Self {
+        let attach = Some(TraefikAttach { service: service.into() });
+        Self::of(Router { traefik: Some(TraefikRouter { attach, ..TraefikRouter::default() }), ..Router::default() })
     }
 
     #[must_use]
@@ -342,6 +353,21 @@ impl Split {
                     aliases: &aliases.iter().filter(|it| ours(&it.meta.name)).collect::<Vec<_>>(),
                     alias_slices: &slices.iter().filter(|it| ours(&it.service)).collect::<Vec<_>>(),
                     alias_ready: AliasReady { legacy: ready(Side::Legacy), new: ready(Side::New) },
+                    backed_off: self.backed_off,
+                }),
+            )
+        } else if let Some(router) = &self.router.traefik {
+            let attach = router.attach.as_ref();
+            let name = attach.map_or_else(|| weighted_name(&self.name), |it| it.service.clone());
+            let service = world.view::<WholeView>(ObjectKind::TraefikService, &name);
+            let route = world.view::<WholeView>(ObjectKind::IngressRoute, &route_name(&self.name));
+            then(
+                &intent,
+                &Observed::Traefik(TraefikObserved {
+                    installed: self.installed,
+                    forbidden: self.forbidden,
+                    route: route.as_ref(),
+                    service: service.as_ref(),
                     backed_off: self.backed_off,
                 }),
             )
@@ -449,5 +475,19 @@ pub fn users_route(name: &str) -> Value {
                    "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-c", "value": "d"}]}}]}]},
             ],
         },
+    })
+}
+
+/// A user's own TraefikService with both sides.
+pub fn users_service(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": {"team": "shop"}},
+        "spec": {"weighted": {
+            "sticky": {"cookie": {"name": "shop"}},
+            "services": [
+                {"name": "storefront", "port": "web", "weight": 0, "passHostHeader": false},
+                {"name": "monolith", "port": 8080, "strategy": "p2c"},
+            ],
+        }},
     })
 }

@@ -6,5 +6,6 @@ mod ingress;
 mod ownership;
 mod proxies;
 mod refusals;
+mod traefik;
 mod views;
 mod walks;

@@ -3,11 +3,17 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::bed::{Split, World, accept_all, users_ingress, users_route};
+use super::bed::{Split, World, accept_all, users_ingress, users_route, users_service};
 use crate::router::{self, ObjectKind};
 
-const KINDS: [ObjectKind; 4] =
-    [ObjectKind::Ingress, ObjectKind::HttpRoute, ObjectKind::Service, ObjectKind::EndpointSlice];
+const KINDS: [ObjectKind; 6] = [
+    ObjectKind::Ingress,
+    ObjectKind::HttpRoute,
+    ObjectKind::Service,
+    ObjectKind::EndpointSlice,
+    ObjectKind::IngressRoute,
+    ObjectKind::TraefikService,
+];
 
 /// Everything but metadata.
 fn contents(world: &World) -> Vec<Value> {
@@ -44,6 +50,8 @@ fn release(split: &Split, world: &mut World) {
 #[case(Split::nginx())]
 #[case(Split::nginx().at(100))]
 #[case(Split::gateway())]
+#[case(Split::traefik())]
+#[case(Split::traefik().at(0))]
 fn a_released_route_is_unmanaged_and_adopted_at_its_weight(#[case] split: Split) {
     let mut world = World::default();
     split.settle(&mut world);
@@ -99,6 +107,20 @@ fn a_split_restored_with_a_new_uid_finds_its_routes() {
     "RouteExists",
     "metadata.name: HTTPRoute shop exists and is not this split's"
 )]
+#[case(
+    Split::traefik(),
+    ObjectKind::IngressRoute,
+    json!({"metadata": {"name": "shop"}, "spec": {"routes": []}}),
+    "RouteExists",
+    "metadata.name: IngressRoute shop exists and is not this split's"
+)]
+#[case(
+    Split::traefik(),
+    ObjectKind::TraefikService,
+    users_service("shop-cutover-weighted"),
+    "RouteExists",
+    "metadata.name: TraefikService shop-cutover-weighted exists and is not this split's"
+)]
 fn what_somebody_else_made_is_never_taken(
     #[case] split: Split,
     #[case] kind: ObjectKind,
@@ -151,15 +173,29 @@ fn removal_closes_the_way_in_first_and_what_it_leads_to_last() {
     assert_eq!(Split::nginx().observing(&world, |intent, observed| router::remove(intent.split, observed)), []);
 }
 
-#[test]
-fn what_a_split_was_attached_to_stays_as_it_is() {
+#[rstest]
+#[case(Split::rule("users", "checkout"), ObjectKind::HttpRoute, users_route("users"))]
+#[case(Split::weighted("users"), ObjectKind::TraefikService, users_service("users"))]
+fn what_a_split_was_attached_to_stays_as_it_is(#[case] split: Split, #[case] kind: ObjectKind, #[case] theirs: Value) {
     let mut world = World::default();
-    world.put(ObjectKind::HttpRoute, users_route("users"));
-    let split = Split::rule("users", "checkout");
+    world.put(kind, theirs);
     split.settle(&mut world);
     for end in [router::release, router::remove] {
         assert_eq!(split.observing(&world, |intent, observed| end(intent.split, observed)), []);
     }
+}
+
+#[test]
+fn a_removed_way_in_of_traefik_goes_before_what_it_leads_to() {
+    let mut world = World::default();
+    Split::traefik().settle(&mut world);
+    world.writes.clear();
+    Split::traefik().with(|it| it.exposed = false).settle(&mut world);
+    assert_eq!(world.writes, ["delete IngressRoute/shop", "delete TraefikService/shop-cutover-weighted"]);
+    Split::traefik().settle(&mut world);
+    let steps = Split::traefik().observing(&world, |intent, observed| router::remove(intent.split, observed));
+    let removed: Vec<_> = steps.iter().map(router::RouteStep::kind).collect();
+    assert_eq!(removed, [ObjectKind::IngressRoute, ObjectKind::TraefikService]);
 }
 
 #[test]
@@ -178,6 +214,7 @@ fn a_split_that_attaches_now_removes_what_it_made_before() {
 #[rstest]
 #[case(Split::nginx(), "Ingress shop-cutover-canary keeps being changed")]
 #[case(Split::gateway(), "HTTPRoute shop keeps being changed")]
+#[case(Split::traefik(), "TraefikService shop-cutover-weighted keeps being changed")]
 fn a_contended_route_is_left_alone_and_said_so(#[case] split: Split, #[case] message: &str) {
     let mut world = World::default();
     split.settle(&mut world);

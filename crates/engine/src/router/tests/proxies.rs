@@ -1,5 +1,5 @@
 //! What proxies serve from the objects as they stand: ingress-nginx and Traefik 3.7 from Ingresses, any conformant gateway from an
-//! HTTPRoute. Small, and written from the proxies' behaviour, not from ours.
+//! HTTPRoute, and Traefik from an IngressRoute. Small, and written from the proxies' behaviour, not from ours.
 
 use std::collections::HashMap;
 
@@ -317,4 +317,79 @@ fn header_fits(matched: &Value, request: &Request<'_>) -> bool {
     assert_eq!(name, "cookie");
     let inner = value.strip_prefix(r"^(.*;\s*)?").and_then(|it| it.strip_suffix("(;.*)?$")).expect("anchored");
     request.cookie.is_some_and(|(name, value)| inner.replace(r"\.", ".") == format!("{name}={value}"))
+}
+
+/// What Traefik makes of the IngressRoute called after the split, without `allowEmptyServices`. Which Services exist, and which of them
+/// have endpoints, is what the split's sides say.
+pub fn ingress_route(split: &Split, world: &World, host: &str, request: &Request<'_>) -> Served {
+    let Some(route) = world.get(ObjectKind::IngressRoute, &split.name) else { return Served::Nothing };
+    let rules = route["spec"]["routes"].as_array().unwrap();
+    let fitting: Vec<_> =
+        rules.iter().filter(|rule| rule_fits(rule["match"].as_str().unwrap(), host, request)).collect();
+    let Some(top) = fitting.iter().map(|rule| rule["priority"].as_u64().unwrap()).max() else { return Served::Nothing };
+    let mut first = fitting.iter().filter(|rule| rule["priority"] == top);
+    let rule = first.next().unwrap();
+    assert!(first.next().is_none(), "chance decides between rules of one rank: {fitting:?}");
+    assert!(
+        rule.get("middlewares").is_none() && route["spec"].get("entryPoints").is_none(),
+        "somebody else's: {route}"
+    );
+    let mut members = rule["services"].as_array().unwrap().clone();
+    if members[0]["kind"] == "TraefikService" {
+        let name = members[0]["name"].as_str().unwrap();
+        let Some(service) = world.get(ObjectKind::TraefikService, name) else {
+            return Served::Error(format!("{name} is not there"));
+        };
+        assert!(service["spec"]["weighted"].get("sticky").is_none(), "somebody else's: {service}");
+        members = service["spec"]["weighted"]["services"].as_array().unwrap().clone();
+    }
+    let mut shares = [0, 0];
+    for member in &members {
+        let is = |side: &SideBackend| {
+            side.present().is_some_and(|it| {
+                *it.service == member["name"] && member["port"] == it.port && matches!(it.ready, Known::Known(1..))
+            })
+        };
+        match (is(&split.sides.legacy), is(&split.sides.new)) {
+            (true, _) => shares[0] += member["weight"].as_i64().unwrap_or(1),
+            (_, true) => shares[1] += member["weight"].as_i64().unwrap_or(1),
+            _ => return Served::Error(format!("{member} has no endpoint and takes the others with it")),
+        }
+    }
+    let sum: i64 = shares.iter().sum();
+    Served::New(i32::try_from(shares[1] * i64::from(split.total) / sum).unwrap())
+}
+
+/// A rule as ours are: matchers joined by `&&`, one of them perhaps of alternatives in parentheses.
+fn rule_fits(rule: &str, host: &str, request: &Request<'_>) -> bool {
+    let matches = |matcher: &str| {
+        let (name, values) = matcher.split_once('(').expect("a matcher");
+        let values: Vec<&str> = values.split('`').skip(1).step_by(2).collect();
+        match (name, &values[..]) {
+            ("Host", [it]) => *it == host,
+            ("HostRegexp", [it]) => {
+                let domain = it
+                    .strip_prefix(r"^[^.]+\.")
+                    .and_then(|it| it.strip_suffix('$'))
+                    .expect("one label")
+                    .replace(r"\.", ".");
+                host.split_once('.').is_some_and(|(_, of)| of == domain)
+            }
+            ("Path", [it]) => request.path == *it,
+            ("PathPrefix", [it]) => request.path.starts_with(it),
+            ("Header", [name, it]) => {
+                request.header.is_some_and(|(sent, value)| sent.eq_ignore_ascii_case(name) && value == *it)
+            }
+            ("HeaderRegexp", ["Cookie", it]) => {
+                let inner = it.strip_prefix(r"(^|;\s*)").and_then(|it| it.strip_suffix("(;|$)")).expect("anchored");
+                request.cookie.is_some_and(|(name, value)| inner.replace(r"\.", ".") == format!("{name}={value}"))
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    rule.split(" && ").all(|part| match part.strip_prefix('!') {
+        Some(part) => !matches(part),
+        None if part.starts_with('(') => part[1..part.len() - 1].split(" || ").any(matches),
+        None => matches(part),
+    })
 }

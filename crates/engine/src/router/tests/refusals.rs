@@ -73,6 +73,7 @@ fn annotations_that_are_not_taken_over(#[case] key: &str, #[case] value: &str, #
 
 #[rstest]
 #[case(Split::nginx())]
+#[case(Split::traefik())]
 #[case(Split::gateway())]
 fn a_service_that_is_only_a_name(#[case] split: Split) {
     let split = split.with(|it| it.backend_mut(Side::Legacy).external_name = true);
@@ -141,6 +142,41 @@ fn a_cluster_without_the_gateway_api() {
     assert_refused(&split, &World::default(), "RouterNotInstalled", &parts);
     let plan = split.with(|it| it.installed = Known::Unknown).plan(&World::default());
     assert_eq!((plan.steps, plan.problem, plan.settled), (vec![], None, false), "what is not known yet is awaited");
+}
+
+#[test]
+fn a_cluster_without_traefiks_kinds_or_the_right_to_see_them() {
+    let split = Split::traefik().with(|it| it.installed = Known::Known(false));
+    let parts =
+        ["spec.routers[0].traefik: ", "IngressRoutes and TraefikServices of traefik.io", "install Traefik's CRDs"];
+    assert_refused(&split, &World::default(), "RouterNotInstalled", &parts);
+    let plan = split.clone().with(|it| it.installed = Known::Unknown).plan(&World::default());
+    assert_eq!((plan.steps, plan.problem, plan.settled), (vec![], None, false), "what is not known yet is awaited");
+    let parts =
+        ["spec.routers[0].traefik: the operator may not list ingressroutes and traefikservices", "grant its account"];
+    let forbidden = split.with(|it| (it.installed, it.forbidden) = (Known::Unknown, true));
+    assert_refused(&forbidden, &World::default(), "Forbidden", &parts);
+}
+
+#[test]
+fn more_rules_than_an_ingress_route_holds() {
+    let split = Split::traefik().with(|it| {
+        it.hosts = (0..8).map(|i| format!("h{i}.example.com")).collect();
+        it.paths = (0..16).map(|i| prefix(&format!("/p{i}"))).collect();
+        it.pins = (0..4).map(|i| header(Side::New, "x-a", &i.to_string())).collect();
+    });
+    let parts = ["spec.routers[0].traefik: ", "640 rules", "holds 512", "two splits"];
+    assert_refused(&split, &World::default(), "UnsupportedByRouter", &parts);
+}
+
+#[test]
+fn a_wildcard_with_paths_that_traefik_would_prefer_to_other_hosts() {
+    let split = Split::traefik().with(|it| {
+        it.hosts = vec!["shop.example.com".into(), "*.example.com".into()];
+        it.paths = vec![prefix("/v2")];
+    });
+    let parts = ["spec.hosts[1]: ", "name the hosts one by one", "path / alone"];
+    assert_refused(&split, &World::default(), "UnsupportedByRouter", &parts);
 }
 
 #[test]
@@ -286,6 +322,7 @@ fn an_attached_rule_has_no_room_for_pins() {
 #[rstest]
 #[case(Split::nginx().with(|it| it.pins = vec![header(Side::New, "x-a", "new")]), ObjectKind::Ingress, "shop-cutover-canary")]
 #[case(Split::gateway(), ObjectKind::HttpRoute, "shop")]
+#[case(Split::traefik(), ObjectKind::IngressRoute, "shop")]
 fn weights_in_force_move_on_under_a_refused_spec(#[case] split: Split, #[case] kind: ObjectKind, #[case] name: &str) {
     let mut world = World::default();
     split.settle(&mut world);
@@ -314,7 +351,7 @@ fn weights_in_force_move_on_under_a_refused_spec(#[case] split: Split, #[case] k
         assert_eq!(plan.problem.as_ref().unwrap().reason, "UnsupportedByRouter");
         assert_eq!(split.read_weight(&world), Some(weight));
         assert!(plan.settled, "the weight in force is carried");
-        if (weight > 0 && weight < 100) && kind == ObjectKind::HttpRoute {
+        if kind == ObjectKind::IngressRoute || ((weight > 0 && weight < 100) && kind == ObjectKind::HttpRoute) {
             assert_eq!(form(&world), before, "its form waits");
         }
     }

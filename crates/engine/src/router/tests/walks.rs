@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    bed::{Split, World, accept_all, cookie, header, prefix, users_ingress, users_route},
+    bed::{Split, World, accept_all, cookie, header, prefix, users_ingress, users_route, users_service},
     proxies::{self, Proxy, Request, Served},
 };
 use crate::{
@@ -69,6 +69,11 @@ fn assert_written_weights(world: &World, total: i32) {
             assert!(sum > 0, "all-zero: {rule}");
             assert!(rule["name"] != "weighted" || sum == i64::from(total), "{rule}");
         }
+    }
+    for service in world.all::<Value>(ObjectKind::TraefikService) {
+        let members = service["spec"]["weighted"]["services"].as_array().unwrap();
+        let sum: i64 = members.iter().map(|it| it["weight"].as_i64().unwrap()).sum();
+        assert_eq!(sum, i64::from(total), "{service}");
     }
     for ingress in world.all::<Value>(ObjectKind::Ingress) {
         let marks = &ingress["metadata"]["annotations"];
@@ -238,13 +243,91 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_done_to_our_objects_by_hand_is_undone(
-        weight in prop_oneof![Just(0), Just(30), Just(100)],
-        edits in prop::collection::vec(0_usize..11, 1..4),
-        on_gateway in any::<bool>(),
+    fn no_write_of_traefiks_objects_moves_a_request_out_of_its_way(
+        weights in weights(1000),
+        killed in any::<bool>(),
     ) {
         let mut world = World::default();
-        let split = if on_gateway { Split::gateway() } else { Split::nginx() }.at(weight).with(|it| {
+        let mut split = Split::traefik().with(|it| {
+            it.total = 1000;
+            it.pins = vec![
+                header(Side::Legacy, "x-cutover", "old"),
+                cookie(Side::New, "cutover", "a.b"),
+                header(Side::New, "x-cutover", "new"),
+            ];
+            it.paths = vec![prefix("/"), prefix("/v2")];
+        });
+        let mut before = None;
+        for weight in weights {
+            split.weight = weight;
+            // With no share it may have no endpoint: with a member of such a Service Traefik drops them all.
+            let ready = |share: i32| Known::Known(i32::from(share > 0 || before.is_some_and(|before| before != weight)));
+            split.backend_mut(Side::New).ready = ready(weight);
+            split.backend_mut(Side::Legacy).ready = ready(1000 - weight);
+            let plan = split.drive(&mut world, killed, |world| {
+                assert_written_weights(world, 1000);
+                let served = proxies::ingress_route(&split, world, HOST, &Request::PLAIN);
+                let allowed = [Some(weight), before].map(|it| it.map_or(Served::Nothing, Served::New));
+                assert!(allowed.contains(&served), "{served:?} on the way from {before:?} to {weight}");
+            });
+            assert!(plan.settled);
+            split.backend_mut(Side::New).ready = Known::Known(1);
+            split.backend_mut(Side::Legacy).ready = Known::Known(1);
+            for path in ["/", "/v2", "/v2/x", "/v20"] {
+                let served = |header, cookie| proxies::ingress_route(&split, &world, HOST, &Request { path, header, cookie });
+                assert_eq!(served(None, None), Served::New(weight));
+                assert_eq!(served(Some(("X-Cutover", "old")), Some(("cutover", "a.b"))), Served::New(0), "the first pin wins");
+                assert_eq!(served(Some(("x-cutover", "new")), None), Served::New(1000));
+                assert_eq!(served(None, Some(("cutover", "a.b"))), Served::New(1000));
+                assert_eq!(served(None, Some(("cutover", "axb"))), Served::New(weight));
+            }
+            assert_eq!(proxies::ingress_route(&split, &world, "other.example.com", &Request::PLAIN), Served::Nothing);
+            assert_eq!(split.read_weight(&world), Some(weight));
+            before = Some(weight);
+        }
+        if split.weight > 0 {
+            split.sides.new = SideBackend::Missing { service: Some(("storefront".into(), 8080)) };
+            split.weight = 0;
+            split.settle(&mut world);
+            assert_eq!(proxies::ingress_route(&split, &world, HOST, &Request::PLAIN), Served::New(0), "it is left out at 0");
+        }
+    }
+
+    #[test]
+    fn an_attached_traefik_service_is_changed_in_its_weights_and_nowhere_else(weights in weights(100)) {
+        let mut world = World::default();
+        world.put(ObjectKind::TraefikService, users_service("users"));
+        let mut split = Split::weighted("users");
+        for weight in weights {
+            let mut before = world.get(ObjectKind::TraefikService, "users").unwrap().clone();
+            split.weight = weight;
+            let plan = split.settle(&mut world);
+            prop_assert!(plan.settled);
+            let mut after = world.get(ObjectKind::TraefikService, "users").unwrap().clone();
+            let members = after["spec"]["weighted"]["services"].as_array().unwrap();
+            assert_eq!((members[0]["weight"].clone(), members[1]["weight"].clone()), (json!(weight), json!(100 - weight)));
+            for service in [&mut before, &mut after] {
+                for at in [0, 1] {
+                    service["spec"]["weighted"]["services"][at].as_object_mut().unwrap().remove("weight");
+                }
+                for field in ["resourceVersion", "generation"] {
+                    service["metadata"][field] = Value::Null;
+                }
+            }
+            assert_eq!(after, before);
+            assert_eq!(split.read_weight(&world), Some(weight));
+        }
+        assert!(world.writes.iter().all(|it| it == "patch TraefikService/users"), "{:?}", world.writes);
+    }
+
+    #[test]
+    fn whatever_is_done_to_our_objects_by_hand_is_undone(
+        weight in prop_oneof![Just(0), Just(30), Just(100)],
+        edits in prop::collection::vec(0_usize..15, 1..4),
+        router in prop_oneof![Just(Split::nginx()), Just(Split::gateway()), Just(Split::traefik())],
+    ) {
+        let mut world = World::default();
+        let split = router.at(weight).with(|it| {
             it.pins = vec![header(Side::New, "x-cutover", "new")];
         });
         split.settle(&mut world);
@@ -253,11 +336,16 @@ proptest! {
         }
         let plan = split.settle(&mut world);
         assert!(plan.settled, "{:?}", plan.problem);
-        if on_gateway {
-            assert_eq!(proxies::route(&split, &world, "shop", &Request::PLAIN), Served::New(weight));
-        } else {
-            for proxy in PROXIES {
-                assert_eq!(proxies::ingress(proxy, &split, &world, HOST, &Request::PLAIN), Served::New(weight), "{proxy:?}");
+        let pinned = Request { path: "/", header: Some(("x-cutover", "new")), cookie: None };
+        for (request, share) in [(&Request::PLAIN, weight), (&pinned, 100)] {
+            if split.router.gateway_api.is_some() {
+                assert_eq!(proxies::route(&split, &world, "shop", request), Served::New(share));
+            } else if split.router.traefik.is_some() {
+                assert_eq!(proxies::ingress_route(&split, &world, HOST, request), Served::New(share));
+            } else {
+                for proxy in PROXIES {
+                    assert_eq!(proxies::ingress(proxy, &split, &world, HOST, request), Served::New(share), "{proxy:?}");
+                }
             }
         }
     }
@@ -303,6 +391,26 @@ fn vandalise(world: &mut World, edit: usize) {
                 it["spec"]["ports"].as_array_mut().unwrap().push(json!({"name": "more", "port": 81, "targetPort": 81}));
             });
         }
+        11..=14 => vandalise_traefik(world, edit),
+        _ => {}
+    }
+}
+
+fn vandalise_traefik(world: &mut World, edit: usize) {
+    let (route, service) = ((ObjectKind::IngressRoute, "shop"), (ObjectKind::TraefikService, "shop-cutover-weighted"));
+    let has = |world: &World, (kind, name)| world.get(kind, name).is_some();
+    match edit {
+        11 if has(world, route) => world.drop(route.0, route.1),
+        12 if has(world, service) => world.drop(service.0, service.1),
+        13 if has(world, route) => world.edit(route.0, route.1, |it| {
+            it["spec"]["routes"][0]["middlewares"] = json!([{"name": "theirs"}]);
+            it["spec"]["routes"][0]["priority"] = json!(1);
+            it["spec"]["entryPoints"] = json!(["elsewhere"]);
+        }),
+        14 if has(world, service) => world.edit(service.0, service.1, |it| {
+            it["spec"]["weighted"]["services"][0]["weight"] = json!(3);
+            it["spec"]["weighted"]["sticky"] = json!({"cookie": {"name": "theirs"}});
+        }),
         _ => {}
     }
 }
@@ -376,7 +484,7 @@ fn the_proxies_notice_each_mistake_that_the_forms_avoid() {
 
 #[test]
 fn a_change_of_weight_is_one_write_per_route() {
-    for split in [Split::nginx(), Split::gateway()] {
+    for split in [Split::nginx(), Split::gateway(), Split::traefik()] {
         let mut world = World::default();
         split.clone().at(10).settle(&mut world);
         world.writes.clear();

@@ -6,6 +6,7 @@ mod ingress;
 mod json;
 mod meta;
 mod service;
+mod whole;
 
 pub use gateway::{ConditionView, GatewayClassView, GatewayView, HttpRouteView, ParentRefView, ParentStatusView};
 pub use ingress::{IngressPathView, IngressPort, IngressRuleView, IngressTlsView, IngressView};
@@ -13,6 +14,7 @@ pub use json::Json;
 pub use meta::Meta;
 pub(crate) use service::SERVICE_NAME;
 pub use service::{EndpointSliceView, EndpointView, ServicePortView, ServiceView};
+pub use whole::WholeView;
 
 /// What every view has.
 pub trait View {
@@ -27,4 +29,4 @@ macro_rules! has_meta {
         }
     })* };
 }
-has_meta!(IngressView, HttpRouteView, GatewayView, GatewayClassView, ServiceView, EndpointSliceView);
+has_meta!(IngressView, HttpRouteView, GatewayView, GatewayClassView, ServiceView, EndpointSliceView, WholeView);

@@ -72,7 +72,7 @@ pub struct SimSplit {
     /// Its routes lead to the new side alone, for good.
     pub retired: bool,
     /// The user's Ingress that it attaches to.
-    pub attached_ingress: Option<String>,
+    pub names_legacy: Option<String>,
 }
 
 impl SimSplit {
@@ -93,7 +93,7 @@ impl SimSplit {
             wanted_by_other: false,
             remembers: None,
             retired: false,
-            attached_ingress: None,
+            names_legacy: None,
         }
     }
 
@@ -112,7 +112,7 @@ impl SimSplit {
             has_legacy: self.has_legacy && !self.retired,
             legacy_component: Some("monolith".into()),
             retired: self.retired,
-            attached_ingress: self.attached_ingress.clone(),
+            names_legacy: self.names_legacy.clone(),
             safety: self.safety(),
             desired: Some(self.desired),
             applied: Some(self.applied),

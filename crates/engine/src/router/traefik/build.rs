@@ -1,0 +1,112 @@
+//! The IngressRoute and the TraefikService that we make.
+
+use cutover_api::v1alpha1::traffic_split::{Side, TraefikRouter};
+use serde_json::{Map, Value, json};
+
+use super::{rules, whole};
+use crate::router::{
+    contract::{Backend, Intent, ObjectKind, RouteStep},
+    names,
+    shares::Share,
+    view::WholeView,
+};
+
+/// Fields that we do not write, or not always, and that nobody else should.
+pub(super) const MEANINGFUL: [&str; 24] = [
+    "certResolver",
+    "domains",
+    "entryPoints",
+    "failover",
+    "healthCheck",
+    "highestRandomWeight",
+    "ingressClassName",
+    "middlewares",
+    "mirroring",
+    "namespace",
+    "nativeLB",
+    "nodePortLB",
+    "options",
+    "parentRefs",
+    "passHostHeader",
+    "passiveHealthCheck",
+    "port",
+    "responseForwarding",
+    "scheme",
+    "secretName",
+    "serversTransport",
+    "sticky",
+    "strategy",
+    "tls",
+];
+
+/// The TraefikService, unless it is as wanted. Who has no share is not listed.
+pub(super) fn service(intent: &Intent<'_>, shares: &[Share<'_>], observed: Option<&WholeView>) -> Option<RouteStep> {
+    let members: Vec<Value> = shares
+        .iter()
+        .filter(|share| share.weight > 0)
+        .map(|share| {
+            let mut member = reference(share.service, share.port, share.backend);
+            member.insert("weight".to_owned(), share.weight.into());
+            Value::Object(member)
+        })
+        .collect();
+    let name = names::weighted_name(intent.split.name);
+    let spec = json!({"weighted": {"services": members}});
+    whole(ObjectKind::TraefikService, &name, intent, spec, observed, intent.baseline)
+}
+
+/// The IngressRoute, unless it is as wanted.
+pub(super) fn route(router: &TraefikRouter, intent: &Intent<'_>, observed: Option<&WholeView>) -> Option<RouteStep> {
+    let mut spec = Map::new();
+    spec.extend(router.entry_points.as_ref().map(|names| ("entryPoints".to_owned(), json!(names))));
+    spec.insert("routes".to_owned(), routes(intent).into());
+    spec.extend(router.tls.as_ref().map(|tls| {
+        let mut found = Map::new();
+        found.extend(tls.secret_name.as_ref().map(|name| ("secretName".to_owned(), name.as_str().into())));
+        found.extend(tls.cert_resolver.as_ref().map(|name| ("certResolver".to_owned(), name.as_str().into())));
+        ("tls".to_owned(), Value::Object(found))
+    }));
+    whole(ObjectKind::IngressRoute, &names::route_name(intent.split.name), intent, Value::Object(spec), observed, None)
+}
+
+/// For each host and path a rule per pin and the weighted one. A pin is left out while its side is not there: a rule without a backend
+/// is an error for its requests.
+fn routes(intent: &Intent<'_>) -> Vec<Value> {
+    let pins: Vec<(Side, String, &Backend)> = intent
+        .pins
+        .iter()
+        .filter_map(|pin| Some((pin.to, rules::of_pin(pin)?, intent.sides.get(pin.to).present()?)))
+        .collect();
+    let weighted = json!([{"kind": "TraefikService", "name": names::weighted_name(intent.split.name)}]);
+    let mut routes = Vec::new();
+    for (host, path) in intent.hosts.iter().flat_map(|host| intent.paths.iter().map(move |path| (host, path))) {
+        let mut rule = rules::of(host, path);
+        let priority = rules::rank(host, path);
+        let mut add = |rule: String, services: &Value| {
+            routes.push(json!({"kind": "Rule", "match": rule, "priority": priority, "services": services}));
+        };
+        for (_, pin, backend) in &pins {
+            add(format!("{rule} && {pin}"), &json!([reference(&backend.service, backend.port, Some(backend))]));
+            rule = format!("{rule} && !{pin}");
+        }
+        add(rule, &weighted);
+    }
+    routes
+}
+
+/// A Service's port, with the protocol that it says it speaks. Without one Traefik goes by the port's name and number.
+fn reference(service: &str, port: i32, backend: Option<&Backend>) -> Map<String, Value> {
+    let mut reference = Map::from_iter([
+        ("kind".to_owned(), "Service".into()),
+        ("name".to_owned(), service.into()),
+        ("port".to_owned(), port.into()),
+    ]);
+    let scheme = match backend.and_then(|backend| backend.app_protocol.as_deref()) {
+        Some("http" | "HTTP" | "kubernetes.io/ws") => Some("http"),
+        Some("https" | "HTTPS" | "kubernetes.io/wss") => Some("https"),
+        Some("kubernetes.io/h2c" | "grpc" | "GRPC") => Some("h2c"),
+        _ => None,
+    };
+    reference.extend(scheme.map(|scheme| ("scheme".to_owned(), scheme.into())));
+    reference
+}
