@@ -141,7 +141,7 @@ async fn rules_stay_within_their_cost_at_the_greatest_size() -> Result<()> {
         json!({"ingressNginx": {"className": "nginx"}}),
         json!({"gatewayApi": {"parentRefs": vec![json!({"name": "e".repeat(253)}); 8]}}),
         attached("one"),
-        attached("two"),
+        json!({"traefik": {"entryPoints": (0..8).map(|n| format!("{n}").repeat(63)).collect::<Vec<_>>()}}),
     ];
     let side = |name: &str| json!({"service": {"name": name, "port": 80}});
     let spec = json!({

@@ -51,6 +51,8 @@ rules:
 - {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], resourceNames: [shop], verbs: [update]}
+- {apiGroups: [traefik.io], resources: [ingressroutes, traefikservices], verbs: [create]}
+- {apiGroups: [traefik.io], resources: [traefikservices], resourceNames: [shop], verbs: [update]}
 - {apiGroups: [cutover.dev], resources: [environments], resourceNames: [production], verbs: [attest]}
 - {apiGroups: [cutover.dev], resources: [migrationphases], resourceNames: [30-shift], verbs: [approve, promote, pause, resume, abort, rollback, retry]}
 ---
@@ -182,6 +184,14 @@ fn nginx() -> Value {
 
 fn gateway() -> Value {
     json!({"gatewayApi": {"parentRefs": [{"name": "edge"}]}})
+}
+
+fn traefik() -> Value {
+    json!({"traefik": {"entryPoints": ["web"]}})
+}
+
+fn weighted(service: &str) -> Value {
+    json!({"traefik": {"attach": {"service": service}}})
 }
 
 fn attach(route: &str) -> Value {
@@ -330,7 +340,11 @@ async fn splits_take_the_rights_on_their_routes() -> Result<()> {
     people.creation_takes_a_right(&split(&[nginx()]), ingresses).await?;
     people.creation_takes_a_right(&split(&[gateway()]), routes).await?;
     people.creation_takes_a_right(&split(&[attach("shop")]), "changes HTTPRoute shop").await?;
+    people.creation_takes_a_right(&split(&[traefik()]), "ask for create on ingressroutes and traefikservices").await?;
+    people.creation_takes_a_right(&split(&[weighted("shop")]), "changes TraefikService shop").await?;
     // The right on one route is not one on another.
+    let other = create(&people.entitled, &people.namespace, &split(&[weighted("payments")]), true).await;
+    expect_refusal(&other, "changes TraefikService payments, which dana may not update")?;
     let other = create(&people.entitled, &people.namespace, &split(&[attach("payments")]), true).await;
     expect_refusal(&other, "changes HTTPRoute payments, which dana may not update")?;
 

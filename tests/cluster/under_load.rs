@@ -47,6 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 const WAYS: usize = 4;
 const NGINX: &str = "{ingressNginx: {className: nginx}}";
 const GATEWAY: &str = "{gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}";
+const TRAEFIK: &str = "{traefik: {entryPoints: [web]}}";
 /// A shift each, of every way.
 const STEPS: [i32; 5] = [10, 30, 50, 80, 100];
 /// A shift takes as long as proxies may take to follow, which is 2 s, and some.
@@ -132,7 +133,7 @@ spec:
         ))
         .await?;
         let entries = self.traefik.entry_points();
-        for entry in [entries.nginx, entries.gateway].into_iter().take(routers.len()) {
+        for entry in [entries.nginx, entries.gateway, entries.web].into_iter().take(routers.len()) {
             eventually("the way is served", PATIENCE, || async {
                 let answer = cutover_testkit::http::get(entry, &host, "/").await?;
                 ensure!(answer.status() == 200, "{}", answer.status());
@@ -167,13 +168,13 @@ spec:
         LoadGenerator::start(LoadOptions::default(), (0..ways).map(stream))
     }
 
-    /// Load on one way through both routers.
-    fn load_on_both(&self, way: usize) -> Result<LoadGenerator> {
+    /// Load on one way through every router.
+    fn load_on_all(&self, way: usize) -> Result<LoadGenerator> {
         let entries = self.traefik.entry_points();
         let stream = |router, entry| Stream::new(router, entry, self.host(way)).router(router).rate(200);
         LoadGenerator::start(
             LoadOptions::default(),
-            [stream("nginx", entries.nginx), stream("gateway", entries.gateway)],
+            [stream("nginx", entries.nginx), stream("gateway", entries.gateway), stream("traefik", entries.web)],
         )
     }
 
@@ -389,7 +390,7 @@ async fn undisturbed_without_an_api_server_for_half_a_minute_no_weight_changes()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn undisturbed_legacy_is_retired_on_both_routers_and_can_be_switched_off() -> Result<()> {
+async fn undisturbed_legacy_is_retired_on_every_router_and_can_be_switched_off() -> Result<()> {
     let shop = Shop::open("retired-under-load").await?;
     let prometheus = Prometheus::start().await?;
     prometheus.says(&shop.namespace, &[Answer::Value(0.0)]);
@@ -406,8 +407,8 @@ spec:
 ",
     )
     .await?;
-    shop.way_on(0, &[NGINX, GATEWAY]).await?;
-    let load = shop.load_on_both(0)?;
+    shop.way_on(0, &[NGINX, GATEWAY, TRAEFIK]).await?;
+    let load = shop.load_on_all(0)?;
     shop.apply(
         "
 apiVersion: cutover.dev/v1alpha1
@@ -445,7 +446,7 @@ spec:
     let at = Instant::now();
     let [legacy, _] = shop.sides;
     legacy.stop().await;
-    for router in ["nginx", "gateway"] {
+    for router in ["nginx", "gateway", "traefik"] {
         let window = load.window_from(at).router(router);
         window.wait_for(1_500).await?;
         ensure!(window.share_new() == Some(1.0), "{router}: {}", window.counts());

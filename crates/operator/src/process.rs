@@ -16,7 +16,7 @@ use crate::{
     args::Args,
     cluster::{
         Clients,
-        discovery::{Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES},
+        discovery::{Discovery, OPTIONAL},
         lease::{Elector, End, Leadership, Skew, identity},
         stores::{Readiness, Stores},
     },
@@ -116,7 +116,7 @@ where
             metrics.invalid_objects.clone(),
             shutdown.end.clone(),
         ),
-        discovery: Discovery::start(client.clone(), &[HTTP_ROUTES, GATEWAYS, GATEWAY_CLASSES], shutdown.end.clone()),
+        discovery: Discovery::start(client.clone(), &OPTIONAL, shutdown.end.clone()),
         prometheus: outbound::prometheus::servers(&http, &args.prometheus),
         probes: outbound::http_probe::Probes::new(
             outbound::reach::Reach::new(&args.outbound_networks),

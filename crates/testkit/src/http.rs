@@ -28,8 +28,21 @@ pub(crate) fn client() -> Result<&'static Client> {
 /// # Errors
 /// When there is no answer within ten seconds. Any status is an answer.
 pub async fn get(address: SocketAddr, host: &str, path: &str) -> Result<Response> {
+    get_with(address, host, path, None).await
+}
+
+/// [`get`] with one more header.
+///
+/// # Errors
+/// As [`get`].
+pub async fn get_with(address: SocketAddr, host: &str, path: &str, header: Option<(&str, &str)>) -> Result<Response> {
     let url = format!("http://{address}{path}");
-    client()?.get(&url).header("host", host).send().await.with_context(|| format!("GET {url} (host {host})"))
+    let request = client()?.get(&url).header("host", host);
+    let request = match header {
+        Some((name, value)) => request.header(name, value),
+        None => request,
+    };
+    request.send().await.with_context(|| format!("GET {url} (host {host})"))
 }
 
 /// The body of a successful [`get`] with the address as host.

@@ -118,6 +118,7 @@ async fn what_the_cluster_or_the_operator_lacks_is_told_and_clears_without_a_res
     let bed = Bed::start("missing", false).await?;
     let shop = Shop::open(&bed).await?;
     without_definitions(&shop).await?;
+    without_traefik(&shop).await?;
     without_a_right(&shop).await?;
     ensure!(bed.operator.process().exited().is_none(), "the operator has ended");
     Ok(())
@@ -139,6 +140,24 @@ async fn without_definitions(shop: &Shop<'_>) -> Result<()> {
         .flatten()
         .map(|backend| backend["weight"].as_i64())
         .collect();
+    ensure!(weights == [Some(60), Some(40)], "{weights:?}");
+    Ok(())
+}
+
+async fn without_traefik(shop: &Shop<'_>) -> Result<()> {
+    const ROUTERS: &str = "[{ingressNginx: {className: nginx}}, {traefik: {}}]";
+    let told = Expected { reason: "RouterNotInstalled", says: &["spec.routers[1].traefik", "install Traefik's CRDs"] };
+    shop.split("traefik", 20, ROUTERS, &told).await?;
+    shop.canary_carries("traefik", 20).await?;
+    shop.split("traefik", 40, ROUTERS, &told).await?;
+    shop.canary_carries("traefik", 40).await?;
+    shop.bed.plane.install_definitions(tools::definitions("traefik")?).await?;
+    shop.until("traefik", &AS_DECLARED).await?;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("traefik.io", "v1alpha1", "TraefikService"));
+    let services: Api<DynamicObject> = Api::namespaced_with(shop.client.clone(), &shop.namespace, &resource);
+    let weighted = services.get("traefik-cutover-weighted").await?;
+    let members = weighted.data["spec"]["weighted"]["services"].as_array().cloned().unwrap_or_default();
+    let weights: Vec<_> = members.iter().map(|member| member["weight"].as_i64()).collect();
     ensure!(weights == [Some(60), Some(40)], "{weights:?}");
     Ok(())
 }

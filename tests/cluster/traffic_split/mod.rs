@@ -1,5 +1,6 @@
-//! Splits on both routers, carried out by the real operator and served by the real proxy.
+//! Splits on every router, carried out by the real operator and served by the real proxy.
 
 mod attached;
 mod bed;
 mod managed;
+mod traefik;

@@ -76,7 +76,7 @@ pub(super) fn release(kind: ObjectKind, meta: &Meta, split: &SplitRef<'_>) -> Ro
 }
 
 /// A change of parts of an object's spec, in the version that was read.
-pub(super) fn patch_spec(kind: ObjectKind, meta: &Meta, spec: Value) -> RouteStep {
+pub(super) fn patch_spec(kind: ObjectKind, meta: &Meta, spec: &Value) -> RouteStep {
     let patch = json!({"metadata": {"resourceVersion": meta.resource_version}, "spec": spec});
     RouteStep::MergePatch { kind, name: meta.name.to_string(), patch }
 }

@@ -17,11 +17,12 @@ mod schema_version;
 mod service;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use cutover_engine::environment::DeploymentView;
 
 use crate::cluster::{
-    discovery::{Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES},
+    discovery::{Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES, INGRESS_ROUTES, TRAEFIK_SERVICES},
     stores::{Index, Stores},
 };
 
@@ -34,6 +35,7 @@ pub use kinds::Kinds;
 pub use raw::{Raw, Wire};
 pub use schema_version::SchemaRecord;
 pub use service::ServiceRecord;
+pub use whole::{IngressRoute, TraefikService, Whole, WholeRecord};
 
 /// The shared caches. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +60,10 @@ pub struct Caches {
     pub gateways: Index<GatewayRecord>,
     /// `GatewayClasses`, where the cluster has them.
     pub gateway_classes: Index<GatewayClassRecord>,
+    /// Traefik's `IngressRoute`s, where the cluster has them.
+    pub ingress_routes: Index<WholeRecord<IngressRoute>>,
+    /// Traefik's `TraefikService`s, where the cluster has them.
+    pub traefik_services: Index<WholeRecord<TraefikService>>,
 }
 
 impl Caches {
@@ -75,6 +81,8 @@ impl Caches {
             http_routes: stores.optional(discovery.served(HTTP_ROUTES), None),
             gateways: stores.optional(discovery.served(GATEWAYS), None),
             gateway_classes: stores.optional_cluster(discovery.served(GATEWAY_CLASSES), None),
+            ingress_routes: stores.optional(discovery.served(INGRESS_ROUTES), None),
+            traefik_services: stores.optional(discovery.served(TRAEFIK_SERVICES), None),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use cutover_engine::router::ObjectKind;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
@@ -39,8 +40,19 @@ pub const GATEWAYS: Optional = Optional { group: "gateway.networking.k8s.io", ve
 /// Gateway API classes.
 pub const GATEWAY_CLASSES: Optional =
     Optional { group: "gateway.networking.k8s.io", version: "v1", plural: "gatewayclasses" };
+/// Traefik's routes.
+pub const INGRESS_ROUTES: Optional = Optional::of(ObjectKind::IngressRoute);
+/// Traefik's weighted services.
+pub const TRAEFIK_SERVICES: Optional = Optional::of(ObjectKind::TraefikService);
+
+/// All of them.
+pub const OPTIONAL: [Optional; 5] = [HTTP_ROUTES, GATEWAYS, GATEWAY_CLASSES, INGRESS_ROUTES, TRAEFIK_SERVICES];
 
 impl Optional {
+    const fn of(kind: ObjectKind) -> Self {
+        Self { group: kind.group(), version: kind.version(), plural: kind.plural() }
+    }
+
     fn crd(&self) -> String {
         format!("{}.{}", self.plural, self.group)
     }

@@ -34,6 +34,8 @@ pub(super) struct Shown {
     pub(super) http_routes: Vec<Value>,
     pub(super) gateways: Vec<Value>,
     pub(super) gateway_classes: Vec<Value>,
+    pub(super) ingress_routes: Vec<Value>,
+    pub(super) traefik_services: Vec<Value>,
 }
 
 impl Shown {
@@ -67,6 +69,8 @@ impl Shown {
             http_routes: index(&self.http_routes),
             gateways: index(&self.gateways),
             gateway_classes: index(&self.gateway_classes),
+            ingress_routes: index(&self.ingress_routes),
+            traefik_services: index(&self.traefik_services),
         }
     }
 }

@@ -87,5 +87,5 @@ pub(super) fn route(intent: &Intent<'_>, spec: Value, observed: Option<&Meta>) -
 
 /// A change of a route's rules alone, in the version that was read.
 pub(super) fn patch(route: &HttpRouteView, spec: &Value) -> Option<RouteStep> {
-    (!route.meta.deleting).then(|| marks::patch_spec(ObjectKind::HttpRoute, &route.meta, spec.clone()))
+    (!route.meta.deleting).then(|| marks::patch_spec(ObjectKind::HttpRoute, &route.meta, spec))
 }

@@ -78,7 +78,7 @@ pub(super) fn reweighed(service: &WholeView, list: &[Value], sides: &Sides, shar
         })
         .collect();
     (new != list)
-        .then(|| marks::patch_spec(ObjectKind::TraefikService, &service.meta, json!({"weighted": {"services": new}})))
+        .then(|| marks::patch_spec(ObjectKind::TraefikService, &service.meta, &json!({"weighted": {"services": new}})))
 }
 
 /// What is to be told of a side that has a share and no endpoint: with it Traefik may drop the other side as well.

@@ -270,7 +270,7 @@ fn whole(
     if let Some(observed) = observed {
         let found = observed.spec.value();
         if let Some(strays) = compare::strays(&found, &spec, &build::MEANINGFUL) {
-            return Some(marks::patch_spec(kind, &observed.meta, strays));
+            return Some(marks::patch_spec(kind, &observed.meta, &strays));
         }
         if compare::is_same(&found, &spec, &build::MEANINGFUL) && observed.meta.baseline.as_deref() == baseline {
             return None;

@@ -175,7 +175,9 @@ impl Sources {
     /// Who uses what in the namespace.
     fn usage(&self, identity: &Identity) -> Known<Usage> {
         let namespace = identity.namespace.as_str();
-        if matches!(self.caches.http_routes.presence(), Presence::Unknown | Presence::Forbidden) {
+        let [ingress_routes, traefik_services] = self.caches.traefik();
+        let unread = |presence| matches!(presence, Presence::Unknown | Presence::Forbidden);
+        if [self.caches.http_routes.presence(), ingress_routes, traefik_services].into_iter().any(unread) {
             return Known::Unknown;
         }
         let inside = |other: Option<String>| other.as_deref() == Some(namespace);
@@ -199,6 +201,16 @@ impl Sources {
                 let services = http_route_services(&record);
                 usage.routes.push(RouteUse { route: format!("HTTPRoute {name}"), services });
             }
+        }
+        let ingress_routes = self.caches.ingress_routes.in_namespace(namespace);
+        let ingress_routes = ingress_routes.iter().map(|(name, record)| ("IngressRoute", name, &***record));
+        let traefik_services = self.caches.traefik_services.in_namespace(namespace);
+        let traefik_services = traefik_services.iter().map(|(name, record)| ("TraefikService", name, &***record));
+        for (kind, name, view) in ingress_routes.chain(traefik_services).filter(|(.., it)| it.meta.owner_uid.is_none())
+        {
+            usage
+                .routes
+                .push(RouteUse { route: format!("{kind} {name}"), services: traefik_names(&view.spec.value()) });
         }
         for (name, record) in self.caches.services.in_namespace(namespace) {
             if !selects_components(&record) {
@@ -305,4 +317,16 @@ fn http_route_services(view: &route::HttpRouteView) -> Vec<String> {
         .flat_map(|rule| list(rule, "backendRefs"))
         .filter_map(|backend| backend.get("name").and_then(Value::as_str).map(str::to_owned))
         .collect()
+}
+
+/// Whatever is named anywhere in an object of Traefik's: Services are named in many places, and one too many does no harm.
+fn traefik_names(spec: &Value) -> Vec<String> {
+    match spec {
+        Value::Object(fields) => {
+            let name = fields.get("name").and_then(Value::as_str).map(str::to_owned);
+            name.into_iter().chain(fields.values().flat_map(traefik_names)).collect()
+        }
+        Value::Array(list) => list.iter().flat_map(traefik_names).collect(),
+        _ => Vec::new(),
+    }
 }

@@ -10,8 +10,8 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef as Reference};
 
 use super::observe::{Sources, phase_use, schema_source, selects_components, split_use};
 use crate::{
-    caches::{ConfigMapRecord, JobRecord},
-    cluster::stores::{Change, Key},
+    caches::{ConfigMapRecord, JobRecord, Whole, WholeRecord},
+    cluster::stores::{Change, Index, Key},
     controllers::driver::Triggers,
 };
 
@@ -30,6 +30,8 @@ pub(super) fn all(sources: &Arc<Sources>, told: impl Stream<Item = Key> + Send +
         phases(sources),
         ingresses(sources),
         http_routes(sources),
+        wholes(sources, &sources.caches.ingress_routes),
+        wholes(sources, &sources.caches.traefik_services),
         told.map(|key| reference(&key)).boxed(),
     ])
     .boxed()
@@ -223,6 +225,18 @@ fn http_routes(sources: &Arc<Sources>) -> Environments {
                 _ => false,
             };
             users_changed(&sources, &key, free && !same())
+        })
+        .boxed()
+}
+
+/// Routes of Traefik's kinds that no split keeps.
+fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Environments {
+    let sources = Arc::clone(sources);
+    index
+        .changes()
+        .flat_map(move |Change { key, before, after }| {
+            let free = [&before, &after].into_iter().flatten().any(|record| record.meta.owner_uid.is_none());
+            users_changed(&sources, &key, free)
         })
         .boxed()
 }

@@ -10,7 +10,7 @@ use cutover_engine::{
         ActionView, EnvironmentView, FlagView, Observed, PhaseIdentity, PredecessorView, PromotionView, SplitView,
         flag_names, split_names,
     },
-    router::{canary_name, route_name},
+    router::{canary_name, route_name, weighted_name},
     traffic_split::RouteBaseline,
 };
 use jiff::SignedDuration;
@@ -127,7 +127,11 @@ impl Sources {
         let ingresses = [route_name(&name), canary_name(&name)];
         let ingresses = ingresses.iter().filter_map(|name| self.caches.ingresses.get(namespace, name));
         let http_route = self.caches.http_routes.get(namespace, &route_name(&name));
-        let routes = ingresses.map(|record| record.view().meta).chain(http_route.map(|record| record.meta.clone()));
+        let weighted = self.caches.traefik_services.get(namespace, &weighted_name(&name));
+        let routes = ingresses
+            .map(|record| record.view().meta)
+            .chain(http_route.map(|record| record.meta.clone()))
+            .chain(weighted.map(|record| record.meta.clone()));
         routes
             .filter(|meta| meta.is_owned_by(&uid))
             .find_map(|meta| RouteBaseline::read(meta.baseline.as_deref()?, &phase.uid))

@@ -97,15 +97,11 @@ async fn patch(
         ObjectKind::HttpRoute => Answer::HttpRoute(read(client, request).await?),
         ObjectKind::Service => Answer::Service(read(client, request).await?),
         ObjectKind::EndpointSlice => Answer::EndpointSlice(read(client, request).await?),
+        ObjectKind::IngressRoute | ObjectKind::TraefikService => Answer::Whole(read(client, request).await?),
     })
 }
 
 fn requests(kind: ObjectKind, namespace: &str) -> Request {
-    let (root, plural) = match kind {
-        ObjectKind::Ingress => ("apis", "ingresses"),
-        ObjectKind::HttpRoute => ("apis", "httproutes"),
-        ObjectKind::Service => ("api", "services"),
-        ObjectKind::EndpointSlice => ("apis", "endpointslices"),
-    };
-    Request::new(format!("/{root}/{}/namespaces/{namespace}/{plural}", kind.api_version()))
+    let root = if kind.group().is_empty() { "api" } else { "apis" };
+    Request::new(format!("/{root}/{}/namespaces/{namespace}/{}", kind.api_version(), kind.plural()))
 }

@@ -9,7 +9,9 @@ use std::{
 };
 
 use cutover_api::v1alpha1::TrafficSplit;
-use cutover_engine::router::{EndpointSliceView, HttpRouteView, IngressView, Meta, ObjectKind, ServiceView, View};
+use cutover_engine::router::{
+    EndpointSliceView, HttpRouteView, IngressView, Meta, ObjectKind, ServiceView, View, WholeView,
+};
 use kube::ResourceExt;
 
 use crate::cluster::stores::Key;
@@ -21,6 +23,7 @@ pub(super) enum Answer {
     HttpRoute(HttpRouteView),
     Service(ServiceView),
     EndpointSlice(EndpointSliceView),
+    Whole(WholeView),
     /// It was deleted.
     Deleted(Meta),
 }
@@ -32,6 +35,7 @@ impl Answer {
             Self::HttpRoute(view) => view.meta(),
             Self::Service(view) => view.meta(),
             Self::EndpointSlice(view) => view.meta(),
+            Self::Whole(view) => view.meta(),
             Self::Deleted(meta) => meta,
         }
     }

@@ -11,7 +11,8 @@ use cutover_engine::{
     Known,
     router::{
         self, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, HttpRouteView,
-        IngressObserved, IngressView, Meta, ObjectKind, ServiceView, alias_name, canary_name, route_name,
+        IngressObserved, IngressView, Meta, ObjectKind, ServiceView, TraefikObserved, WholeView, alias_name,
+        canary_name, route_name, weighted_name,
     },
     traffic_split::{
         Claim, Claimant, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets, without_legacy,
@@ -57,11 +58,36 @@ pub(super) struct Snapshot {
     alias_ready: AliasReady,
     gateways: Vec<GatewayView>,
     classes: Vec<GatewayClassView>,
-    http_routes_served: Known<bool>,
-    http_routes_forbidden: bool,
+    /// Objects of the kinds whose spec is kept whole.
+    wholes: Vec<(ObjectKind, WholeView)>,
+    http_routes_served: Served,
+    traefik_served: Served,
     gateways_readable: bool,
     /// Others keep writing the routes: what they changed is left as it is for a while.
     pub(super) backed_off: bool,
+}
+
+/// Whether the kinds that a router needs are there to be read.
+#[derive(Clone, Copy)]
+struct Served {
+    installed: Known<bool>,
+    forbidden: bool,
+}
+
+impl Served {
+    /// All of them are needed.
+    fn of(presences: &[Presence]) -> Self {
+        let any = |presence| presences.contains(&presence);
+        let forbidden = any(Presence::Forbidden);
+        let installed = if any(Presence::Missing) {
+            Known::Known(false)
+        } else if forbidden || any(Presence::Unknown) {
+            Known::Unknown
+        } else {
+            Known::Known(true)
+        };
+        Self { installed, forbidden }
+    }
 }
 
 struct SideSnapshot {
@@ -99,12 +125,9 @@ impl Sources {
             alias_ready: AliasReady::default(),
             gateways: Vec::new(),
             classes: Vec::new(),
-            http_routes_served: match self.caches.http_routes.presence() {
-                Presence::Unknown | Presence::Forbidden => Known::Unknown,
-                Presence::Missing => Known::Known(false),
-                Presence::Listed => Known::Known(true),
-            },
-            http_routes_forbidden: self.caches.http_routes.presence() == Presence::Forbidden,
+            wholes: Vec::new(),
+            http_routes_served: Served::of(&[self.caches.http_routes.presence()]),
+            traefik_served: Served::of(&self.caches.traefik()),
             gateways_readable: self.caches.gateways.presence() == Presence::Listed
                 && self.caches.gateway_classes.presence() == Presence::Listed,
             backed_off: false,
@@ -149,6 +172,10 @@ impl Sources {
             .chain(split.spec.routers.iter().filter_map(|router| {
                 let attach = router.gateway_api.as_ref()?.attach.as_ref()?;
                 Some(Referred::HttpRoute(&attach.route).within(&key.namespace))
+            }))
+            .chain(split.spec.routers.iter().filter_map(|router| {
+                let attach = router.traefik.as_ref()?.attach.as_ref()?;
+                Some(Referred::TraefikService(&attach.service).within(&key.namespace))
             }))
             .flat_map(|referred| self.relations.of(referred))
             .filter(|other| other != key)
@@ -232,6 +259,17 @@ impl Sources {
                     _ => None,
                 },
             ));
+        }
+        let attached = |router: &Router| Some(router.traefik.as_ref()?.attach.as_ref()?.service.clone());
+        let services = std::iter::once(weighted_name(name)).chain(split.spec.routers.iter().filter_map(attached));
+        let services = services.map(|name| (ObjectKind::TraefikService, name));
+        for (kind, name) in std::iter::once((ObjectKind::IngressRoute, route_name(name))).chain(services) {
+            let cached = self.caches.whole(kind, namespace, &name);
+            let found = self.newest(key, kind, &name, cached, |answer| match answer {
+                Answer::Whole(view) => Some(view),
+                _ => None,
+            });
+            snapshot.wholes.extend(found.map(|view| (kind, view)));
         }
         self.aliases(key, snapshot);
         self.gateways(namespace, &split, snapshot);
@@ -438,6 +476,9 @@ impl Snapshot {
             ObjectKind::HttpRoute => self.http_routes.iter().any(|view| owned(&view.meta)),
             ObjectKind::Service => self.services.iter().any(|view| owned(&view.meta)),
             ObjectKind::EndpointSlice => self.alias_slices.iter().any(|view| owned(&view.meta)),
+            ObjectKind::IngressRoute | ObjectKind::TraefikService => {
+                self.wholes.iter().any(|(of, view)| *of == kind && owned(&view.meta))
+            }
         }
     }
 
@@ -448,10 +489,14 @@ impl Snapshot {
             ObjectKind::HttpRoute => self.http_routes.retain(|view| &*view.meta.name != name),
             ObjectKind::Service => self.services.retain(|view| &*view.meta.name != name),
             ObjectKind::EndpointSlice => self.alias_slices.retain(|view| &*view.meta.name != name),
+            ObjectKind::IngressRoute | ObjectKind::TraefikService => {
+                self.wholes.retain(|(of, view)| *of != kind || &*view.meta.name != name);
+            }
         }
         match answer {
             Answer::Ingress(view) => self.ingresses.push(view),
             Answer::HttpRoute(view) => self.http_routes.push(view),
+            Answer::Whole(view) => self.wholes.push((kind, view)),
             Answer::Service(view) => {
                 // Just made: it has no endpoints of its own until a cache shows them.
                 let split = self.split.name_any();
@@ -506,11 +551,26 @@ impl Lists<'_> {
                 backed_off: snapshot.backed_off,
             });
         }
+        if let Some(router) = &self.router.traefik {
+            let named = |kind: ObjectKind, name: &str| {
+                let mut found = snapshot.wholes.iter().filter(|(of, view)| *of == kind && *view.meta.name == *name);
+                found.next().map(|(_, view)| view)
+            };
+            let attach = router.attach.as_ref();
+            let service = attach.map_or_else(|| weighted_name(&split), |attach| attach.service.clone());
+            return router::Observed::Traefik(TraefikObserved {
+                installed: snapshot.traefik_served.installed,
+                forbidden: snapshot.traefik_served.forbidden,
+                route: named(ObjectKind::IngressRoute, &route_name(&split)),
+                service: named(ObjectKind::TraefikService, &service),
+                backed_off: snapshot.backed_off,
+            });
+        }
         let attach = self.router.gateway_api.as_ref().and_then(|router| router.attach.as_ref());
         let name = attach.map_or_else(|| route_name(&split), |attach| attach.route.clone());
         router::Observed::GatewayApi(GatewayObserved {
-            installed: snapshot.http_routes_served,
-            forbidden: snapshot.http_routes_forbidden,
+            installed: snapshot.http_routes_served.installed,
+            forbidden: snapshot.http_routes_served.forbidden,
             route: snapshot.http_routes.iter().find(|view| *view.meta.name == *name),
             gateways: &self.gateways,
             classes: &self.classes,

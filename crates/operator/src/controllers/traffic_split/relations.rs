@@ -28,6 +28,10 @@ pub(super) enum Referred<'a> {
     Gateway(&'a str),
     /// Anything of the Gateway API.
     GatewayApi,
+    /// A TraefikService that a split attaches to.
+    TraefikService(&'a str),
+    /// Anything of Traefik's own kinds.
+    Traefik,
     /// Any Ingress of the namespace: attached splits look at their neighbours.
     AnyIngress,
 }
@@ -55,6 +59,10 @@ pub(super) fn of_spec(namespace: &str, spec: &TrafficSplitSpec) -> Vec<u64> {
             found.extend(gateway.parent_refs.iter().flatten().map(|parent| {
                 Referred::Gateway(&parent.name).within(parent.namespace.as_deref().unwrap_or(namespace))
             }));
+        }
+        if let Some(traefik) = &router.traefik {
+            found.push(Referred::Traefik.within(""));
+            found.extend(traefik.attach.iter().map(|it| Referred::TraefikService(&it.service).within(namespace)));
         }
     }
     found
@@ -179,6 +187,7 @@ mod tests {
             "routers": [
                 {"ingressNginx": {"attach": {"ingress": "old"}}},
                 {"gatewayApi": {"parentRefs": [{"name": "edge", "namespace": "infra"}, {"name": "inner"}]}},
+                {"traefik": {"attach": {"service": "weighted"}}},
             ],
         }))
         .unwrap();
@@ -191,9 +200,11 @@ mod tests {
             Referred::Gateway("edge").within("infra"),
             Referred::Gateway("inner").within("shop"),
             Referred::GatewayApi.within(""),
+            Referred::TraefikService("weighted").within("shop"),
+            Referred::Traefik.within(""),
         ] {
             assert!(found.contains(&expected));
         }
-        assert_eq!(found.len(), 7);
+        assert_eq!(found.len(), 9);
     }
 }

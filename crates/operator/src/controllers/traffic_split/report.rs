@@ -123,8 +123,7 @@ fn problems(routers: &[Router], failures: &[Option<Error>]) -> Vec<Option<Proble
 
 /// Where the spec has a router.
 fn path(index: usize, router: &Router) -> String {
-    let kind = if router.gateway_api.is_some() { "gatewayApi" } else { "ingressNginx" };
-    format!("spec.routers[{index}].{kind}")
+    format!("spec.routers[{index}].{}", router.kind().field())
 }
 
 /// Whether there is more to tell than that a weight is on its way.

@@ -6,7 +6,7 @@ use cutover_api::{
     labels::{FINALIZER_TRAFFIC_SPLIT, MANAGER_TRAFFIC_SPLIT},
     v1alpha1::{
         TrafficSplit,
-        traffic_split::{GatewayApiRouter, IngressNginxRouter, OnDelete, Router},
+        traffic_split::{GatewayApiRouter, IngressNginxRouter, OnDelete, Router, RouterKind, TraefikRouter},
     },
 };
 use cutover_engine::{
@@ -43,30 +43,38 @@ impl Context {
     }
 }
 
-/// Managed routers of both kinds, to look for what the spec no longer names.
-fn managed() -> [(ObjectKind, Router); 2] {
+/// Managed routers of every kind, to look for what the spec no longer names, with the kinds of route that each makes.
+fn managed() -> [(&'static [ObjectKind], Router); 3] {
     let ingress =
         IngressNginxRouter { class_name: Some(String::new()), tls: None, annotations: BTreeMap::new(), attach: None };
     let gateway = GatewayApiRouter { parent_refs: Some(Vec::new()), attach: None };
     [
-        (ObjectKind::Ingress, Router { ingress_nginx: Some(ingress), gateway_api: None }),
-        (ObjectKind::HttpRoute, Router { ingress_nginx: None, gateway_api: Some(gateway) }),
+        (&[ObjectKind::Ingress], Router { ingress_nginx: Some(ingress), ..Router::default() }),
+        (&[ObjectKind::HttpRoute], Router { gateway_api: Some(gateway), ..Router::default() }),
+        (
+            &[ObjectKind::IngressRoute, ObjectKind::TraefikService],
+            Router { traefik: Some(TraefikRouter::default()), ..Router::default() },
+        ),
     ]
+}
+
+/// Whether the router removes by itself what is left of a managed one of its kind.
+fn minds_its_own(router: &Router, kind: RouterKind) -> bool {
+    match kind {
+        RouterKind::IngressNginx => router.ingress_nginx.is_some(),
+        RouterKind::GatewayApi => router.gateway_api.as_ref().is_some_and(|router| router.attach.is_none()),
+        RouterKind::Traefik => router.traefik.as_ref().is_some_and(|router| router.attach.is_none()),
+    }
 }
 
 /// Routers of which the split has objects, and which its spec does not name.
 fn unnamed(snapshot: &Snapshot) -> Vec<Router> {
     let split = &*snapshot.split;
     let uid = split.uid().unwrap_or_default();
-    let named = |kind| {
-        split.spec.routers.iter().any(|router| match kind {
-            ObjectKind::HttpRoute => router.gateway_api.as_ref().is_some_and(|router| router.attach.is_none()),
-            _ => router.ingress_nginx.is_some(),
-        })
-    };
+    let named = |kind| split.spec.routers.iter().any(|router| minds_its_own(router, kind));
     managed()
         .into_iter()
-        .filter(|(kind, _)| !named(*kind) && snapshot.owns(*kind, &uid))
+        .filter(|(kinds, router)| !named(router.kind()) && kinds.iter().any(|kind| snapshot.owns(*kind, &uid)))
         .map(|(_, router)| router)
         .collect()
 }

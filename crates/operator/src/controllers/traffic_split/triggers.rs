@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit, migration_phase::Retired};
-use cutover_engine::router::{ObjectKind, alias_name};
-use futures::{StreamExt, stream};
+use cutover_engine::router::{ObjectKind, alias_name, canary_name, weighted_name};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use tokio::sync::watch;
 
 use super::{observe::Sources, relations::Referred};
 use crate::{
-    cluster::stores::{Change, Key},
+    caches::{Whole, WholeRecord},
+    cluster::stores::{Change, Index, Key, Presence},
     controllers::driver::Triggers,
 };
 
@@ -31,6 +36,9 @@ pub(super) fn all(sources: &Arc<Sources>) -> Splits {
         http_routes(sources),
         gateways(sources),
         gateway_api(sources),
+        wholes(sources, &sources.caches.ingress_routes),
+        wholes(sources, &sources.caches.traefik_services),
+        traefik(sources),
     ])
     .boxed()
 }
@@ -227,9 +235,35 @@ fn http_routes(sources: &Arc<Sources>) -> Splits {
         .boxed()
 }
 
+/// Routes of a kind whose spec is kept whole.
+fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Splits {
+    let sources = Arc::clone(sources);
+    index
+        .changes()
+        .flat_map(move |Change { key, before, after }| {
+            let owner = after.as_ref().or(before.as_ref()).and_then(|record| record.meta.owner_name.clone());
+            let version = |record: Option<Arc<WholeRecord<K>>>| record.map(|it| it.meta.resource_version.clone());
+            let (before, after) = (version(before), version(after));
+            // One that a split attaches to is written by us too.
+            let mut keys = match K::KIND {
+                ObjectKind::TraefikService => {
+                    sources.relations.of(Referred::TraefikService(&key.name).within(&key.namespace))
+                }
+                _ => Vec::new(),
+            };
+            keys.push(owner.map_or_else(|| unmarked(&key), |owner| Key::new(&key.namespace, &owner)));
+            keys.sort_unstable();
+            keys.dedup();
+            keys.retain(|split| is_news(&sources, split, K::KIND, &key.name, before.clone(), after.clone()));
+            references(keys)
+        })
+        .boxed()
+}
+
 /// A route without our mark may lie in the way of the split of its name. kube drops references to what does not exist.
 fn unmarked(key: &Key) -> Key {
-    let name = key.name.strip_suffix("-cutover-canary").unwrap_or(&key.name);
+    let suffixes = [canary_name(""), weighted_name("")];
+    let name = suffixes.iter().find_map(|suffix| key.name.strip_suffix(suffix.as_str())).unwrap_or(&key.name);
     Key::new(&key.namespace, name)
 }
 
@@ -266,18 +300,33 @@ fn gateways(sources: &Arc<Sources>) -> Splits {
 /// A class that changed, and the Gateway API that comes or goes, concern every split on it.
 fn gateway_api(sources: &Arc<Sources>) -> Splits {
     let classes = sources.caches.gateway_classes.changes().map(|_| ()).boxed();
-    let presences = [
+    let comes_or_goes = presences([
         sources.caches.http_routes.presence_changes(),
         sources.caches.gateways.presence_changes(),
         sources.caches.gateway_classes.presence_changes(),
-    ];
-    let presences = presences.map(|mut presence| {
+    ]);
+    let sources = Arc::clone(sources);
+    stream::select(comes_or_goes, classes)
+        .flat_map(move |()| references(sources.relations.of(Referred::GatewayApi.within(""))))
+        .boxed()
+}
+
+/// Traefik's kinds that come or go concern every split on them.
+fn traefik(sources: &Arc<Sources>) -> Splits {
+    let comes_or_goes = presences([
+        sources.caches.ingress_routes.presence_changes(),
+        sources.caches.traefik_services.presence_changes(),
+    ]);
+    let sources = Arc::clone(sources);
+    comes_or_goes.flat_map(move |()| references(sources.relations.of(Referred::Traefik.within("")))).boxed()
+}
+
+/// Says that one of the kinds has come or gone.
+fn presences<const N: usize>(kinds: [watch::Receiver<Presence>; N]) -> BoxStream<'static, ()> {
+    let presences = kinds.map(|mut presence| {
         presence.mark_unchanged();
         stream::unfold(presence, |mut presence| async move { presence.changed().await.ok().map(|()| ((), presence)) })
             .boxed()
     });
-    let sources = Arc::clone(sources);
-    stream::select_all(presences.into_iter().chain([classes]))
-        .flat_map(move |()| references(sources.relations.of(Referred::GatewayApi.within(""))))
-        .boxed()
+    stream::select_all(presences).boxed()
 }
