@@ -1,10 +1,6 @@
 //! One row of the table: plays it as a user would, with kubectl, and judges what comes back.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use cutover_testkit::{control_plane::ControlPlane, eventually};
