@@ -103,7 +103,7 @@ async fn start() -> Result<Bed> {
     .await?;
     let robot = Identity::User { name: "node-simulator".to_owned(), groups: vec!["system:masters".to_owned()] };
     let node = NodeSimulator::start(plane.config(&robot).await?, NodeOptions::default()).await?;
-    Ok(Bed { node, plane, operator, prometheus, real_prometheus, sinks })
+    Ok(Bed { plane, node, operator, prometheus, real_prometheus, sinks })
 }
 
 /// A step that takes `storefront` to a weight and is named after it.

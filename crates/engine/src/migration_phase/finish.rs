@@ -81,14 +81,20 @@ impl Machine<'_> {
                 legacy: None,
             },
             interval: retire.interval.get(),
-            round: format!("{WATCH}/{}", self.attempt()),
+            round: self.watch_round(),
         })
+    }
+
+    /// Sets answers of this completion apart from those of an earlier one, after which the phase went back.
+    fn watch_round(&self) -> String {
+        let completed = self.status.finished_at.as_ref().map_or_else(String::new, |at| at.0.to_string());
+        format!("{WATCH}/{}/{completed}", self.attempt())
     }
 
     /// Takes in what the watch found. What was measured while the clock could not be trusted says nothing about how long.
     pub fn watch_legacy(&mut self) {
         let Some(retire) = self.retiring().cloned() else { return };
-        let round = format!("{WATCH}/{}", self.attempt());
+        let round = self.watch_round();
         let Some(measured) = self.observed.measurements.get(WATCH).filter(|measured| measured.round == round) else {
             return;
         };

@@ -99,7 +99,8 @@ async fn log(world: &World, request: &Request<Incoming>) -> Result<String, (Stat
 fn end(text: &str, lines: Option<usize>, bytes: Option<usize>) -> String {
     let skip = lines.map_or(0, |lines| text.lines().count().saturating_sub(lines));
     let mut rest: String = text.split_inclusive('\n').skip(skip).collect();
-    let cut = bytes.map_or(rest.len(), |bytes| rest.floor_char_boundary(bytes));
+    let most = bytes.unwrap_or(rest.len()).min(rest.len());
+    let cut = (0..=most).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(0);
     rest.truncate(cut);
     rest
 }
