@@ -51,6 +51,8 @@ rules:
 - {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], resourceNames: [shop], verbs: [update]}
+- {apiGroups: [networking.istio.io], resources: [virtualservices], verbs: [create]}
+- {apiGroups: [networking.istio.io], resources: [virtualservices], resourceNames: [shop], verbs: [update]}
 - {apiGroups: [traefik.io], resources: [ingressroutes, traefikservices], verbs: [create]}
 - {apiGroups: [traefik.io], resources: [traefikservices], resourceNames: [shop], verbs: [update]}
 - {apiGroups: [cutover.dev], resources: [environments], resourceNames: [production], verbs: [attest]}
@@ -192,6 +194,14 @@ fn traefik() -> Value {
 
 fn weighted(service: &str) -> Value {
     json!({"traefik": {"attach": {"service": service}}})
+}
+
+fn istio() -> Value {
+    json!({"istio": {"gateways": ["edge"]}})
+}
+
+fn entry(virtual_service: &str) -> Value {
+    json!({"istio": {"attach": {"virtualService": virtual_service, "http": "all"}}})
 }
 
 fn attach(route: &str) -> Value {
@@ -342,7 +352,11 @@ async fn splits_take_the_rights_on_their_routes() -> Result<()> {
     people.creation_takes_a_right(&split(&[attach("shop")]), "changes HTTPRoute shop").await?;
     people.creation_takes_a_right(&split(&[traefik()]), "ask for create on ingressroutes and traefikservices").await?;
     people.creation_takes_a_right(&split(&[weighted("shop")]), "changes TraefikService shop").await?;
+    people.creation_takes_a_right(&split(&[istio()]), "ask for create on virtualservices").await?;
+    people.creation_takes_a_right(&split(&[entry("shop")]), "changes VirtualService shop").await?;
     // The right on one route is not one on another.
+    let other = create(&people.entitled, &people.namespace, &split(&[entry("payments")]), true).await;
+    expect_refusal(&other, "changes VirtualService payments, which dana may not update")?;
     let other = create(&people.entitled, &people.namespace, &split(&[weighted("payments")]), true).await;
     expect_refusal(&other, "changes TraefikService payments, which dana may not update")?;
     let other = create(&people.entitled, &people.namespace, &split(&[attach("payments")]), true).await;

@@ -92,7 +92,7 @@ fn split(name: &str, host: &str) -> Value {
     let spec = json!({
         "environment": "production", "hosts": [host], "legacy": {"component": "old"}, "new": {"component": "web"},
         "newWeight": 0, "onDelete": "Delete",
-        "routers": [{"ingressNginx": {"className": "nginx"}}, {"gatewayApi": {"parentRefs": [{"name": "edge"}]}}, {"traefik": {}}],
+        "routers": [{"ingressNginx": {"className": "nginx"}}, {"gatewayApi": {"parentRefs": [{"name": "edge"}]}}, {"traefik": {}}, {"istio": {"gateways": ["edge"]}}],
     });
     object("TrafficSplit", name, &spec)
 }
@@ -213,7 +213,7 @@ impl Run {
         for split in ["shop", "plain"] {
             self.delete("TrafficSplit", split).await?;
         }
-        for what in ["ingresses", "httproutes", "ingressroutes", "traefikservices"] {
+        for what in ["ingresses", "httproutes", "ingressroutes", "traefikservices", "virtualservices"] {
             self.gone(what, OURS).await?;
         }
         self.delete("FeatureFlag", "checkout").await?;
@@ -232,7 +232,7 @@ impl Run {
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_are_enough_and_none_is_idle() -> Result<()> {
     let plane = ControlPlane::start_named("rights").await?;
-    for definitions in ["gateway-api", "traefik"] {
+    for definitions in ["gateway-api", "traefik", "istio"] {
         plane.install_definitions(tools::definitions(definitions)?).await?;
     }
     install(&plane).await?;

@@ -52,7 +52,7 @@ const STRIP: &str = "-s -w";
 /// Everything the test bed needs, in the order in which it is built.
 ///
 /// The build flags are part of the key, and of Go's own cache: a change means a build from nothing.
-pub const MODULES: [GoModule; 6] = [
+pub const MODULES: [GoModule; 7] = [
     GoModule {
         name: "etcd",
         binaries: &[Binary { name: "etcd", package: "go.etcd.io/etcd/server/v3" }],
@@ -78,6 +78,17 @@ pub const MODULES: [GoModule; 6] = [
         name: "gateway-api",
         binaries: &[],
         definitions: Some(Definitions { module: "sigs.k8s.io/gateway-api", path: "config/crd/standard" }),
+        tags: "",
+        ldflags: STRIP,
+        cold_seconds: 1,
+    },
+    GoModule {
+        name: "istio",
+        binaries: &[],
+        definitions: Some(Definitions {
+            module: "istio.io/api",
+            path: "kubernetes/customresourcedefinitions.gen.yaml",
+        }),
         tags: "",
         ldflags: STRIP,
         cold_seconds: 1,

@@ -2,5 +2,6 @@
 
 mod attached;
 mod bed;
+mod istio;
 mod managed;
 mod traefik;

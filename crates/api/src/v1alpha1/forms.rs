@@ -29,6 +29,8 @@ pub const COOKIE_PATTERN: &str = "^[A-Za-z0-9_-]+$";
 pub const VALUE_PATTERN: &str = "^[A-Za-z0-9._~-]+$";
 /// Names of entry points and certificate resolvers in Traefik's configuration.
 pub const ENTRY_POINT_PATTERN: &str = "^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$";
+/// Istio's Gateways, with their namespace or without.
+pub const GATEWAY_PATTERN: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// Keys of flags.
 pub const KEY_PATTERN: &str = "^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$";
 /// Attributes of an evaluation context.
@@ -61,7 +63,7 @@ pub const LINE_PATTERN: &str = "^[!-~]([ -~]*[!-~])?$";
 pub const UID_PATTERN: &str = "^[-A-Za-z0-9]+$";
 
 /// Each form in words, with an example.
-pub(crate) const WORDS: [(&str, &str); 25] = [
+pub(crate) const WORDS: [(&str, &str); 26] = [
     (
         NAME_PATTERN,
         "must be the name of an object: lower-case letters, digits, hyphens and dots, beginning and ending with a letter or digit, such as shop-v2",
@@ -88,6 +90,10 @@ pub(crate) const WORDS: [(&str, &str); 25] = [
     (
         ENTRY_POINT_PATTERN,
         "must be letters, digits, underscores and hyphens, beginning and ending with a letter or digit, such as websecure",
+    ),
+    (
+        GATEWAY_PATTERN,
+        "must be the name of a Gateway, after its namespace and a slash if it is in another, such as istio-ingress/edge, or mesh",
     ),
     (
         KEY_PATTERN,

@@ -139,6 +139,8 @@ pub enum Observed<'a> {
     GatewayApi(GatewayObserved<'a>),
     /// For [`Router::traefik`](cutover_api::v1alpha1::traffic_split::Router::traefik).
     Traefik(TraefikObserved<'a>),
+    /// For [`Router::istio`](cutover_api::v1alpha1::traffic_split::Router::istio).
+    Istio(IstioObserved<'a>),
 }
 
 /// Ingresses and alias Services.
@@ -207,6 +209,19 @@ pub struct TraefikObserved<'a> {
     pub backed_off: bool,
 }
 
+/// A VirtualService.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IstioObserved<'a> {
+    /// Whether the cluster serves `networking.istio.io/v1` VirtualServices.
+    pub installed: Known<bool>,
+    /// Whether the operator may not list them, so that nothing is known of them.
+    pub forbidden: bool,
+    /// Managed: the VirtualService called [`super::route_name`]. Attached: the one that the spec names.
+    pub service: Option<&'a WholeView>,
+    /// Others keep changing it: write none now and say `Contended`.
+    pub backed_off: bool,
+}
+
 /// Kinds of object that routers write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKind {
@@ -222,6 +237,8 @@ pub enum ObjectKind {
     IngressRoute,
     /// `traefik.io/v1alpha1` TraefikService.
     TraefikService,
+    /// `networking.istio.io/v1` VirtualService.
+    VirtualService,
 }
 
 impl ObjectKind {
@@ -234,6 +251,7 @@ impl ObjectKind {
             Self::Service => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::IngressRoute | Self::TraefikService => "traefik.io",
+            Self::VirtualService => "networking.istio.io",
         }
     }
 
@@ -241,7 +259,7 @@ impl ObjectKind {
     #[must_use]
     pub const fn version(self) -> &'static str {
         match self {
-            Self::Ingress | Self::HttpRoute | Self::Service | Self::EndpointSlice => "v1",
+            Self::Ingress | Self::HttpRoute | Self::Service | Self::EndpointSlice | Self::VirtualService => "v1",
             Self::IngressRoute | Self::TraefikService => "v1alpha1",
         }
     }
@@ -265,6 +283,7 @@ impl ObjectKind {
             Self::EndpointSlice => "endpointslices",
             Self::IngressRoute => "ingressroutes",
             Self::TraefikService => "traefikservices",
+            Self::VirtualService => "virtualservices",
         }
     }
 
@@ -278,6 +297,7 @@ impl ObjectKind {
             Self::EndpointSlice => "EndpointSlice",
             Self::IngressRoute => "IngressRoute",
             Self::TraefikService => "TraefikService",
+            Self::VirtualService => "VirtualService",
         }
     }
 
@@ -285,7 +305,7 @@ impl ObjectKind {
     #[must_use]
     pub const fn is_route(self) -> bool {
         match self {
-            Self::Ingress | Self::HttpRoute | Self::IngressRoute | Self::TraefikService => true,
+            Self::Ingress | Self::HttpRoute | Self::IngressRoute | Self::TraefikService | Self::VirtualService => true,
             Self::Service | Self::EndpointSlice => false,
         }
     }

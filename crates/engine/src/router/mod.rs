@@ -24,8 +24,10 @@ mod compare;
 pub mod contract;
 mod gateway;
 mod ingress;
+mod istio;
 mod marks;
 pub mod names;
+mod own;
 mod shares;
 mod traefik;
 pub mod view;
@@ -39,9 +41,10 @@ use cutover_api::{
 };
 
 pub use contract::{
-    AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, ObjectKind, Observed, Problem,
-    ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved,
+    AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, IstioObserved, ObjectKind, Observed,
+    Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved,
 };
+pub(crate) use istio::hosts_and_paths as virtual_service_hosts_and_paths;
 pub use names::{alias_name, canary_name, route_name, weighted_name};
 pub(crate) use traefik::hosts_and_paths as ingress_route_hosts_and_paths;
 pub use view::{
@@ -60,6 +63,7 @@ pub fn plan(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> Ro
             router.gateway_api.as_ref().map(|router| gateway::plan(router, intent, observed))
         }
         Observed::Traefik(observed) => router.traefik.as_ref().map(|router| traefik::plan(router, intent, observed)),
+        Observed::Istio(observed) => router.istio.as_ref().map(|router| istio::plan(router, intent, observed)),
     }
     .unwrap_or_else(|| mismatched(router.kind(), intent))
 }
@@ -67,7 +71,7 @@ pub fn plan(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> Ro
 /// The CRD's rule makes each router exactly one kind, so this is not met; it must still do no harm.
 fn mismatched(kind: RouterKind, intent: &Intent<'_>) -> RouterPlan {
     let message = format!(
-        "spec.routers[{}]: a router is exactly one of ingressNginx, gatewayApi and traefik",
+        "spec.routers[{}]: a router is exactly one of ingressNginx, gatewayApi, traefik and istio",
         intent.router_index
     );
     let problem = marks::stalled(reasons::INVALID_SPEC, message);
@@ -96,6 +100,10 @@ pub fn read_weight(
             let attached = router.traefik.as_ref().is_some_and(|it| it.attach.is_some());
             traefik::read_weight(split, attached, sides, weight_total, observed)
         }
+        Observed::Istio(observed) => {
+            let attach = router.istio.as_ref().and_then(|it| it.attach.as_ref());
+            istio::read_weight(split, attach.map(|it| it.http.as_str()), sides, weight_total, observed)
+        }
     }
 }
 
@@ -106,6 +114,7 @@ pub fn release(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {
         Observed::IngressNginx(observed) => ingress::release(split, observed),
         Observed::GatewayApi(observed) => gateway::release(split, observed),
         Observed::Traefik(observed) => traefik::release(split, observed),
+        Observed::Istio(observed) => istio::release(split, observed),
     }
 }
 
@@ -116,6 +125,7 @@ pub fn remove(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {
         Observed::IngressNginx(observed) => ingress::remove(split, observed),
         Observed::GatewayApi(observed) => gateway::remove(split, observed),
         Observed::Traefik(observed) => traefik::remove(split, observed),
+        Observed::Istio(observed) => istio::remove(split, observed),
     }
 }
 

@@ -4,7 +4,9 @@
 use cutover_api::v1alpha1::traffic_split::{PathMatch, PathType};
 use serde_json::Value;
 
-use crate::router::{HttpRouteView, IngressView, Observed, ingress_route_hosts_and_paths};
+use crate::router::{
+    HttpRouteView, IngressView, Observed, ingress_route_hosts_and_paths, virtual_service_hosts_and_paths,
+};
 
 /// Hosts and paths of the split's own route; `None` without one, or when they cannot be read from it.
 #[must_use]
@@ -13,6 +15,7 @@ pub fn hosts_and_paths(seen: &Observed) -> Option<(Vec<String>, Vec<PathMatch>)>
         Observed::IngressNginx(seen) => of_ingress(seen.main.or(seen.canary)?),
         Observed::GatewayApi(seen) => of_http_route(seen.route?),
         Observed::Traefik(seen) => ingress_route_hosts_and_paths(seen.route?)?,
+        Observed::Istio(seen) => virtual_service_hosts_and_paths(seen.service?)?,
     };
     (!hosts.is_empty() && !paths.is_empty()).then_some((hosts, paths))
 }

@@ -4,7 +4,9 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::{
         TrafficSplitSpec,
-        traffic_split::{GatewayApiRouter, IngressNginxRouter, Router, TraefikRouter},
+        traffic_split::{
+            GatewayApiRouter, IngressNginxRouter, IstioAttach, IstioRouter, PathMatch, PathType, Router, TraefikRouter,
+        },
     },
 };
 use jiff::Timestamp;
@@ -69,13 +71,27 @@ fn contested(
             }
             shared_entry_point(mine, theirs)
         }
+        (Router { istio: Some(mine), .. }, Router { istio: Some(theirs), .. }) => {
+            if let (Some(mine), Some(theirs)) = (&mine.attach, &theirs.attach) {
+                let IstioAttach { virtual_service, http } = mine;
+                return (mine == theirs).then(|| {
+                    format!("spec.routers[{index}].istio.attach: http entry {http} of VirtualService {virtual_service}")
+                });
+            }
+            shared_gateway(mine, theirs)
+        }
         _ => false,
     };
     if !same_edge {
         return None;
     }
     let (host_at, host) = mine.hosts.iter().enumerate().find(|(_, host)| theirs.hosts.contains(host))?;
-    let (path_at, path) = mine.paths.iter().enumerate().find(|(_, path)| theirs.paths.contains(path))?;
+    let in_the_way = |path: &PathMatch| {
+        theirs.paths.contains(path)
+            || on_mesh(my_router, their_router)
+            || (my_router.istio.is_some() && theirs.paths.iter().any(|their| unordered(path, their)))
+    };
+    let (path_at, path) = mine.paths.iter().enumerate().find(|(_, path)| in_the_way(path))?;
     Some(format!("spec.hosts[{host_at}] {host} with spec.paths[{path_at}] {}", path.value))
 }
 
@@ -108,4 +124,30 @@ fn shared_entry_point(mine: &TraefikRouter, theirs: &TraefikRouter) -> bool {
         (Some(mine), Some(theirs)) => mine.iter().any(|name| theirs.contains(name)),
         _ => true,
     }
+}
+
+/// Whether both make VirtualServices of their own on a gateway in common.
+fn shared_gateway(mine: &IstioRouter, theirs: &IstioRouter) -> bool {
+    let (Some(mine), Some(theirs)) = (&mine.gateways, &theirs.gateways) else { return false };
+    mine.iter().any(|gateway| theirs.contains(gateway))
+}
+
+/// Whether both are for sidecars, which go by one VirtualService for a host and by no other.
+fn on_mesh(mine: &Router, theirs: &Router) -> bool {
+    let is = |router: &Router| {
+        router.istio.as_ref().and_then(|it| it.gateways.as_ref()).is_some_and(|it| it.iter().any(|name| name == "mesh"))
+    };
+    is(mine) && is(theirs)
+}
+
+/// Whether one path is below the other. Istio puts VirtualServices of one host together without looking at how long their paths are; only
+/// what matches every path comes last.
+fn unordered(mine: &PathMatch, theirs: &PathMatch) -> bool {
+    let is_below = |path: &PathMatch, above: &PathMatch| {
+        let prefix = above.value.trim_end_matches('/');
+        above.type_ == PathType::Prefix
+            && !prefix.is_empty()
+            && path.value.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    is_below(mine, theirs) || is_below(theirs, mine)
 }

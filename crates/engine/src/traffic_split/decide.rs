@@ -203,5 +203,6 @@ fn kept_baseline<'a>(seen: &router::Observed<'a>) -> Option<&'a str> {
         router::Observed::IngressNginx(seen) => seen.main.and_then(|main| main.meta.baseline.as_deref()),
         router::Observed::GatewayApi(seen) => seen.route.and_then(|route| route.meta.baseline.as_deref()),
         router::Observed::Traefik(seen) => seen.service.and_then(|service| service.meta.baseline.as_deref()),
+        router::Observed::Istio(seen) => seen.service.and_then(|service| service.meta.baseline.as_deref()),
     }
 }

@@ -39,9 +39,11 @@ pub fn names_legacy(spec: &TrafficSplitSpec) -> Option<String> {
     spec.routers.iter().find_map(|router| {
         let ingress = router.ingress_nginx.as_ref().and_then(|it| it.attach.as_ref());
         let service = router.traefik.as_ref().and_then(|it| it.attach.as_ref());
+        let entry = router.istio.as_ref().and_then(|it| it.attach.as_ref());
         ingress
             .map(|it| format!("Ingress {}", it.ingress))
-            .or_else(|| Some(format!("TraefikService {}", service?.service)))
+            .or_else(|| service.map(|it| format!("TraefikService {}", it.service)))
+            .or_else(|| entry.map(|it| format!("VirtualService {}", it.virtual_service)))
     })
 }
 
@@ -112,6 +114,7 @@ mod tests {
         for (router, named) in [
             (json!({"ingressNginx": {"attach": {"ingress": "shop"}}}), "Ingress shop"),
             (json!({"traefik": {"attach": {"service": "shop"}}}), "TraefikService shop"),
+            (json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}}), "VirtualService shop"),
         ] {
             let mut attached = spec();
             attached.routers.push(serde_json::from_value(router).unwrap());

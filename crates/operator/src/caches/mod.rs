@@ -22,7 +22,9 @@ mod whole;
 use cutover_engine::environment::DeploymentView;
 
 use crate::cluster::{
-    discovery::{Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES, INGRESS_ROUTES, TRAEFIK_SERVICES},
+    discovery::{
+        Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES, INGRESS_ROUTES, TRAEFIK_SERVICES, VIRTUAL_SERVICES,
+    },
     stores::{Index, Stores},
 };
 
@@ -35,7 +37,7 @@ pub use kinds::Kinds;
 pub use raw::{Raw, Wire};
 pub use schema_version::SchemaRecord;
 pub use service::ServiceRecord;
-pub use whole::{IngressRoute, TraefikService, Whole, WholeRecord};
+pub use whole::{IngressRoute, TraefikService, VirtualService, Whole, WholeRecord};
 
 /// The shared caches. Cheap to clone.
 #[derive(Clone)]
@@ -64,6 +66,8 @@ pub struct Caches {
     pub ingress_routes: Index<WholeRecord<IngressRoute>>,
     /// Traefik's `TraefikService`s, where the cluster has them.
     pub traefik_services: Index<WholeRecord<TraefikService>>,
+    /// Istio's `VirtualService`s, where the cluster has them.
+    pub virtual_services: Index<WholeRecord<VirtualService>>,
 }
 
 impl Caches {
@@ -83,6 +87,7 @@ impl Caches {
             gateway_classes: stores.optional_cluster(discovery.served(GATEWAY_CLASSES), None),
             ingress_routes: stores.optional(discovery.served(INGRESS_ROUTES), None),
             traefik_services: stores.optional(discovery.served(TRAEFIK_SERVICES), None),
+            virtual_services: stores.optional(discovery.served(VIRTUAL_SERVICES), None),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Routes of kinds whose spec is kept as a whole, each in an index of its own: Traefik's.
+//! Routes of kinds whose spec is kept as a whole, each in an index of its own: Traefik's and Istio's.
 
 use std::{fmt::Debug, marker::PhantomData, ops::Deref};
 
@@ -32,6 +32,14 @@ pub struct TraefikService;
 
 impl Whole for TraefikService {
     const KIND: ObjectKind = ObjectKind::TraefikService;
+}
+
+/// Istio's `VirtualService`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VirtualService;
+
+impl Whole for VirtualService {
+    const KIND: ObjectKind = ObjectKind::VirtualService;
 }
 
 /// What is parsed of an object of the kind, and kept.
@@ -85,6 +93,7 @@ impl Caches {
         match kind {
             ObjectKind::IngressRoute => self.ingress_routes.get(namespace, name).map(|record| (**record).clone()),
             ObjectKind::TraefikService => self.traefik_services.get(namespace, name).map(|record| (**record).clone()),
+            ObjectKind::VirtualService => self.virtual_services.get(namespace, name).map(|record| (**record).clone()),
             ObjectKind::Ingress | ObjectKind::HttpRoute | ObjectKind::Service | ObjectKind::EndpointSlice => None,
         }
     }

@@ -45,8 +45,12 @@ pub const INGRESS_ROUTES: Optional = Optional::of(ObjectKind::IngressRoute);
 /// Traefik's weighted services.
 pub const TRAEFIK_SERVICES: Optional = Optional::of(ObjectKind::TraefikService);
 
+/// Istio's routes.
+pub const VIRTUAL_SERVICES: Optional = Optional::of(ObjectKind::VirtualService);
+
 /// All of them.
-pub const OPTIONAL: [Optional; 5] = [HTTP_ROUTES, GATEWAYS, GATEWAY_CLASSES, INGRESS_ROUTES, TRAEFIK_SERVICES];
+pub const OPTIONAL: [Optional; 6] =
+    [HTTP_ROUTES, GATEWAYS, GATEWAY_CLASSES, INGRESS_ROUTES, TRAEFIK_SERVICES, VIRTUAL_SERVICES];
 
 impl Optional {
     const fn of(kind: ObjectKind) -> Self {

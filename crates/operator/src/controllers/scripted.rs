@@ -36,6 +36,7 @@ pub(super) struct Shown {
     pub(super) gateway_classes: Vec<Value>,
     pub(super) ingress_routes: Vec<Value>,
     pub(super) traefik_services: Vec<Value>,
+    pub(super) virtual_services: Vec<Value>,
 }
 
 impl Shown {
@@ -71,6 +72,7 @@ impl Shown {
             gateway_classes: index(&self.gateway_classes),
             ingress_routes: index(&self.ingress_routes),
             traefik_services: index(&self.traefik_services),
+            virtual_services: index(&self.virtual_services),
         }
     }
 }

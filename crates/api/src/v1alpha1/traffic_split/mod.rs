@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     backend::{Backend, Capacity, CookieMatch, HeaderMatch, Pin, Safety, ServiceBackend, Side},
     router::{
-        GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, ParentRef, RouteAttach, Router, RouterKind,
-        TraefikAttach, TraefikRouter, TraefikTls,
+        GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, IstioAttach, IstioRouter, ParentRef,
+        RouteAttach, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,
     },
     status::{Endpoints, Holder, LegacyRetired, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
 };
@@ -46,12 +46,14 @@ use super::forms::{HOST_PATTERN, NAME_PATTERN, PATH_PATTERN};
     validation = Rule::new("has(self.legacy) || self.newWeight == self.weightTotal || self.newWeight == 0").message("without a legacy backend newWeight is 0 or weightTotal: there is nobody to share with").field_path(".newWeight"),
     validation = Rule::new("has(self.environment) || (!has(self.new.component) && (!has(self.legacy) || !has(self.legacy.component)))").message("a backend names a component, so environment must be set").field_path(".environment"),
     validation = Rule::new("!has(self.pins) || has(self.legacy) || self.pins.all(p, p.to == 'New')").message("without a legacy backend no pin can lead to Legacy").field_path(".pins"),
-    validation = Rule::new("!self.routers.exists(r, (has(r.gatewayApi) && has(r.gatewayApi.attach)) || (has(r.traefik) && has(r.traefik.attach))) || (!has(self.exposure) || self.exposure == 'Exposed')").message("a split that attaches to an existing route cannot be Hidden: the route is not ours to leave out").field_path(".exposure"),
+    validation = Rule::new("!self.routers.exists(r, (has(r.gatewayApi) && has(r.gatewayApi.attach)) || (has(r.traefik) && has(r.traefik.attach)) || (has(r.istio) && has(r.istio.attach))) || (!has(self.exposure) || self.exposure == 'Exposed')").message("a split that attaches to an existing route cannot be Hidden: the route is not ours to leave out").field_path(".exposure"),
     validation = Rule::new("self.routers.filter(r, has(r.ingressNginx)).size() <= 1").message("at most one router is ingressNginx: two would write the same Ingresses; remove one, or serve the other class by a TrafficSplit of its own, with hosts of its own").field_path(".routers"),
     validation = Rule::new("self.routers.filter(r, has(r.gatewayApi) && has(r.gatewayApi.parentRefs)).size() <= 1").message("at most one gatewayApi router has parentRefs: two would write the same HTTPRoute; list every Gateway in the parentRefs of one").field_path(".routers"),
     validation = Rule::new("self.routers.all(r, !has(r.gatewayApi) || !has(r.gatewayApi.attach) || self.routers.exists_one(o, has(o.gatewayApi) && has(o.gatewayApi.attach) && o.gatewayApi.attach.route == r.gatewayApi.attach.route && o.gatewayApi.attach.rule == r.gatewayApi.attach.rule))").message("two routers attach to the same rule of an HTTPRoute: remove one").field_path(".routers"),
     validation = Rule::new("self.routers.filter(r, has(r.traefik) && !has(r.traefik.attach)).size() <= 1").message("at most one traefik router makes its own IngressRoute: two would write the same one; list every entry point in the entryPoints of one").field_path(".routers"),
-    validation = Rule::new("self.routers.all(r, !has(r.traefik) || !has(r.traefik.attach) || self.routers.exists_one(o, has(o.traefik) && has(o.traefik.attach) && o.traefik.attach.service == r.traefik.attach.service))").message("two routers attach to the same TraefikService: remove one").field_path(".routers")
+    validation = Rule::new("self.routers.all(r, !has(r.traefik) || !has(r.traefik.attach) || self.routers.exists_one(o, has(o.traefik) && has(o.traefik.attach) && o.traefik.attach.service == r.traefik.attach.service))").message("two routers attach to the same TraefikService: remove one").field_path(".routers"),
+    validation = Rule::new("self.routers.filter(r, has(r.istio) && has(r.istio.gateways)).size() <= 1").message("at most one istio router has gateways: two would write the same VirtualService; list every gateway in the gateways of one").field_path(".routers"),
+    validation = Rule::new("self.routers.all(r, !has(r.istio) || !has(r.istio.attach) || self.routers.exists_one(o, has(o.istio) && has(o.istio.attach) && o.istio.attach.virtualService == r.istio.attach.virtualService && o.istio.attach.http == r.istio.attach.http))").message("two routers attach to the same entry of a VirtualService: remove one").field_path(".routers")
 )]
 pub struct TrafficSplitSpec {
     /// Environment of the same namespace whose components the backends may name.

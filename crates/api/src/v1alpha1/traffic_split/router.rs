@@ -7,14 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    forms::{ENTRY_POINT_PATTERN, LABEL_PATTERN, NAME_PATTERN},
+    forms::{ENTRY_POINT_PATTERN, GATEWAY_PATTERN, LABEL_PATTERN, NAME_PATTERN},
     schema::texts,
 };
 
 /// A router that carries the split: exactly one kind.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("[has(self.ingressNginx), has(self.gatewayApi), has(self.traefik)].exists_one(it, it)").message("a router is exactly one of ingressNginx, gatewayApi and traefik"))]
+#[x_kube(validation = Rule::new("[has(self.ingressNginx), has(self.gatewayApi), has(self.traefik), has(self.istio)].exists_one(it, it)").message("a router is exactly one of ingressNginx, gatewayApi, traefik and istio"))]
 pub struct Router {
     /// Ingresses with ingress-nginx's canary annotations, which Traefik 3.7 and later serves too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,6 +25,9 @@ pub struct Router {
     /// Traefik's own kinds (`traefik.io/v1alpha1`): an IngressRoute that leads to a weighted TraefikService.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traefik: Option<TraefikRouter>,
+    /// An Istio VirtualService (`networking.istio.io/v1`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub istio: Option<IstioRouter>,
 }
 
 impl Router {
@@ -35,8 +38,10 @@ impl Router {
             RouterKind::IngressNginx
         } else if self.gateway_api.is_some() {
             RouterKind::GatewayApi
-        } else {
+        } else if self.traefik.is_some() {
             RouterKind::Traefik
+        } else {
+            RouterKind::Istio
         }
     }
 }
@@ -50,6 +55,8 @@ pub enum RouterKind {
     GatewayApi,
     /// Traefik's IngressRoute and TraefikService.
     Traefik,
+    /// Istio's VirtualService.
+    Istio,
 }
 
 impl RouterKind {
@@ -60,6 +67,7 @@ impl RouterKind {
             Self::IngressNginx => "ingressNginx",
             Self::GatewayApi => "gatewayApi",
             Self::Traefik => "traefik",
+            Self::Istio => "istio",
         }
     }
 }
@@ -194,4 +202,32 @@ pub struct TraefikAttach {
     /// Name of the TraefikService, in the split's namespace. Its `weighted.services` must list the Services of both sides and no others.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
     pub service: String,
+}
+
+/// A VirtualService: either managed (`gateways`) or attached to one `http` entry of an existing one.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.gateways) != has(self.attach)").message("istio is exactly one of gateways (the VirtualService is made) and attach (one http entry of an existing VirtualService is moved)"))]
+pub struct IstioRouter {
+    /// Gateways that the VirtualService is bound to, 1 to 8, such as `istio-ingress/edge` or, of the split's namespace, `edge`; `mesh` stands
+    /// for every sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 253), regex(pattern = GATEWAY_PATTERN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub gateways: Option<Vec<String>>,
+    /// One named `http` entry of an existing VirtualService: only its destinations are changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach: Option<IstioAttach>,
+}
+
+/// One named `http` entry of a VirtualService that exists.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IstioAttach {
+    /// Name of the VirtualService, in the split's namespace.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub virtual_service: String,
+    /// Name of the entry (`spec.http[].name`).
+    #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN))]
+    pub http: String,
 }

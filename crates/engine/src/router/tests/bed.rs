@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cutover_api::v1alpha1::traffic_split::{
-    CookieMatch, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, ParentRef, PathMatch, PathType, Pin,
-    RouteAttach, Router, Side, TraefikAttach, TraefikRouter,
+    CookieMatch, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, IstioAttach, IstioRouter, ParentRef,
+    PathMatch, PathType, Pin, RouteAttach, Router, Side, TraefikAttach, TraefikRouter,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::de::DeserializeOwned;
@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::{
     Known,
     router::{
-        self, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, ObjectKind, Observed, RouteStep,
-        RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved, canary_name, route_name,
+        self, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, IstioObserved, ObjectKind, Observed,
+        RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved, canary_name, route_name,
         view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView, WholeView},
         weighted_name,
     },
@@ -286,6 +286,16 @@ impl Split {
         Self::of(Router { traefik: Some(TraefikRouter { attach, ..TraefikRouter::default() }), ..Router::default() })
     }
 
+    pub fn istio() -> Self {
+        let router = IstioRouter { gateways: Some(vec!["infra/edge".into()]), attach: None };
+        Self::of(Router { istio: Some(router), ..Router::default() })
+    }
+
+    pub fn entry(virtual_service: &str, http: &str) -> Self {
+        let attach = Some(IstioAttach { virtual_service: virtual_service.into(), http: http.into() });
+        Self::of(Router { istio: Some(IstioRouter { gateways: None, attach }), ..Router::default() })
+    }
+
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
@@ -367,6 +377,19 @@ impl Split {
                     installed: self.installed,
                     forbidden: self.forbidden,
                     route: route.as_ref(),
+                    service: service.as_ref(),
+                    backed_off: self.backed_off,
+                }),
+            )
+        } else if let Some(router) = &self.router.istio {
+            let attach = router.attach.as_ref();
+            let name = attach.map_or_else(|| route_name(&self.name), |it| it.virtual_service.clone());
+            let service = world.view::<WholeView>(ObjectKind::VirtualService, &name);
+            then(
+                &intent,
+                &Observed::Istio(IstioObserved {
+                    installed: self.installed,
+                    forbidden: self.forbidden,
                     service: service.as_ref(),
                     backed_off: self.backed_off,
                 }),
@@ -489,5 +512,22 @@ pub fn users_service(name: &str) -> Value {
                 {"name": "monolith", "port": 8080, "strategy": "p2c"},
             ],
         }},
+    })
+}
+
+/// A user's own VirtualService with an entry `all` to the legacy Service and an entry `other` to something else.
+pub fn users_virtual_service(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": {"team": "shop"}},
+        "spec": {
+            "hosts": ["shop.example.com"], "gateways": ["infra/edge"],
+            "http": [
+                {"name": "other", "match": [{"uri": {"prefix": "/blog"}}], "timeout": "5s",
+                 "route": [{"destination": {"host": "blog"}}]},
+                {"name": "all", "retries": {"attempts": 2}, "route": [
+                    {"destination": {"host": "monolith.shop.svc.cluster.local"}, "headers": {"request": {"set": {"x-a": "b"}}}},
+                ]},
+            ],
+        },
     })
 }

@@ -3,6 +3,7 @@
 pub(crate) mod bed;
 mod gateway;
 mod ingress;
+mod istio;
 mod ownership;
 mod proxies;
 mod refusals;

@@ -3,16 +3,17 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::bed::{Split, World, accept_all, users_ingress, users_route, users_service};
+use super::bed::{Split, World, accept_all, users_ingress, users_route, users_service, users_virtual_service};
 use crate::router::{self, ObjectKind};
 
-const KINDS: [ObjectKind; 6] = [
+const KINDS: [ObjectKind; 7] = [
     ObjectKind::Ingress,
     ObjectKind::HttpRoute,
     ObjectKind::Service,
     ObjectKind::EndpointSlice,
     ObjectKind::IngressRoute,
     ObjectKind::TraefikService,
+    ObjectKind::VirtualService,
 ];
 
 /// Everything but metadata.
@@ -52,6 +53,7 @@ fn release(split: &Split, world: &mut World) {
 #[case(Split::gateway())]
 #[case(Split::traefik())]
 #[case(Split::traefik().at(0))]
+#[case(Split::istio())]
 fn a_released_route_is_unmanaged_and_adopted_at_its_weight(#[case] split: Split) {
     let mut world = World::default();
     split.settle(&mut world);
@@ -121,6 +123,13 @@ fn a_split_restored_with_a_new_uid_finds_its_routes() {
     "RouteExists",
     "metadata.name: TraefikService shop-cutover-weighted exists and is not this split's"
 )]
+#[case(
+    Split::istio(),
+    ObjectKind::VirtualService,
+    users_virtual_service("shop"),
+    "RouteExists",
+    "metadata.name: VirtualService shop exists and is not this split's"
+)]
 fn what_somebody_else_made_is_never_taken(
     #[case] split: Split,
     #[case] kind: ObjectKind,
@@ -176,6 +185,7 @@ fn removal_closes_the_way_in_first_and_what_it_leads_to_last() {
 #[rstest]
 #[case(Split::rule("users", "checkout"), ObjectKind::HttpRoute, users_route("users"))]
 #[case(Split::weighted("users"), ObjectKind::TraefikService, users_service("users"))]
+#[case(Split::entry("users", "all"), ObjectKind::VirtualService, users_virtual_service("users"))]
 fn what_a_split_was_attached_to_stays_as_it_is(#[case] split: Split, #[case] kind: ObjectKind, #[case] theirs: Value) {
     let mut world = World::default();
     world.put(kind, theirs);
@@ -215,6 +225,7 @@ fn a_split_that_attaches_now_removes_what_it_made_before() {
 #[case(Split::nginx(), "Ingress shop-cutover-canary keeps being changed")]
 #[case(Split::gateway(), "HTTPRoute shop keeps being changed")]
 #[case(Split::traefik(), "TraefikService shop-cutover-weighted keeps being changed")]
+#[case(Split::istio(), "VirtualService shop keeps being changed")]
 fn a_contended_route_is_left_alone_and_said_so(#[case] split: Split, #[case] message: &str) {
     let mut world = World::default();
     split.settle(&mut world);

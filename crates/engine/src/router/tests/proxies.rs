@@ -1,5 +1,5 @@
 //! What proxies serve from the objects as they stand: ingress-nginx and Traefik 3.7 from Ingresses, any conformant gateway from an
-//! HTTPRoute, and Traefik from an IngressRoute. Small, and written from the proxies' behaviour, not from ours.
+//! HTTPRoute, Traefik from an IngressRoute, and Istio from a VirtualService. Small, and written from the proxies' behaviour, not from ours.
 
 use std::collections::HashMap;
 
@@ -391,5 +391,59 @@ fn rule_fits(rule: &str, host: &str, request: &Request<'_>) -> bool {
         Some(part) => !matches(part),
         None if part.starts_with('(') => part[1..part.len() - 1].split(" || ").any(matches),
         None => matches(part),
+    })
+}
+
+/// What Istio makes of a VirtualService: the first entry that matches. Which Services exist is what the split's sides say.
+pub fn virtual_service(split: &Split, world: &World, name: &str, host: &str, request: &Request<'_>) -> Served {
+    let Some(service) = world.get(ObjectKind::VirtualService, name) else { return Served::Nothing };
+    assert!(service["spec"].get("exportTo").is_none(), "somebody else's: {service}");
+    if !service["spec"]["hosts"].as_array().unwrap().iter().any(|it| it == host) {
+        return Served::Nothing;
+    }
+    let fits = |entry: &&Value| {
+        entry.get("match").is_none_or(|matches| matches.as_array().unwrap().iter().any(|it| entry_fits(it, request)))
+    };
+    let Some(entry) = service["spec"]["http"].as_array().unwrap().iter().find(fits) else { return Served::Nothing };
+    assert!(entry.get("fault").is_none(), "somebody else's: {entry}");
+    let mut shares = [0, 0];
+    for route in entry["route"].as_array().unwrap() {
+        let is = |side: &SideBackend| {
+            let host = route["destination"]["host"].as_str().unwrap();
+            side.present().is_some_and(|it| {
+                let port = route.pointer("/destination/port/number");
+                host.split('.').next() == Some(&it.service) && port.is_none_or(|port| *port == it.port)
+            })
+        };
+        match (is(&split.sides.legacy), is(&split.sides.new)) {
+            (true, _) => shares[0] += route["weight"].as_i64().unwrap(),
+            (_, true) => shares[1] += route["weight"].as_i64().unwrap(),
+            _ => return Served::Error(format!("{route} is not there")),
+        }
+    }
+    let sum: i64 = shares.iter().sum();
+    if sum == 0 {
+        return Served::Error("no destination has a weight".into());
+    }
+    Served::New(i32::try_from(shares[1] * i64::from(split.total) / sum).unwrap())
+}
+
+fn entry_fits(matched: &Value, request: &Request<'_>) -> bool {
+    let uri = matched["uri"].as_object().unwrap().iter().next().unwrap();
+    let path = match (uri.0.as_str(), uri.1.as_str().unwrap()) {
+        ("exact", it) => request.path == it,
+        ("prefix", it) => request.path.starts_with(it),
+        other => panic!("{other:?}"),
+    };
+    let headers = matched.get("headers").and_then(Value::as_object);
+    path && headers.into_iter().flatten().all(|(name, value)| {
+        assert_eq!(*name, name.to_ascii_lowercase(), "Istio takes names in lower case only");
+        if let Some(exact) = value.get("exact") {
+            return request.header.is_some_and(|(sent, it)| sent.eq_ignore_ascii_case(name) && exact == it);
+        }
+        assert_eq!(name, "cookie");
+        let inner = value["regex"].as_str().unwrap();
+        let inner = inner.strip_prefix(r"(.*;\s*)?").and_then(|it| it.strip_suffix("(;.*)?")).expect("from end to end");
+        request.cookie.is_some_and(|(name, value)| inner.replace(r"\.", ".") == format!("{name}={value}"))
     })
 }

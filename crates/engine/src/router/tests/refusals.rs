@@ -74,6 +74,7 @@ fn annotations_that_are_not_taken_over(#[case] key: &str, #[case] value: &str, #
 #[rstest]
 #[case(Split::nginx())]
 #[case(Split::traefik())]
+#[case(Split::istio())]
 #[case(Split::gateway())]
 fn a_service_that_is_only_a_name(#[case] split: Split) {
     let split = split.with(|it| it.backend_mut(Side::Legacy).external_name = true);
@@ -323,6 +324,7 @@ fn an_attached_rule_has_no_room_for_pins() {
 #[case(Split::nginx().with(|it| it.pins = vec![header(Side::New, "x-a", "new")]), ObjectKind::Ingress, "shop-cutover-canary")]
 #[case(Split::gateway(), ObjectKind::HttpRoute, "shop")]
 #[case(Split::traefik(), ObjectKind::IngressRoute, "shop")]
+#[case(Split::istio(), ObjectKind::VirtualService, "shop")]
 fn weights_in_force_move_on_under_a_refused_spec(#[case] split: Split, #[case] kind: ObjectKind, #[case] name: &str) {
     let mut world = World::default();
     split.settle(&mut world);

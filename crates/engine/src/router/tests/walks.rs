@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    bed::{Split, World, accept_all, cookie, header, prefix, users_ingress, users_route, users_service},
+    bed::{
+        Split, World, accept_all, cookie, header, prefix, users_ingress, users_route, users_service,
+        users_virtual_service,
+    },
     proxies::{self, Proxy, Request, Served},
 };
 use crate::{
@@ -68,6 +71,12 @@ fn assert_written_weights(world: &World, total: i32) {
             let sum: i64 = weights.iter().sum();
             assert!(sum > 0, "all-zero: {rule}");
             assert!(rule["name"] != "weighted" || sum == i64::from(total), "{rule}");
+        }
+    }
+    for service in world.all::<Value>(ObjectKind::VirtualService) {
+        for entry in service["spec"]["http"].as_array().unwrap() {
+            let sum: i64 = entry["route"].as_array().unwrap().iter().map(|it| it["weight"].as_i64().unwrap()).sum();
+            assert_eq!(sum, i64::from(total), "{entry}");
         }
     }
     for service in world.all::<Value>(ObjectKind::TraefikService) {
@@ -321,10 +330,79 @@ proptest! {
     }
 
     #[test]
+    fn no_write_of_a_virtual_service_moves_a_request_out_of_its_way(weights in weights(1000)) {
+        let mut world = World::default();
+        let mut split = Split::istio().with(|it| {
+            it.total = 1000;
+            it.pins = vec![
+                header(Side::Legacy, "x-cutover", "old"),
+                cookie(Side::New, "cutover", "a.b"),
+                header(Side::New, "X-Cutover", "new"),
+            ];
+            it.paths = vec![prefix("/"), prefix("/v2")];
+        });
+        for weight in weights {
+            split.weight = weight;
+            let plan = split.drive(&mut world, true, |world| assert_written_weights(world, 1000));
+            assert!(plan.settled);
+            for path in ["/", "/v2", "/v2/x", "/v20"] {
+                let served = |header, cookie| {
+                    proxies::virtual_service(&split, &world, "shop", HOST, &Request { path, header, cookie })
+                };
+                assert_eq!(served(None, None), Served::New(weight));
+                assert_eq!(served(Some(("X-Cutover", "old")), Some(("cutover", "a.b"))), Served::New(0), "the first pin wins");
+                assert_eq!(served(Some(("x-cutover", "new")), None), Served::New(1000));
+                assert_eq!(served(None, Some(("cutover", "a.b"))), Served::New(1000));
+                assert_eq!(served(None, Some(("cutover", "axb"))), Served::New(weight));
+            }
+            assert_eq!(split.read_weight(&world), Some(weight));
+        }
+        if split.weight > 0 {
+            split.sides.new = SideBackend::Missing { service: Some(("storefront".into(), 8080)) };
+            split.weight = 0;
+            split.settle(&mut world);
+            assert_eq!(
+                proxies::virtual_service(&split, &world, "shop", HOST, &Request::PLAIN),
+                Served::New(0),
+                "it is left out at 0"
+            );
+        }
+    }
+
+    #[test]
+    fn an_attached_entry_is_changed_in_its_destinations_and_nowhere_else(weights in weights(100)) {
+        let mut world = World::default();
+        world.put(ObjectKind::VirtualService, users_virtual_service("users"));
+        let mut split = Split::entry("users", "all");
+        for weight in weights {
+            let mut before = world.get(ObjectKind::VirtualService, "users").unwrap().clone();
+            split.weight = weight;
+            let plan = split.settle(&mut world);
+            prop_assert!(plan.settled);
+            let mut after = world.get(ObjectKind::VirtualService, "users").unwrap().clone();
+            assert_eq!(
+                after.pointer("/spec/http/1/route/0/headers"),
+                before.pointer("/spec/http/1/route/0/headers"),
+                "a destination keeps its headers"
+            );
+            let served = proxies::virtual_service(&split, &world, "users", HOST, &Request::PLAIN);
+            assert_eq!(served, Served::New(weight));
+            for service in [&mut before, &mut after] {
+                service["spec"]["http"][1]["route"] = Value::Null;
+                for field in ["resourceVersion", "generation"] {
+                    service["metadata"][field] = Value::Null;
+                }
+            }
+            assert_eq!(after, before);
+            assert_eq!(split.read_weight(&world), Some(weight));
+        }
+    }
+
+    #[test]
     fn whatever_is_done_to_our_objects_by_hand_is_undone(
         weight in prop_oneof![Just(0), Just(30), Just(100)],
-        edits in prop::collection::vec(0_usize..15, 1..4),
-        router in prop_oneof![Just(Split::nginx()), Just(Split::gateway()), Just(Split::traefik())],
+        edits in prop::collection::vec(0_usize..17, 1..4),
+        router in prop_oneof![Just(Split::nginx()), Just(Split::gateway()), Just(Split::traefik()), Just(Split::istio())],
     ) {
         let mut world = World::default();
         let split = router.at(weight).with(|it| {
@@ -340,6 +418,8 @@ proptest! {
         for (request, share) in [(&Request::PLAIN, weight), (&pinned, 100)] {
             if split.router.gateway_api.is_some() {
                 assert_eq!(proxies::route(&split, &world, "shop", request), Served::New(share));
+            } else if split.router.istio.is_some() {
+                assert_eq!(proxies::virtual_service(&split, &world, "shop", HOST, request), Served::New(share));
             } else if split.router.traefik.is_some() {
                 assert_eq!(proxies::ingress_route(&split, &world, HOST, request), Served::New(share));
             } else {
@@ -392,6 +472,14 @@ fn vandalise(world: &mut World, edit: usize) {
             });
         }
         11..=14 => vandalise_traefik(world, edit),
+        15 if world.get(ObjectKind::VirtualService, "shop").is_some() => world.drop(ObjectKind::VirtualService, "shop"),
+        16 if world.get(ObjectKind::VirtualService, "shop").is_some() => {
+            world.edit(ObjectKind::VirtualService, "shop", |it| {
+                it["spec"]["http"][0]["route"][0]["destination"]["host"] = json!("elsewhere");
+                it["spec"]["http"][0]["fault"] = json!({"abort": {"httpStatus": 500}});
+                it["spec"]["exportTo"] = json!(["."]);
+            });
+        }
         _ => {}
     }
 }
@@ -484,7 +572,7 @@ fn the_proxies_notice_each_mistake_that_the_forms_avoid() {
 
 #[test]
 fn a_change_of_weight_is_one_write_per_route() {
-    for split in [Split::nginx(), Split::gateway(), Split::traefik()] {
+    for split in [Split::nginx(), Split::gateway(), Split::traefik(), Split::istio()] {
         let mut world = World::default();
         split.clone().at(10).settle(&mut world);
         world.writes.clear();

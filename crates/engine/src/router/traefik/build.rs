@@ -3,16 +3,16 @@
 use cutover_api::v1alpha1::traffic_split::{Side, TraefikRouter};
 use serde_json::{Map, Value, json};
 
-use super::{rules, whole};
+use super::rules;
 use crate::router::{
     contract::{Backend, Intent, ObjectKind, RouteStep},
-    names,
+    names, own,
     shares::Share,
     view::WholeView,
 };
 
 /// Fields that we do not write, or not always, and that nobody else should.
-pub(super) const MEANINGFUL: [&str; 24] = [
+const MEANINGFUL: [&str; 24] = [
     "certResolver",
     "domains",
     "entryPoints",
@@ -52,7 +52,7 @@ pub(super) fn service(intent: &Intent<'_>, shares: &[Share<'_>], observed: Optio
         .collect();
     let name = names::weighted_name(intent.split.name);
     let spec = json!({"weighted": {"services": members}});
-    whole(ObjectKind::TraefikService, &name, intent, spec, observed, intent.baseline)
+    own::write(intent, ObjectKind::TraefikService, &name, spec, intent.baseline, observed, &MEANINGFUL)
 }
 
 /// The IngressRoute, unless it is as wanted.
@@ -66,7 +66,8 @@ pub(super) fn route(router: &TraefikRouter, intent: &Intent<'_>, observed: Optio
         found.extend(tls.cert_resolver.as_ref().map(|name| ("certResolver".to_owned(), name.as_str().into())));
         ("tls".to_owned(), Value::Object(found))
     }));
-    whole(ObjectKind::IngressRoute, &names::route_name(intent.split.name), intent, Value::Object(spec), observed, None)
+    let name = names::route_name(intent.split.name);
+    own::write(intent, ObjectKind::IngressRoute, &name, Value::Object(spec), None, observed, &MEANINGFUL)
 }
 
 /// For each host and path a rule per pin and the weighted one. A pin is left out while its side is not there: a rule without a backend

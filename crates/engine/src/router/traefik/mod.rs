@@ -7,7 +7,7 @@
 //!   nothing must not be able to take legacy down.
 //! - Traefik ranks rules by a number, by default the length of the rule's text, not by host and path. Ours bear the number that the plain
 //!   rule for their host and path would have, so that they stand among rules of users as those expect; and of ours for one host and
-//!   path no two match the same request (see [`build`]), so that pins need no rank of their own.
+//!   path no two match the same request (see [`rules`]), so that pins need no rank of their own.
 //! - Neither kind has a status that says anything: what is read back is the object, and proxies are given a moment to act on it.
 
 mod build;
@@ -16,17 +16,15 @@ mod rules;
 
 use cutover_api::{
     conditions::reasons,
-    labels,
     v1alpha1::traffic_split::{RouterKind, Side, TraefikAttach, TraefikRouter},
 };
-use serde_json::{Map, Value};
 
 use super::{
-    compare,
     contract::{Intent, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, SplitRef, TraefikObserved},
-    marks::{self, Claim},
-    names, shares,
-    view::{Meta, WholeView},
+    marks, names,
+    own::{self, Outcome},
+    shares,
+    view::Meta,
 };
 use crate::Known;
 
@@ -70,45 +68,19 @@ pub(super) fn plan(router: &TraefikRouter, intent: &Intent<'_>, observed: &Traef
         }
         Known::Known(true) => {}
     }
-    let Outcome { steps, problem, last } = match &router.attach {
+    plan.read_back.message = members::unanswered(intent.sides, weight, intent.weight_total);
+    let outcome = match &router.attach {
         Some(attach) => attached(attach, intent, observed, weight),
         None => managed(router, intent, observed, weight),
     };
-    plan.settled = last && steps.is_empty();
-    plan.read_back.message = members::unanswered(intent.sides, weight, intent.weight_total);
-    if observed.backed_off
-        && let Some(step) = steps.first()
-    {
-        plan.problem = problem.or_else(|| Some(marks::contended(step.kind(), step.name())));
-    } else {
-        plan.problem = problem;
-        plan.steps = steps;
-    }
+    outcome.conclude(&mut plan, observed.backed_off);
     plan
 }
 
-/// What is to be written, and what stands against it.
-struct Outcome {
-    steps: Vec<RouteStep>,
-    problem: Option<Problem>,
-    /// Nothing is left to be written, now or later.
-    last: bool,
-}
-
-impl Outcome {
-    fn refused(problem: Problem) -> Self {
-        Self { steps: Vec::new(), problem: Some(problem), last: false }
-    }
-
-    fn unfinished(steps: Vec<RouteStep>) -> Self {
-        Self { steps, problem: None, last: false }
-    }
-}
-
 /// What there is of the split's own objects: the way in first, what it leads to after it.
-fn objects<'a>(observed: &TraefikObserved<'a>) -> impl Iterator<Item = (ObjectKind, &'a Meta)> + use<'a> {
+fn objects<'a>(observed: &TraefikObserved<'a>) -> Vec<(ObjectKind, &'a Meta)> {
     let all = [(ObjectKind::IngressRoute, observed.route), (ObjectKind::TraefikService, observed.service)];
-    all.into_iter().filter_map(|(kind, view)| Some((kind, &view?.meta)))
+    all.into_iter().filter_map(|(kind, view)| Some((kind, &view?.meta))).collect()
 }
 
 fn managed(
@@ -117,21 +89,8 @@ fn managed(
     observed: &TraefikObserved<'_>,
     weight: Option<i32>,
 ) -> Outcome {
-    let split = &intent.split;
-    let claimed = |claim| objects(observed).filter(move |(_, meta)| marks::claim(meta, split) == claim);
-    if let Some((kind, meta)) = claimed(Claim::Foreign).next() {
-        return Outcome::refused(marks::exists(kind, meta));
-    }
-    let adopted: Vec<_> = claimed(Claim::Adoptable)
-        .filter(|(_, meta)| !meta.deleting)
-        .map(|(kind, meta)| marks::adopt(kind, meta, split))
-        .collect();
-    if !adopted.is_empty() || objects(observed).any(|(_, meta)| meta.deleting) {
-        return Outcome::unfinished(adopted);
-    }
-    if !intent.exposed || shares::served_by_nobody(intent) {
-        let steps = objects(observed).map(|(kind, meta)| marks::delete(kind, meta)).collect();
-        return Outcome { steps, problem: None, last: true };
+    if let Some(outcome) = own::before(intent, &objects(observed)) {
+        return outcome;
     }
     let shares = match shares::wanted(intent, weight) {
         Ok(shares) => shares,
@@ -241,43 +200,12 @@ fn refusal_of_attached(intent: &Intent<'_>) -> Option<Problem> {
     })
 }
 
-fn own<'a>(
-    split: SplitRef<'a>,
-    observed: &TraefikObserved<'a>,
-) -> impl Iterator<Item = (ObjectKind, &'a Meta)> + use<'a> {
-    objects(observed).filter(move |(_, meta)| marks::claim(meta, &split) == Claim::Ours && !meta.deleting)
-}
-
-/// See [`super::release`]. A TraefikService that the split was attached to bears no mark of ours, and is left as it is.
+/// See [`super::release`].
 pub(super) fn release(split: SplitRef<'_>, observed: &TraefikObserved<'_>) -> Vec<RouteStep> {
-    own(split, observed).map(|(kind, meta)| marks::release(kind, meta, &split)).collect()
+    own::release(split, &objects(observed))
 }
 
-/// See [`super::remove`]. A user's TraefikService is not ours to remove, nor its weights to change.
+/// See [`super::remove`].
 pub(super) fn remove(split: SplitRef<'_>, observed: &TraefikObserved<'_>) -> Vec<RouteStep> {
-    own(split, observed).map(|(kind, meta)| marks::delete(kind, meta)).collect()
-}
-
-/// `metadata` and `spec` of an object of ours, unless they are observed already.
-fn whole(
-    kind: ObjectKind,
-    name: &str,
-    intent: &Intent<'_>,
-    spec: Value,
-    observed: Option<&WholeView>,
-    baseline: Option<&str>,
-) -> Option<RouteStep> {
-    if let Some(observed) = observed {
-        let found = observed.spec.value();
-        if let Some(strays) = compare::strays(&found, &spec, &build::MEANINGFUL) {
-            return Some(marks::patch_spec(kind, &observed.meta, &strays));
-        }
-        if compare::is_same(&found, &spec, &build::MEANINGFUL) && observed.meta.baseline.as_deref() == baseline {
-            return None;
-        }
-    }
-    let baseline = baseline.map(|baseline| (labels::BASELINE.to_owned(), baseline.to_owned()));
-    let metadata = marks::metadata(&intent.split, name, &[], baseline);
-    let body = Map::from_iter([("metadata".to_owned(), metadata), ("spec".to_owned(), spec)]);
-    Some(marks::apply(kind, name, body, observed.map(|it| &it.meta)))
+    own::remove(split, &objects(observed))
 }

@@ -67,3 +67,37 @@ fn a_rule_belongs_to_one_split() {
         "{problem:?}"
     );
 }
+
+#[rstest]
+#[case::default_entry_points(json!({"traefik": {}}), json!({"traefik": {"entryPoints": ["web"]}}), "/", "/", true)]
+#[case::other_entry_points(json!({"traefik": {"entryPoints": ["inside"]}}), json!({"traefik": {"entryPoints": ["web"]}}), "/", "/", false)]
+#[case::longer_path_on_traefik(json!({"traefik": {}}), json!({"traefik": {}}), "/shop", "/shop/v2", false)]
+#[case::one_traefik_service(
+    json!({"traefik": {"attach": {"service": "shop"}}}), json!({"traefik": {"attach": {"service": "shop"}}}), "/", "/v2", true)]
+#[case::made_beside_an_attached_one(json!({"traefik": {}}), json!({"traefik": {"attach": {"service": "shop"}}}), "/", "/", false)]
+#[case::same_gateway(json!({"istio": {"gateways": ["a/b"]}}), json!({"istio": {"gateways": ["x", "a/b"]}}), "/", "/", true)]
+#[case::other_gateway(json!({"istio": {"gateways": ["a/b"]}}), json!({"istio": {"gateways": ["a/c"]}}), "/", "/", false)]
+#[case::below_everything_on_istio(json!({"istio": {"gateways": ["a"]}}), json!({"istio": {"gateways": ["a"]}}), "/v2", "/", false)]
+#[case::below_a_path_on_istio(json!({"istio": {"gateways": ["a"]}}), json!({"istio": {"gateways": ["a"]}}), "/shop/v2", "/shop", true)]
+#[case::above_a_path_on_istio(json!({"istio": {"gateways": ["a"]}}), json!({"istio": {"gateways": ["a"]}}), "/shop", "/shop/v2", true)]
+#[case::beside_a_path_on_istio(json!({"istio": {"gateways": ["a"]}}), json!({"istio": {"gateways": ["a"]}}), "/shop2", "/shop", false)]
+#[case::any_path_on_the_mesh(json!({"istio": {"gateways": ["mesh"]}}), json!({"istio": {"gateways": ["mesh"]}}), "/a", "/b", true)]
+#[case::one_entry(
+    json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}}),
+    json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}}), "/", "/v2", true)]
+#[case::another_entry(
+    json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}}),
+    json!({"istio": {"attach": {"virtualService": "shop", "http": "v2"}}}), "/", "/", false)]
+fn two_splits_on_one_router(
+    #[case] mine: Value,
+    #[case] theirs: Value,
+    #[case] my_path: &str,
+    #[case] their_path: &str,
+    #[case] contested: bool,
+) {
+    let spec = |router: &Value, path| with(&json!({"routers": [router], "paths": [{"value": path}]}));
+    let (mine, theirs) = (spec(&mine, my_path), spec(&theirs, their_path));
+    let claimant = |name, spec| Claimant { name, created: None, spec };
+    let found = conflict(&claimant("z", &mine), &[claimant("a", &theirs)]);
+    assert_eq!(found.is_some(), contested, "{found:?}");
+}

@@ -177,7 +177,8 @@ impl Sources {
         let namespace = identity.namespace.as_str();
         let [ingress_routes, traefik_services] = self.caches.traefik();
         let unread = |presence| matches!(presence, Presence::Unknown | Presence::Forbidden);
-        if [self.caches.http_routes.presence(), ingress_routes, traefik_services].into_iter().any(unread) {
+        let istio = self.caches.virtual_services.presence();
+        if [self.caches.http_routes.presence(), ingress_routes, traefik_services, istio].into_iter().any(unread) {
             return Known::Unknown;
         }
         let inside = |other: Option<String>| other.as_deref() == Some(namespace);
@@ -211,6 +212,12 @@ impl Sources {
             usage
                 .routes
                 .push(RouteUse { route: format!("{kind} {name}"), services: traefik_names(&view.spec.value()) });
+        }
+        for (name, record) in self.caches.virtual_services.in_namespace(namespace) {
+            if record.meta.owner_uid.is_none() {
+                let services = destination_hosts(&record.spec.value());
+                usage.routes.push(RouteUse { route: format!("VirtualService {name}"), services });
+            }
         }
         for (name, record) in self.caches.services.in_namespace(namespace) {
             if !selects_components(&record) {
@@ -327,6 +334,18 @@ fn traefik_names(spec: &Value) -> Vec<String> {
             name.into_iter().chain(fields.values().flat_map(traefik_names)).collect()
         }
         Value::Array(list) => list.iter().flat_map(traefik_names).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The Services that a VirtualService leads to, in whatever way: hosts are names of Services, perhaps with their domain.
+fn destination_hosts(spec: &Value) -> Vec<String> {
+    match spec {
+        Value::Object(fields) => {
+            let host = fields.get("host").and_then(Value::as_str).and_then(|host| host.split('.').next());
+            host.map(str::to_owned).into_iter().chain(fields.values().flat_map(destination_hosts)).collect()
+        }
+        Value::Array(list) => list.iter().flat_map(destination_hosts).collect(),
         _ => Vec::new(),
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn all(sources: &Arc<Sources>, told: impl Stream<Item = Key> + Send +
         http_routes(sources),
         wholes(sources, &sources.caches.ingress_routes),
         wholes(sources, &sources.caches.traefik_services),
+        wholes(sources, &sources.caches.virtual_services),
         told.map(|key| reference(&key)).boxed(),
     ])
     .boxed()
@@ -229,7 +230,7 @@ fn http_routes(sources: &Arc<Sources>) -> Environments {
         .boxed()
 }
 
-/// Routes of Traefik's kinds that no split keeps.
+/// Routes of Traefik's and of Istio's kinds that no split keeps.
 fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Environments {
     let sources = Arc::clone(sources);
     index

@@ -128,10 +128,12 @@ impl Sources {
         let ingresses = ingresses.iter().filter_map(|name| self.caches.ingresses.get(namespace, name));
         let http_route = self.caches.http_routes.get(namespace, &route_name(&name));
         let weighted = self.caches.traefik_services.get(namespace, &weighted_name(&name));
+        let virtual_service = self.caches.virtual_services.get(namespace, &route_name(&name));
         let routes = ingresses
             .map(|record| record.view().meta)
             .chain(http_route.map(|record| record.meta.clone()))
-            .chain(weighted.map(|record| record.meta.clone()));
+            .chain(weighted.map(|record| record.meta.clone()))
+            .chain(virtual_service.map(|record| record.meta.clone()));
         routes
             .filter(|meta| meta.is_owned_by(&uid))
             .find_map(|meta| RouteBaseline::read(meta.baseline.as_deref()?, &phase.uid))

@@ -97,7 +97,9 @@ async fn patch(
         ObjectKind::HttpRoute => Answer::HttpRoute(read(client, request).await?),
         ObjectKind::Service => Answer::Service(read(client, request).await?),
         ObjectKind::EndpointSlice => Answer::EndpointSlice(read(client, request).await?),
-        ObjectKind::IngressRoute | ObjectKind::TraefikService => Answer::Whole(read(client, request).await?),
+        ObjectKind::IngressRoute | ObjectKind::TraefikService | ObjectKind::VirtualService => {
+            Answer::Whole(read(client, request).await?)
+        }
     })
 }
 

@@ -11,8 +11,8 @@ use cutover_engine::{
     Known,
     router::{
         self, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, HttpRouteView,
-        IngressObserved, IngressView, Meta, ObjectKind, ServiceView, TraefikObserved, WholeView, alias_name,
-        canary_name, route_name, weighted_name,
+        IngressObserved, IngressView, IstioObserved, Meta, ObjectKind, ServiceView, TraefikObserved, WholeView,
+        alias_name, canary_name, route_name, weighted_name,
     },
     traffic_split::{
         Claim, Claimant, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets, without_legacy,
@@ -62,6 +62,7 @@ pub(super) struct Snapshot {
     wholes: Vec<(ObjectKind, WholeView)>,
     http_routes_served: Served,
     traefik_served: Served,
+    istio_served: Served,
     gateways_readable: bool,
     /// Others keep writing the routes: what they changed is left as it is for a while.
     pub(super) backed_off: bool,
@@ -128,6 +129,7 @@ impl Sources {
             wholes: Vec::new(),
             http_routes_served: Served::of(&[self.caches.http_routes.presence()]),
             traefik_served: Served::of(&self.caches.traefik()),
+            istio_served: Served::of(&[self.caches.virtual_services.presence()]),
             gateways_readable: self.caches.gateways.presence() == Presence::Listed
                 && self.caches.gateway_classes.presence() == Presence::Listed,
             backed_off: false,
@@ -176,6 +178,10 @@ impl Sources {
             .chain(split.spec.routers.iter().filter_map(|router| {
                 let attach = router.traefik.as_ref()?.attach.as_ref()?;
                 Some(Referred::TraefikService(&attach.service).within(&key.namespace))
+            }))
+            .chain(split.spec.routers.iter().filter_map(|router| {
+                let attach = router.istio.as_ref()?.attach.as_ref()?;
+                Some(Referred::VirtualService(&attach.virtual_service).within(&key.namespace))
             }))
             .flat_map(|referred| self.relations.of(referred))
             .filter(|other| other != key)
@@ -260,10 +266,18 @@ impl Sources {
                 },
             ));
         }
+        let mut wholes = vec![
+            (ObjectKind::IngressRoute, route_name(name)),
+            (ObjectKind::TraefikService, weighted_name(name)),
+            (ObjectKind::VirtualService, route_name(name)),
+        ];
         let attached = |router: &Router| Some(router.traefik.as_ref()?.attach.as_ref()?.service.clone());
-        let services = std::iter::once(weighted_name(name)).chain(split.spec.routers.iter().filter_map(attached));
-        let services = services.map(|name| (ObjectKind::TraefikService, name));
-        for (kind, name) in std::iter::once((ObjectKind::IngressRoute, route_name(name))).chain(services) {
+        let services = split.spec.routers.iter().filter_map(attached);
+        wholes.extend(services.map(|name| (ObjectKind::TraefikService, name)));
+        let attached = |router: &Router| Some(router.istio.as_ref()?.attach.as_ref()?.virtual_service.clone());
+        let services = split.spec.routers.iter().filter_map(attached);
+        wholes.extend(services.map(|name| (ObjectKind::VirtualService, name)));
+        for (kind, name) in wholes {
             let cached = self.caches.whole(kind, namespace, &name);
             let found = self.newest(key, kind, &name, cached, |answer| match answer {
                 Answer::Whole(view) => Some(view),
@@ -476,7 +490,7 @@ impl Snapshot {
             ObjectKind::HttpRoute => self.http_routes.iter().any(|view| owned(&view.meta)),
             ObjectKind::Service => self.services.iter().any(|view| owned(&view.meta)),
             ObjectKind::EndpointSlice => self.alias_slices.iter().any(|view| owned(&view.meta)),
-            ObjectKind::IngressRoute | ObjectKind::TraefikService => {
+            ObjectKind::IngressRoute | ObjectKind::TraefikService | ObjectKind::VirtualService => {
                 self.wholes.iter().any(|(of, view)| *of == kind && owned(&view.meta))
             }
         }
@@ -489,7 +503,7 @@ impl Snapshot {
             ObjectKind::HttpRoute => self.http_routes.retain(|view| &*view.meta.name != name),
             ObjectKind::Service => self.services.retain(|view| &*view.meta.name != name),
             ObjectKind::EndpointSlice => self.alias_slices.retain(|view| &*view.meta.name != name),
-            ObjectKind::IngressRoute | ObjectKind::TraefikService => {
+            ObjectKind::IngressRoute | ObjectKind::TraefikService | ObjectKind::VirtualService => {
                 self.wholes.retain(|(of, view)| *of != kind || &*view.meta.name != name);
             }
         }
@@ -551,18 +565,28 @@ impl Lists<'_> {
                 backed_off: snapshot.backed_off,
             });
         }
+        let whole = |kind: ObjectKind, name: &str| {
+            let mut found = snapshot.wholes.iter().filter(|(of, view)| *of == kind && *view.meta.name == *name);
+            found.next().map(|(_, view)| view)
+        };
+        if let Some(router) = &self.router.istio {
+            let attach = router.attach.as_ref();
+            let name = attach.map_or_else(|| route_name(&split), |attach| attach.virtual_service.clone());
+            return router::Observed::Istio(IstioObserved {
+                installed: snapshot.istio_served.installed,
+                forbidden: snapshot.istio_served.forbidden,
+                service: whole(ObjectKind::VirtualService, &name),
+                backed_off: snapshot.backed_off,
+            });
+        }
         if let Some(router) = &self.router.traefik {
-            let named = |kind: ObjectKind, name: &str| {
-                let mut found = snapshot.wholes.iter().filter(|(of, view)| *of == kind && *view.meta.name == *name);
-                found.next().map(|(_, view)| view)
-            };
             let attach = router.attach.as_ref();
             let service = attach.map_or_else(|| weighted_name(&split), |attach| attach.service.clone());
             return router::Observed::Traefik(TraefikObserved {
                 installed: snapshot.traefik_served.installed,
                 forbidden: snapshot.traefik_served.forbidden,
-                route: named(ObjectKind::IngressRoute, &route_name(&split)),
-                service: named(ObjectKind::TraefikService, &service),
+                route: whole(ObjectKind::IngressRoute, &route_name(&split)),
+                service: whole(ObjectKind::TraefikService, &service),
                 backed_off: snapshot.backed_off,
             });
         }

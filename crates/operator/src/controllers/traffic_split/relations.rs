@@ -32,6 +32,10 @@ pub(super) enum Referred<'a> {
     TraefikService(&'a str),
     /// Anything of Traefik's own kinds.
     Traefik,
+    /// A VirtualService that a split attaches to.
+    VirtualService(&'a str),
+    /// Anything of Istio.
+    Istio,
     /// Any Ingress of the namespace: attached splits look at their neighbours.
     AnyIngress,
 }
@@ -63,6 +67,10 @@ pub(super) fn of_spec(namespace: &str, spec: &TrafficSplitSpec) -> Vec<u64> {
         if let Some(traefik) = &router.traefik {
             found.push(Referred::Traefik.within(""));
             found.extend(traefik.attach.iter().map(|it| Referred::TraefikService(&it.service).within(namespace)));
+        }
+        if let Some(istio) = &router.istio {
+            found.push(Referred::Istio.within(""));
+            found.extend(istio.attach.iter().map(|it| Referred::VirtualService(&it.virtual_service).within(namespace)));
         }
     }
     found
@@ -188,6 +196,7 @@ mod tests {
                 {"ingressNginx": {"attach": {"ingress": "old"}}},
                 {"gatewayApi": {"parentRefs": [{"name": "edge", "namespace": "infra"}, {"name": "inner"}]}},
                 {"traefik": {"attach": {"service": "weighted"}}},
+                {"istio": {"attach": {"virtualService": "shop", "http": "all"}}},
             ],
         }))
         .unwrap();
@@ -202,9 +211,11 @@ mod tests {
             Referred::GatewayApi.within(""),
             Referred::TraefikService("weighted").within("shop"),
             Referred::Traefik.within(""),
+            Referred::VirtualService("shop").within("shop"),
+            Referred::Istio.within(""),
         ] {
             assert!(found.contains(&expected));
         }
-        assert_eq!(found.len(), 9);
+        assert_eq!(found.len(), 11);
     }
 }

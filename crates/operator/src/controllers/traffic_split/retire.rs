@@ -6,7 +6,9 @@ use cutover_api::{
     labels::{FINALIZER_TRAFFIC_SPLIT, MANAGER_TRAFFIC_SPLIT},
     v1alpha1::{
         TrafficSplit,
-        traffic_split::{GatewayApiRouter, IngressNginxRouter, OnDelete, Router, RouterKind, TraefikRouter},
+        traffic_split::{
+            GatewayApiRouter, IngressNginxRouter, IstioRouter, OnDelete, Router, RouterKind, TraefikRouter,
+        },
     },
 };
 use cutover_engine::{
@@ -44,10 +46,11 @@ impl Context {
 }
 
 /// Managed routers of every kind, to look for what the spec no longer names, with the kinds of route that each makes.
-fn managed() -> [(&'static [ObjectKind], Router); 3] {
+fn managed() -> [(&'static [ObjectKind], Router); 4] {
     let ingress =
         IngressNginxRouter { class_name: Some(String::new()), tls: None, annotations: BTreeMap::new(), attach: None };
     let gateway = GatewayApiRouter { parent_refs: Some(Vec::new()), attach: None };
+    let istio = IstioRouter { gateways: Some(Vec::new()), attach: None };
     [
         (&[ObjectKind::Ingress], Router { ingress_nginx: Some(ingress), ..Router::default() }),
         (&[ObjectKind::HttpRoute], Router { gateway_api: Some(gateway), ..Router::default() }),
@@ -55,6 +58,7 @@ fn managed() -> [(&'static [ObjectKind], Router); 3] {
             &[ObjectKind::IngressRoute, ObjectKind::TraefikService],
             Router { traefik: Some(TraefikRouter::default()), ..Router::default() },
         ),
+        (&[ObjectKind::VirtualService], Router { istio: Some(istio), ..Router::default() }),
     ]
 }
 
@@ -64,6 +68,7 @@ fn minds_its_own(router: &Router, kind: RouterKind) -> bool {
         RouterKind::IngressNginx => router.ingress_nginx.is_some(),
         RouterKind::GatewayApi => router.gateway_api.as_ref().is_some_and(|router| router.attach.is_none()),
         RouterKind::Traefik => router.traefik.as_ref().is_some_and(|router| router.attach.is_none()),
+        RouterKind::Istio => router.istio.as_ref().is_some_and(|router| router.attach.is_none()),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) fn all(sources: &Arc<Sources>) -> Splits {
         wholes(sources, &sources.caches.ingress_routes),
         wholes(sources, &sources.caches.traefik_services),
         traefik(sources),
+        wholes(sources, &sources.caches.virtual_services),
+        istio(sources),
     ])
     .boxed()
 }
@@ -249,6 +251,9 @@ fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Sp
                 ObjectKind::TraefikService => {
                     sources.relations.of(Referred::TraefikService(&key.name).within(&key.namespace))
                 }
+                ObjectKind::VirtualService => {
+                    sources.relations.of(Referred::VirtualService(&key.name).within(&key.namespace))
+                }
                 _ => Vec::new(),
             };
             keys.push(owner.map_or_else(|| unmarked(&key), |owner| Key::new(&key.namespace, &owner)));
@@ -319,6 +324,13 @@ fn traefik(sources: &Arc<Sources>) -> Splits {
     ]);
     let sources = Arc::clone(sources);
     comes_or_goes.flat_map(move |()| references(sources.relations.of(Referred::Traefik.within("")))).boxed()
+}
+
+/// So it is with Istio's.
+fn istio(sources: &Arc<Sources>) -> Splits {
+    let comes_or_goes = presences([sources.caches.virtual_services.presence_changes()]);
+    let sources = Arc::clone(sources);
+    comes_or_goes.flat_map(move |()| references(sources.relations.of(Referred::Istio.within("")))).boxed()
 }
 
 /// Says that one of the kinds has come or gone.
