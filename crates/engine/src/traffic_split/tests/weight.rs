@@ -25,6 +25,8 @@ pub(super) struct World {
     pub(super) legacy_ready: i32,
     pub(super) new_ready: i32,
     pub(super) known: bool,
+    /// Phases that there have been: one that is made again is another.
+    born: usize,
 }
 
 const OBJECTS: [(RouterKind, &str); 2] =
@@ -53,6 +55,7 @@ impl World {
             legacy_ready: FULL,
             new_ready: FULL,
             known: true,
+            born: 0,
         }
     }
 
@@ -156,9 +159,15 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, phase: &str, new_weight: Option<i32>) {
-        let revision = self.phases.iter().find(|claim| claim.phase == phase).map_or(0, |claim| claim.revision) + 1;
-        self.phases.retain(|claim| claim.phase != phase);
-        self.phases.push(claim(phase, revision, new_weight));
+        let known = self.phases.iter().position(|claim| claim.phase == phase).map(|at| self.phases.remove(at));
+        let (uid, revision) = known.map_or_else(
+            || {
+                self.born += 1;
+                (format!("uid-{}-of-{phase}", self.born), 1)
+            },
+            |known| (known.uid, known.revision + 1),
+        );
+        self.phases.push(Claim { uid, ..claim(phase, revision, new_weight) });
         self.refresh();
     }
 
