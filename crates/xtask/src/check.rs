@@ -7,7 +7,7 @@ use cutover_testkit::tools;
 
 use crate::{
     cargo::{cargo, run as must},
-    chart, crds, say,
+    chart, crds, docs, say,
 };
 
 pub(crate) fn run() -> Result<ExitCode> {
@@ -18,7 +18,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     say::timed("documentation", || {
         must(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
-    say::timed("generated files", || crds::run(true))?;
+    say::timed("generated files", || crds::run(true).and_then(|()| docs::run(true)))?;
     if tools::find("helm").is_ok() {
         say::timed("rendered chart", || chart::run(true))?;
     } else {

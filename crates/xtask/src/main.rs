@@ -12,6 +12,7 @@ mod chart;
 mod check;
 mod crds;
 mod demo;
+mod docs;
 mod planted_bugs;
 mod sandbox;
 mod say;
@@ -42,6 +43,12 @@ enum Command {
     /// Render the chart into `deploy/`, for `kubectl apply -k`.
     Chart {
         /// Fail when a file is stale instead of writing it.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write the tables of the documentation that are made from what the code does.
+    Docs {
+        /// Fail when one is stale instead of writing it.
         #[arg(long)]
         check: bool,
     },
@@ -77,6 +84,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Crds { check } => crds::run(check).map(|()| ExitCode::SUCCESS),
         Command::Chart { check } => chart::run(check).map(|()| ExitCode::SUCCESS),
+        Command::Docs { check } => docs::run(check).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::PlantedBugs { names } => planted_bugs::run(&names),

@@ -77,7 +77,8 @@ pub(super) struct Shop {
     pub(super) host: String,
     pub(super) client: Client,
     addresses: [Ipv4Addr; 2],
-    _backends: [Backend; 2],
+    /// Legacy's and the new one.
+    pub(super) backends: [Backend; 2],
 }
 
 impl Shop {
@@ -94,7 +95,7 @@ impl Shop {
         ];
         let host = format!("{namespace}.example.com");
         let client = bed.plane.admin().await?;
-        let shop = Self { bed, namespace, host, client, addresses, _backends: backends };
+        let shop = Self { bed, namespace, host, client, addresses, backends };
         shop.apply(
             "
 apiVersion: v1

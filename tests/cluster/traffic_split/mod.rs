@@ -2,6 +2,7 @@
 
 mod attached;
 mod bed;
+mod edge;
 mod istio;
 mod managed;
 mod traefik;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::traffic_split::{PathMatch, Pin, RouterKind, Side};
+use cutover_api::v1alpha1::traffic_split::{Edge, PathMatch, Pin, RouterKind, Side};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
@@ -116,6 +116,8 @@ pub struct Intent<'a> {
     pub paths: &'a [PathMatch],
     /// `spec.pins`.
     pub pins: &'a [Pin],
+    /// `spec.edge`.
+    pub edge: Option<&'a Edge>,
     /// Index of the router in `spec.routers`: problems name the field at fault.
     pub router_index: usize,
     /// The two backends.

@@ -22,7 +22,9 @@
 
 mod compare;
 pub mod contract;
+pub mod features;
 mod gateway;
+mod headers;
 mod ingress;
 mod istio;
 mod marks;

@@ -162,6 +162,7 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
                 hosts,
                 paths,
                 pins: &spec.pins,
+                edge: spec.edge.as_ref(),
                 sides,
                 new_weight: *weight,
                 weight_total: spec.weight_total,

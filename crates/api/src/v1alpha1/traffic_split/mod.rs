@@ -1,6 +1,7 @@
 //! TrafficSplit: one way in (hosts and paths) and its two backends, legacy and new.
 
 mod backend;
+mod edge;
 mod router;
 mod status;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     backend::{Backend, Capacity, CookieMatch, HeaderMatch, Pin, Safety, ServiceBackend, Side},
+    edge::{Edge, FrameOptions, RateLimit, SecurityHeaders, StrictTransportSecurity, Timeouts},
     router::{
         GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, IstioAttach, IstioRouter, ParentRef,
         RouteAttach, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,
@@ -103,6 +105,10 @@ pub struct TrafficSplitSpec {
     /// Capacity that a side must have before it is given more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety: Option<Safety>,
+
+    /// What is done with requests and answers at the edge, on both sides alike: limits, timeouts, headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<Edge>,
 
     /// The routers that carry this split, 1 to 4. All carry the same weight, so that a split can also move from one edge to another.
     #[schemars(length(min = 1, max = 4))]

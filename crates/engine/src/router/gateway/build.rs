@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::rule::{Backends, backend_ref};
 use crate::router::{
     contract::{Intent, ObjectKind, RouteStep},
-    marks, names,
+    headers, marks, names,
     view::{HttpRouteView, Meta},
 };
 
@@ -18,13 +18,19 @@ pub(super) const WEIGHTED: &str = "weighted";
 
 /// `spec`, with every default of the API written out, so that what is read equals what was written.
 pub(super) fn spec(router: &GatewayApiRouter, intent: &Intent<'_>, backends: &Backends<'_>) -> Value {
-    let mut rules: Vec<Value> =
+    let mut rules: Vec<Map<String, Value>> =
         intent.pins.iter().enumerate().filter_map(|(at, pin)| pin_rule(at, pin, intent)).collect();
-    rules.push(json!({
-        "name": WEIGHTED,
-        "matches": intent.paths.iter().map(|path| json!({"path": path_match(path)})).collect::<Vec<_>>(),
-        "backendRefs": backends.refs(),
-    }));
+    let matches = intent.paths.iter().map(|path| json!({"path": path_match(path)})).collect();
+    rules.push(rule(WEIGHTED.to_owned(), matches, backends.refs()));
+    if let Some(headers) = intent.edge.and_then(|edge| edge.security_headers.as_ref()) {
+        // To set replaces a header of the application, so that none comes twice.
+        let set: Vec<Value> =
+            headers::of(headers).into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        let filters = json!([{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": set}}]);
+        for rule in &mut rules {
+            rule.insert("filters".to_owned(), filters.clone());
+        }
+    }
     let parents: Vec<Value> = router
         .parent_refs
         .iter()
@@ -45,7 +51,7 @@ pub(super) fn spec(router: &GatewayApiRouter, intent: &Intent<'_>, backends: &Ba
 
 /// The rule of a pin: every path, with the header. Left out while the pin's side is not there: a rule without a backend is an error
 /// for its requests.
-fn pin_rule(at: usize, pin: &Pin, intent: &Intent<'_>) -> Option<Value> {
+fn pin_rule(at: usize, pin: &Pin, intent: &Intent<'_>) -> Option<Map<String, Value>> {
     let backend = intent.sides.get(pin.to).present()?;
     let header = match (&pin.header, &pin.cookie) {
         (Some(header), _) => json!({"type": "Exact", "name": header.name, "value": header.value}),
@@ -54,13 +60,15 @@ fn pin_rule(at: usize, pin: &Pin, intent: &Intent<'_>) -> Option<Value> {
         }
         (None, None) => return None,
     };
-    let matches: Vec<Value> =
-        intent.paths.iter().map(|path| json!({"path": path_match(path), "headers": [header]})).collect();
-    Some(json!({
-        "name": format!("pin-{}", at + 1),
-        "matches": matches,
-        "backendRefs": [backend_ref((&backend.service, backend.port), 1)],
-    }))
+    let matches = intent.paths.iter().map(|path| json!({"path": path_match(path), "headers": [header]})).collect();
+    Some(rule(format!("pin-{}", at + 1), matches, json!([backend_ref((&backend.service, backend.port), 1)])))
+}
+
+fn rule(name: String, matches: Vec<Value>, backends: Value) -> Map<String, Value> {
+    [("name", name.into()), ("matches", matches.into()), ("backendRefs", backends)]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into_iter()
+        .collect()
 }
 
 /// Matches a `cookie` header that holds this cookie with this value, for engines that search and for those that match the whole.

@@ -13,6 +13,7 @@
 
 mod accept;
 mod build;
+mod features;
 mod rule;
 
 use cutover_api::{
@@ -31,10 +32,11 @@ use super::{
 };
 use crate::Known;
 
+pub(super) use features::{carries, carries_attached};
 pub(super) use rule::read_weight;
 
-/// The features that an HTTPRoute of ours needs, as `GatewayClass.status.supportedFeatures` calls them.
-const FEATURES: [&str; 1] = ["HTTPRoute"];
+/// What every HTTPRoute of ours needs, as `GatewayClass.status.supportedFeatures` calls it.
+const FEATURE: &str = "HTTPRoute";
 
 /// Fields that we do not write and that nobody else should.
 const MEANINGFUL: [&str; 9] = [
@@ -254,11 +256,9 @@ fn attached(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayOb
 fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Option<Problem> {
     let field = format!("spec.routers[{}].gatewayApi", intent.router_index);
     let refused = |why: String| Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, why));
-    if router.attach.is_some() && !intent.pins.is_empty() {
-        return refused(format!(
-            "spec.pins[0]: an attached rule has no room for pins, only its backends are changed: remove the pins, put rules for them into the \
-             HTTPRoute, or let Cutover make the HTTPRoute ({field}.parentRefs)"
-        ));
+    let carries = if router.attach.is_some() { carries_attached } else { carries };
+    if let Some(problem) = super::features::refusal("gatewayApi", carries, intent) {
+        return Some(problem);
     }
     if let Some(problem) = shares::external_name(intent.sides) {
         return Some(problem);
@@ -274,8 +274,10 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     }
     for class in observed.classes {
         let Some(supported) = &class.supported_features else { continue };
-        let lacking = FEATURES.into_iter().find(|feature| !supported.iter().any(|it| **it == **feature));
-        if let Some(feature) = lacking {
+        let mut needed =
+            std::iter::once((field.clone(), FEATURE)).chain(super::features::to_be_listed(carries, intent));
+        let lacking = needed.find(|(_, feature)| !supported.iter().any(|it| **it == **feature));
+        if let Some((field, feature)) = lacking {
             return refused(format!(
                 "{field}: GatewayClass {} does not list the feature {feature} among those that it supports: use a Gateway of another class",
                 class.meta.name

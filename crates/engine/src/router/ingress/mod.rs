@@ -26,6 +26,7 @@
 mod alias;
 mod annotations;
 mod attach;
+mod features;
 mod moves;
 mod objects;
 mod pins;
@@ -47,6 +48,7 @@ use super::{
 };
 use crate::Known;
 
+pub(super) use features::{carries, carries_attached};
 pub(super) use read::read_weight;
 
 /// What was found out before anything is built.
@@ -123,7 +125,10 @@ fn route_of<'a>(step: Option<&'a RouteStep>, split: &'a str) -> &'a str {
 }
 
 fn survey<'a>(router: &IngressNginxRouter, intent: &'a Intent<'a>, observed: &'a IngressObserved<'a>) -> Scene<'a> {
-    let mut refusal = annotations::refusal(router, intent).or_else(|| alias::refusal(intent));
+    let carries = if router.attach.is_some() { carries_attached } else { carries };
+    let mut refusal = super::features::refusal("ingressNginx", carries, intent)
+        .or_else(|| annotations::refusal(router, intent))
+        .or_else(|| alias::refusal(intent));
     let pins = pins::annotations(intent.pins).unwrap_or_else(|problem| {
         refusal.get_or_insert(problem);
         Vec::new()

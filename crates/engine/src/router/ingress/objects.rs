@@ -128,9 +128,10 @@ fn repeated(main: &IngressView, split: SplitRef<'_>) -> Box<[IngressRuleView]> {
 
 fn main_ingress(router: &IngressNginxRouter, scene: &Scene<'_>, side: Side) -> IngressView {
     let Scene { intent, .. } = scene;
+    let said = annotations::of_main(router, intent);
     let mut annotations: BTreeMap<Box<str>, Box<str>> =
-        router.annotations.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect();
-    if let Some(hash) = annotations::written(router) {
+        said.iter().map(|(key, value)| ((*key).into(), value.as_str().into())).collect();
+    if let Some(hash) = annotations::written(&said) {
         annotations.insert(names::WRITTEN.into(), hash.into());
     }
     if let Some(baseline) = intent.baseline {

@@ -1,12 +1,12 @@
 //! The VirtualService that we make.
 
 use cutover_api::v1alpha1::traffic_split::{IstioRouter, PathMatch, PathType, Pin};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::entry::destination;
 use crate::router::{
     contract::{Intent, ObjectKind, RouteStep},
-    names, own,
+    headers, names, own,
     shares::Share,
     view::WholeView,
 };
@@ -54,6 +54,14 @@ pub(super) fn virtual_service(
         .map(|share| json!({"destination": destination(share.service, share.port), "weight": share.weight}))
         .collect();
     http.push(json!({"name": WEIGHTED, "match": matches(intent.paths, None), "route": route}));
+    if let Some(headers) = intent.edge.and_then(|edge| edge.security_headers.as_ref()) {
+        let set: Map<String, Value> =
+            headers::of(headers).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let headers = json!({"response": {"set": set}});
+        for entry in http.iter_mut().filter_map(Value::as_object_mut) {
+            entry.insert("headers".to_owned(), headers.clone());
+        }
+    }
     let spec = json!({"gateways": router.gateways, "hosts": intent.hosts, "http": http});
     let name = names::route_name(intent.split.name);
     own::write(intent, ObjectKind::VirtualService, &name, spec, intent.baseline, observed, &MEANINGFUL)

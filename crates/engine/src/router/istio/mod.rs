@@ -9,6 +9,7 @@
 
 mod build;
 mod entry;
+mod features;
 
 use cutover_api::{
     conditions::reasons,
@@ -26,6 +27,7 @@ use crate::Known;
 
 pub(crate) use build::hosts_and_paths;
 pub(super) use entry::read_weight;
+pub(super) use features::{carries, carries_attached};
 
 /// See [`super::plan`].
 pub(super) fn plan(router: &IstioRouter, intent: &Intent<'_>, observed: &IstioObserved<'_>) -> RouterPlan {
@@ -84,7 +86,8 @@ fn managed(router: &IstioRouter, intent: &Intent<'_>, observed: &IstioObserved<'
         Ok(shares) => shares,
         Err(problem) => return Outcome::refused(problem),
     };
-    if let Some(problem) = shares::external_name(intent.sides) {
+    let refusal = super::features::refusal("istio", carries, intent);
+    if let Some(problem) = refusal.or_else(|| shares::external_name(intent.sides)) {
         // The form of the spec waits; the weight in force does not.
         let steps: Vec<_> = observed
             .service
@@ -138,17 +141,7 @@ fn attached(attach: &IstioAttach, intent: &Intent<'_>, observed: &IstioObserved<
 
 /// What of the spec somebody else's entry has no room for.
 fn refusal_of_attached(intent: &Intent<'_>) -> Option<Problem> {
-    if let Some(problem) = shares::external_name(intent.sides) {
-        return Some(problem);
-    }
-    (!intent.pins.is_empty()).then(|| {
-        let message = format!(
-            "spec.pins[0]: an attached entry has no room for pins, only its destinations are changed: remove the pins, put entries for them into \
-             the VirtualService, or let Cutover make it (spec.routers[{}].istio.gateways)",
-            intent.router_index
-        );
-        marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, message)
-    })
+    super::features::refusal("istio", carries_attached, intent).or_else(|| shares::external_name(intent.sides))
 }
 
 /// See [`super::release`].

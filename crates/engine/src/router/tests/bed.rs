@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cutover_api::v1alpha1::traffic_split::{
-    CookieMatch, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, IstioAttach, IstioRouter, ParentRef,
-    PathMatch, PathType, Pin, RouteAttach, Router, Side, TraefikAttach, TraefikRouter,
+    CookieMatch, Edge, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, IstioAttach, IstioRouter,
+    ParentRef, PathMatch, PathType, Pin, RouteAttach, Router, Side, TraefikAttach, TraefikRouter,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::de::DeserializeOwned;
@@ -181,6 +181,7 @@ pub struct Split {
     pub hosts: Vec<String>,
     pub paths: Vec<PathMatch>,
     pub pins: Vec<Pin>,
+    pub edge: Option<Edge>,
     pub sides: Sides,
     pub weight: i32,
     pub total: i32,
@@ -225,13 +226,16 @@ impl Split {
     fn of(router: Router) -> Self {
         let class = json!({
             "metadata": {"name": "example"}, "spec": {"controllerName": CONTROLLER},
-            "status": {"supportedFeatures": [{"name": "Gateway"}, {"name": "HTTPRoute"}]},
+            "status": {"supportedFeatures": [
+                {"name": "Gateway"}, {"name": "HTTPRoute"}, {"name": "HTTPRouteResponseHeaderModification"},
+            ]},
         });
         Self {
             router,
             hosts: vec!["shop.example.com".into()],
             paths: vec![prefix("/")],
             pins: Vec::new(),
+            edge: None,
             sides: Sides {
                 legacy: SideBackend::Present(backend("monolith")),
                 new: SideBackend::Present(backend("storefront")),
@@ -333,6 +337,7 @@ impl Split {
             hosts: &self.hosts,
             paths: &self.paths,
             pins: &self.pins,
+            edge: self.edge.as_ref(),
             router_index: 0,
             sides: &self.sides,
             new_weight: self.weight,

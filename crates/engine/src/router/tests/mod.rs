@@ -1,6 +1,7 @@
 //! Tests of the routers: what is built, what is refused, and what proxies would serve at every moment of a walk.
 
 pub(crate) mod bed;
+mod features;
 mod gateway;
 mod ingress;
 mod istio;

@@ -11,6 +11,7 @@
 //! - Neither kind has a status that says anything: what is read back is the object, and proxies are given a moment to act on it.
 
 mod build;
+mod features;
 mod members;
 mod rules;
 
@@ -28,6 +29,7 @@ use super::{
 };
 use crate::Known;
 
+pub(super) use features::{carries, carries_attached};
 pub(super) use members::read_weight;
 pub(crate) use rules::hosts_and_paths;
 
@@ -158,8 +160,9 @@ fn attached(
 /// What of the spec cannot be made into rules of Traefik's.
 fn refusal(intent: &Intent<'_>) -> Option<Problem> {
     let refused = |why: String| Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, why));
-    if let Some(problem) = shares::external_name(intent.sides) {
-        return Some(problem);
+    let unable = super::features::refusal("traefik", carries, intent).or_else(|| shares::external_name(intent.sides));
+    if unable.is_some() {
+        return unable;
     }
     let wildcard = intent.hosts.iter().position(|host| host.starts_with("*."));
     if let Some(at) = wildcard
@@ -187,17 +190,7 @@ fn refusal(intent: &Intent<'_>) -> Option<Problem> {
 
 /// What of the spec somebody else's TraefikService has no room for.
 fn refusal_of_attached(intent: &Intent<'_>) -> Option<Problem> {
-    if let Some(problem) = shares::external_name(intent.sides) {
-        return Some(problem);
-    }
-    (!intent.pins.is_empty()).then(|| {
-        let message = format!(
-            "spec.pins[0]: an attached TraefikService has no room for pins, only its weights are changed: remove the pins, put rules for them into \
-             the IngressRoute, or let Cutover make both (spec.routers[{}].traefik without attach)",
-            intent.router_index
-        );
-        marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, message)
-    })
+    super::features::refusal("traefik", carries_attached, intent).or_else(|| shares::external_name(intent.sides))
 }
 
 /// See [`super::release`].

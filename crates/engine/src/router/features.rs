@@ -1,0 +1,134 @@
+//! Which router carries which feature of a TrafficSplit: the one table by which features are refused and from which that of
+//! docs/routers.md is made. Pure.
+//!
+//! Weights, hosts and paths are carried by every router and are not in it. Each router has a function from feature to [`Carried`], one per
+//! mode (managed or attached) where these differ; [`COLUMNS`] lists them.
+
+use cutover_api::{conditions::reasons, v1alpha1::traffic_split::Edge};
+
+use super::{
+    contract::{Intent, Problem},
+    gateway, ingress, istio, marks, traefik,
+};
+
+/// What a split can ask of its routers besides weights, hosts and paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// Requests with a header go to one side.
+    HeaderPins,
+    /// Requests with a cookie go to one side.
+    CookiePins,
+    /// So many requests per client.
+    RateLimit,
+    /// How long a backend is waited for.
+    Timeouts,
+    /// Headers on every answer.
+    SecurityHeaders,
+}
+
+impl Feature {
+    /// All of them, in the order in which they are looked at and listed.
+    pub const ALL: [Self; 5] =
+        [Self::HeaderPins, Self::CookiePins, Self::RateLimit, Self::Timeouts, Self::SecurityHeaders];
+
+    /// The field of a spec that asks for it.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::HeaderPins => "spec.pins[].header",
+            Self::CookiePins => "spec.pins[].cookie",
+            Self::RateLimit => "spec.edge.rateLimit",
+            Self::Timeouts => "spec.edge.timeouts",
+            Self::SecurityHeaders => "spec.edge.securityHeaders",
+        }
+    }
+
+    /// The field that asks for it in this intent, if one does.
+    fn asked(self, intent: &Intent<'_>) -> Option<String> {
+        let pin = |at: Option<usize>| at.map(|at| format!("spec.pins[{at}]"));
+        let edge = |has: fn(&Edge) -> bool| intent.edge.is_some_and(has).then(|| self.field().to_owned());
+        match self {
+            Self::HeaderPins => pin(intent.pins.iter().position(|pin| pin.header.is_some())),
+            Self::CookiePins => pin(intent.pins.iter().position(|pin| pin.cookie.is_some())),
+            Self::RateLimit => edge(|edge| edge.rate_limit.is_some()),
+            Self::Timeouts => edge(|edge| edge.timeouts.is_some()),
+            Self::SecurityHeaders => edge(|edge| edge.security_headers.is_some()),
+        }
+    }
+}
+
+/// How far a router carries a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// As far as the spec can say.
+    Wholly,
+    /// Within this bound, which the router's own code judges.
+    Within(&'static str),
+    /// Where the GatewayClass lists this feature.
+    WhereListed(&'static str),
+    /// Not at all.
+    Not {
+        /// Why, to follow the router's name.
+        why: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
+    },
+}
+
+/// The name of a column, as the spec has it, and what that router carries in that mode.
+type Column = (&'static str, fn(Feature) -> Carried);
+
+/// Every router in every mode.
+pub const COLUMNS: [Column; 8] = [
+    ("ingressNginx", ingress::carries),
+    ("ingressNginx.attach", ingress::carries_attached),
+    ("gatewayApi", gateway::carries),
+    ("gatewayApi.attach", gateway::carries_attached),
+    ("traefik", traefik::carries),
+    ("traefik.attach", traefik::carries_attached),
+    ("istio", istio::carries),
+    ("istio.attach", istio::carries_attached),
+];
+
+/// The first feature that the intent asks for and that the router does not carry. `router` is its name in the spec.
+pub(super) fn refusal(router: &str, carries: fn(Feature) -> Carried, intent: &Intent<'_>) -> Option<Problem> {
+    Feature::ALL.into_iter().find_map(|feature| {
+        let Carried::Not { why, remedy } = carries(feature) else { return None };
+        let field = feature.asked(intent)?;
+        Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, format!("{field}: {router} {why}: {remedy}")))
+    })
+}
+
+/// What a GatewayClass has to list for this intent, each with the field that asks for it.
+pub(super) fn to_be_listed(
+    carries: fn(Feature) -> Carried,
+    intent: &Intent<'_>,
+) -> impl Iterator<Item = (String, &'static str)> {
+    Feature::ALL.into_iter().filter_map(move |feature| match carries(feature) {
+        Carried::WhereListed(listed) => Some((feature.asked(intent)?, listed)),
+        Carried::Wholly | Carried::Within(_) | Carried::Not { .. } => None,
+    })
+}
+
+/// The table as Markdown, a row per feature and a column per router and mode, and below it why a router does not carry what it does not.
+#[must_use]
+pub fn markdown() -> String {
+    let row = |first: &str, cells: Vec<String>| format!("| {first} | {} |\n", cells.join(" | "));
+    let names = COLUMNS.iter().map(|(router, _)| format!("`{router}`")).collect();
+    let mut table = row("feature", names) + &row("---", vec!["---".to_owned(); COLUMNS.len()]);
+    let mut reasons = Vec::new();
+    for feature in Feature::ALL {
+        let field = feature.field();
+        let cells = COLUMNS.iter().map(|(router, carries)| match carries(feature) {
+            Carried::Wholly => "yes".to_owned(),
+            Carried::Within(bound) => format!("yes: {bound}"),
+            Carried::WhereListed(listed) => format!("where the GatewayClass lists `{listed}`"),
+            Carried::Not { why, remedy } => {
+                reasons.push(format!("- `{field}`: `{router}` {why}: {remedy}."));
+                "refused".to_owned()
+            }
+        });
+        table += &row(&format!("`{field}`"), cells.collect());
+    }
+    format!("{table}\n{}\n", reasons.join("\n"))
+}

@@ -1,0 +1,33 @@
+//! What a VirtualService carries.
+
+use crate::router::features::{Carried, Feature};
+
+/// A VirtualService made by us.
+pub(in crate::router) fn carries(feature: Feature) -> Carried {
+    match feature {
+        Feature::HeaderPins | Feature::CookiePins | Feature::SecurityHeaders => Carried::Wholly,
+        Feature::RateLimit => Carried::Not {
+            why: "has no rate limit, for a VirtualService knows none",
+            remedy: "limit by an EnvoyFilter of yours at the gateway, or use ingressNginx",
+        },
+        Feature::Timeouts => Carried::Not {
+            why: "has no such timeouts: that of a VirtualService is about whole requests",
+            remedy: "set them by a DestinationRule of yours, or use ingressNginx",
+        },
+    }
+}
+
+/// One entry of somebody else's VirtualService.
+pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
+    match feature {
+        Feature::HeaderPins | Feature::CookiePins => Carried::Not {
+            why: "has no room for pins in an attached entry, of which only the destinations are changed",
+            remedy: "remove the pins, put entries for them into the VirtualService, or let Cutover make it (gateways)",
+        },
+        Feature::RateLimit | Feature::Timeouts => carries(feature),
+        Feature::SecurityHeaders => Carried::Not {
+            why: "changes only the destinations of an attached entry",
+            remedy: "add headers.response.set to that entry, or let Cutover make the VirtualService (gateways)",
+        },
+    }
+}
