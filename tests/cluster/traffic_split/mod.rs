@@ -1,5 +1,6 @@
 //! Splits on every router, carried out by the real operator and served by the real proxy.
 
+mod alb;
 mod attached;
 mod bed;
 mod edge;

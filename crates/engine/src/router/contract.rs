@@ -143,6 +143,8 @@ pub enum Observed<'a> {
     Traefik(TraefikObserved<'a>),
     /// For [`Router::istio`](cutover_api::v1alpha1::traffic_split::Router::istio).
     Istio(IstioObserved<'a>),
+    /// For [`Router::alb`](cutover_api::v1alpha1::traffic_split::Router::alb).
+    Alb(AlbObserved<'a>),
 }
 
 /// Ingresses and alias Services.
@@ -220,6 +222,15 @@ pub struct IstioObserved<'a> {
     pub forbidden: bool,
     /// Managed: the VirtualService called [`super::route_name`]. Attached: the one that the spec names.
     pub service: Option<&'a WholeView>,
+    /// Others keep changing it: write none now and say `Contended`.
+    pub backed_off: bool,
+}
+
+/// An Ingress of an AWS load balancer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AlbObserved<'a> {
+    /// The Ingress called [`super::alb_name`].
+    pub ingress: Option<&'a IngressView>,
     /// Others keep changing it: write none now and say `Contended`.
     pub backed_off: bool,
 }

@@ -7,6 +7,7 @@
 use cutover_api::{conditions::reasons, v1alpha1::traffic_split::Edge};
 
 use super::{
+    alb,
     contract::{Intent, Problem},
     gateway, ingress, istio, marks, traefik,
 };
@@ -79,7 +80,7 @@ pub enum Carried {
 type Column = (&'static str, fn(Feature) -> Carried);
 
 /// Every router in every mode.
-pub const COLUMNS: [Column; 8] = [
+pub const COLUMNS: [Column; 9] = [
     ("ingressNginx", ingress::carries),
     ("ingressNginx.attach", ingress::carries_attached),
     ("gatewayApi", gateway::carries),
@@ -88,6 +89,7 @@ pub const COLUMNS: [Column; 8] = [
     ("traefik.attach", traefik::carries_attached),
     ("istio", istio::carries),
     ("istio.attach", istio::carries_attached),
+    ("alb", alb::carries),
 ];
 
 /// The first feature that the intent asks for and that the router does not carry. `router` is its name in the spec.

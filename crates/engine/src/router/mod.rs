@@ -20,6 +20,7 @@
 //!
 //! A released route needs no call of its own to be adopted: `plan` does it. A plan compares only the fields that we own, so that an object that carries the intent is never written again.
 
+mod alb;
 mod compare;
 pub mod contract;
 pub mod features;
@@ -42,12 +43,13 @@ use cutover_api::{
     v1alpha1::traffic_split::{Router, RouterKind},
 };
 
+pub use alb::service_names as alb_service_names;
 pub use contract::{
-    AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, IstioObserved, ObjectKind, Observed,
-    Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved,
+    AlbObserved, AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, IstioObserved,
+    ObjectKind, Observed, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved,
 };
 pub(crate) use istio::hosts_and_paths as virtual_service_hosts_and_paths;
-pub use names::{alias_name, canary_name, route_name, weighted_name};
+pub use names::{alb_name, alias_name, canary_name, route_name, weighted_name};
 pub(crate) use traefik::hosts_and_paths as ingress_route_hosts_and_paths;
 pub use view::{
     EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta, ServiceView, View, WholeView,
@@ -66,6 +68,7 @@ pub fn plan(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> Ro
         }
         Observed::Traefik(observed) => router.traefik.as_ref().map(|router| traefik::plan(router, intent, observed)),
         Observed::Istio(observed) => router.istio.as_ref().map(|router| istio::plan(router, intent, observed)),
+        Observed::Alb(observed) => router.alb.as_ref().map(|router| alb::plan(router, intent, observed)),
     }
     .unwrap_or_else(|| mismatched(router.kind(), intent))
 }
@@ -73,7 +76,7 @@ pub fn plan(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> Ro
 /// The CRD's rule makes each router exactly one kind, so this is not met; it must still do no harm.
 fn mismatched(kind: RouterKind, intent: &Intent<'_>) -> RouterPlan {
     let message = format!(
-        "spec.routers[{}]: a router is exactly one of ingressNginx, gatewayApi, traefik and istio",
+        "spec.routers[{}]: a router is exactly one of ingressNginx, gatewayApi, traefik, istio and alb",
         intent.router_index
     );
     let problem = marks::stalled(reasons::INVALID_SPEC, message);
@@ -106,6 +109,7 @@ pub fn read_weight(
             let attach = router.istio.as_ref().and_then(|it| it.attach.as_ref());
             istio::read_weight(split, attach.map(|it| it.http.as_str()), sides, weight_total, observed)
         }
+        Observed::Alb(observed) => alb::read_weight(split, sides, weight_total, observed),
     }
 }
 
@@ -117,6 +121,7 @@ pub fn release(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {
         Observed::GatewayApi(observed) => gateway::release(split, observed),
         Observed::Traefik(observed) => traefik::release(split, observed),
         Observed::Istio(observed) => istio::release(split, observed),
+        Observed::Alb(observed) => alb::release(split, observed),
     }
 }
 
@@ -128,6 +133,7 @@ pub fn remove(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {
         Observed::GatewayApi(observed) => gateway::remove(split, observed),
         Observed::Traefik(observed) => traefik::remove(split, observed),
         Observed::Istio(observed) => istio::remove(split, observed),
+        Observed::Alb(observed) => alb::remove(split, observed),
     }
 }
 

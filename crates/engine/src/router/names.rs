@@ -21,6 +21,12 @@ pub fn weighted_name(split: &str) -> String {
     format!("{split}-cutover-weighted")
 }
 
+/// Name of the Ingress of an AWS load balancer.
+#[must_use]
+pub fn alb_name(split: &str) -> String {
+    format!("{split}-cutover-alb")
+}
+
 /// Name of a side's alias Service, `<split>-cutover-legacy` or `<split>-cutover-new`.
 #[must_use]
 pub fn alias_name(split: &str, side: Side) -> String {

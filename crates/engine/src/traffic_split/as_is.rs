@@ -13,6 +13,7 @@ use crate::router::{
 pub fn hosts_and_paths(seen: &Observed) -> Option<(Vec<String>, Vec<PathMatch>)> {
     let (hosts, paths) = match seen {
         Observed::IngressNginx(seen) => of_ingress(seen.main.or(seen.canary)?),
+        Observed::Alb(seen) => of_ingress(seen.ingress?),
         Observed::GatewayApi(seen) => of_http_route(seen.route?),
         Observed::Traefik(seen) => ingress_route_hosts_and_paths(seen.route?)?,
         Observed::Istio(seen) => virtual_service_hosts_and_paths(seen.service?)?,

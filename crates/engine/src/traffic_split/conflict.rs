@@ -80,6 +80,7 @@ fn contested(
             }
             shared_gateway(mine, theirs)
         }
+        (Router { alb: Some(mine), .. }, Router { alb: Some(theirs), .. }) => mine.class_name == theirs.class_name,
         _ => false,
     };
     if !same_edge {
@@ -89,6 +90,7 @@ fn contested(
     let in_the_way = |path: &PathMatch| {
         theirs.paths.contains(path)
             || on_mesh(my_router, their_router)
+            || (in_one_group(my_router, their_router) && theirs.paths.iter().any(|their| overlap(path, their)))
             || (my_router.istio.is_some() && theirs.paths.iter().any(|their| unordered(path, their)))
     };
     let (path_at, path) = mine.paths.iter().enumerate().find(|(_, path)| in_the_way(path))?;
@@ -138,6 +140,21 @@ fn on_mesh(mine: &Router, theirs: &Router) -> bool {
         router.istio.as_ref().and_then(|it| it.gateways.as_ref()).is_some_and(|it| it.iter().any(|name| name == "mesh"))
     };
     is(mine) && is(theirs)
+}
+
+/// Whether both are rules of one load balancer, in an order that only their names decide.
+fn in_one_group(mine: &Router, theirs: &Router) -> bool {
+    let said = |router: &Router, what: &str| router.alb.as_ref().and_then(|it| it.annotations.get(what).cloned());
+    let [group, order] = ["alb.ingress.kubernetes.io/group.name", "alb.ingress.kubernetes.io/group.order"];
+    said(mine, group).is_some()
+        && said(mine, group) == said(theirs, group)
+        && said(mine, order).unwrap_or_default() == said(theirs, order).unwrap_or_default()
+}
+
+/// Whether some requests are of both paths.
+fn overlap(mine: &PathMatch, theirs: &PathMatch) -> bool {
+    let is_root = |path: &PathMatch| path.type_ == PathType::Prefix && path.value.trim_end_matches('/').is_empty();
+    is_root(mine) || is_root(theirs) || unordered(mine, theirs)
 }
 
 /// Whether one path is below the other. Istio puts VirtualServices of one host together without looking at how long their paths are; only

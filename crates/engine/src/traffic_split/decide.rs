@@ -205,5 +205,6 @@ fn kept_baseline<'a>(seen: &router::Observed<'a>) -> Option<&'a str> {
         router::Observed::GatewayApi(seen) => seen.route.and_then(|route| route.meta.baseline.as_deref()),
         router::Observed::Traefik(seen) => seen.service.and_then(|service| service.meta.baseline.as_deref()),
         router::Observed::Istio(seen) => seen.service.and_then(|service| service.meta.baseline.as_deref()),
+        router::Observed::Alb(seen) => seen.ingress.and_then(|ingress| ingress.meta.baseline.as_deref()),
     }
 }

@@ -13,8 +13,8 @@ pub use self::{
     backend::{Backend, Capacity, CookieMatch, HeaderMatch, Pin, Safety, ServiceBackend, Side},
     edge::{Edge, FrameOptions, RateLimit, SecurityHeaders, StrictTransportSecurity, Timeouts},
     router::{
-        GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, IstioAttach, IstioRouter, ParentRef,
-        RouteAttach, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,
+        AlbRouter, GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, IstioAttach, IstioRouter,
+        ParentRef, RouteAttach, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,
     },
     status::{Endpoints, Holder, LegacyRetired, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
 };
@@ -55,7 +55,8 @@ use super::forms::{HOST_PATTERN, NAME_PATTERN, PATH_PATTERN};
     validation = Rule::new("self.routers.filter(r, has(r.traefik) && !has(r.traefik.attach)).size() <= 1").message("at most one traefik router makes its own IngressRoute: two would write the same one; list every entry point in the entryPoints of one").field_path(".routers"),
     validation = Rule::new("self.routers.all(r, !has(r.traefik) || !has(r.traefik.attach) || self.routers.exists_one(o, has(o.traefik) && has(o.traefik.attach) && o.traefik.attach.service == r.traefik.attach.service))").message("two routers attach to the same TraefikService: remove one").field_path(".routers"),
     validation = Rule::new("self.routers.filter(r, has(r.istio) && has(r.istio.gateways)).size() <= 1").message("at most one istio router has gateways: two would write the same VirtualService; list every gateway in the gateways of one").field_path(".routers"),
-    validation = Rule::new("self.routers.all(r, !has(r.istio) || !has(r.istio.attach) || self.routers.exists_one(o, has(o.istio) && has(o.istio.attach) && o.istio.attach.virtualService == r.istio.attach.virtualService && o.istio.attach.http == r.istio.attach.http))").message("two routers attach to the same entry of a VirtualService: remove one").field_path(".routers")
+    validation = Rule::new("self.routers.all(r, !has(r.istio) || !has(r.istio.attach) || self.routers.exists_one(o, has(o.istio) && has(o.istio.attach) && o.istio.attach.virtualService == r.istio.attach.virtualService && o.istio.attach.http == r.istio.attach.http))").message("two routers attach to the same entry of a VirtualService: remove one").field_path(".routers"),
+    validation = Rule::new("self.routers.filter(r, has(r.alb)).size() <= 1").message("at most one router is alb: two would write the same Ingress; serve the other load balancer by a TrafficSplit of its own").field_path(".routers")
 )]
 pub struct TrafficSplitSpec {
     /// Environment of the same namespace whose components the backends may name.

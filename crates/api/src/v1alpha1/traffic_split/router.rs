@@ -14,7 +14,7 @@ use super::super::{
 /// A router that carries the split: exactly one kind.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("[has(self.ingressNginx), has(self.gatewayApi), has(self.traefik), has(self.istio)].exists_one(it, it)").message("a router is exactly one of ingressNginx, gatewayApi, traefik and istio"))]
+#[x_kube(validation = Rule::new("[has(self.ingressNginx), has(self.gatewayApi), has(self.traefik), has(self.istio), has(self.alb)].exists_one(it, it)").message("a router is exactly one of ingressNginx, gatewayApi, traefik, istio and alb"))]
 pub struct Router {
     /// Ingresses with ingress-nginx's canary annotations, which Traefik 3.7 and later serves too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,6 +28,9 @@ pub struct Router {
     /// An Istio VirtualService (`networking.istio.io/v1`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub istio: Option<IstioRouter>,
+    /// An Ingress of the AWS Load Balancer Controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alb: Option<AlbRouter>,
 }
 
 impl Router {
@@ -40,8 +43,10 @@ impl Router {
             RouterKind::GatewayApi
         } else if self.traefik.is_some() {
             RouterKind::Traefik
-        } else {
+        } else if self.istio.is_some() {
             RouterKind::Istio
+        } else {
+            RouterKind::Alb
         }
     }
 }
@@ -57,6 +62,8 @@ pub enum RouterKind {
     Traefik,
     /// Istio's VirtualService.
     Istio,
+    /// Ingress of an AWS load balancer.
+    Alb,
 }
 
 impl RouterKind {
@@ -68,6 +75,7 @@ impl RouterKind {
             Self::GatewayApi => "gatewayApi",
             Self::Traefik => "traefik",
             Self::Istio => "istio",
+            Self::Alb => "alb",
         }
     }
 }
@@ -230,4 +238,22 @@ pub struct IstioAttach {
     /// Name of the entry (`spec.http[].name`).
     #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN))]
     pub http: String,
+}
+
+/// An Ingress whose annotations tell the AWS Load Balancer Controller how to forward.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AlbRouter {
+    /// IngressClass of the Ingress that is made, such as `alb`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub class_name: String,
+    /// Annotations of the load balancer, such as `alb.ingress.kubernetes.io/scheme`, `.../group.name` and `.../certificate-arn`. Actions and
+    /// conditions are refused. At most 32.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "texts", extend("maxProperties" = 32))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, k.startsWith('alb.ingress.kubernetes.io/'))").message("annotations are those of the load balancer: each begins with alb.ingress.kubernetes.io/"),
+        validation = Rule::new("!self.exists(k, k.startsWith('alb.ingress.kubernetes.io/actions.') || k.startsWith('alb.ingress.kubernetes.io/conditions.'))").message("actions and conditions are Cutover's: use newWeight and pins")
+    )]
+    pub annotations: BTreeMap<String, String>,
 }

@@ -89,7 +89,7 @@ pub struct Holder {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RouterStatus {
-    /// `IngressNginx`, `GatewayApi`, `Traefik` or `Istio`.
+    /// `IngressNginx`, `GatewayApi`, `Traefik`, `Istio` or `Alb`.
     pub kind: RouterKind,
     /// The route object that carries the weight, `<kind>/<name>`.
     #[schemars(length(max = 320))]

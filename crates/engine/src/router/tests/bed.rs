@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cutover_api::v1alpha1::traffic_split::{
-    CookieMatch, Edge, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, IstioAttach, IstioRouter,
-    ParentRef, PathMatch, PathType, Pin, RouteAttach, Router, Side, TraefikAttach, TraefikRouter,
+    AlbRouter, CookieMatch, Edge, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, IstioAttach,
+    IstioRouter, ParentRef, PathMatch, PathType, Pin, RouteAttach, Router, Side, TraefikAttach, TraefikRouter,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::de::DeserializeOwned;
@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::{
     Known,
     router::{
-        self, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, IstioObserved, ObjectKind, Observed,
-        RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved, canary_name, route_name,
+        self, AlbObserved, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, IstioObserved, ObjectKind,
+        Observed, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved, alb_name, canary_name,
+        route_name,
         view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView, WholeView},
         weighted_name,
     },
@@ -300,6 +301,11 @@ impl Split {
         Self::of(Router { istio: Some(IstioRouter { gateways: None, attach }), ..Router::default() })
     }
 
+    pub fn alb() -> Self {
+        let router = AlbRouter { class_name: "alb".into(), annotations: BTreeMap::new() };
+        Self::of(Router { alb: Some(router), ..Router::default() })
+    }
+
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
@@ -386,6 +392,10 @@ impl Split {
                     backed_off: self.backed_off,
                 }),
             )
+        } else if self.router.alb.is_some() {
+            let ingress = world.view::<IngressView>(ObjectKind::Ingress, &alb_name(&self.name));
+            let observed = AlbObserved { ingress: ingress.as_ref(), backed_off: self.backed_off };
+            then(&intent, &Observed::Alb(observed))
         } else if let Some(router) = &self.router.istio {
             let attach = router.attach.as_ref();
             let name = attach.map_or_else(|| route_name(&self.name), |it| it.virtual_service.clone());

@@ -45,6 +45,7 @@ fn in_column(router: &str) -> (Split, World) {
         "traefik.attach" => Split::weighted("users"),
         "istio" => Split::istio(),
         "istio.attach" => Split::entry("users", "all"),
+        "alb" => Split::alb(),
         other => panic!("there is no such router in these tests: {other}"),
     };
     (split, world)

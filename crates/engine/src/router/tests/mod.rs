@@ -1,5 +1,6 @@
 //! Tests of the routers: what is built, what is refused, and what proxies would serve at every moment of a walk.
 
+mod alb;
 pub(crate) mod bed;
 mod features;
 mod gateway;

@@ -22,7 +22,8 @@ fn contents(world: &World) -> Vec<Value> {
     for it in &mut all {
         let name = it["metadata"]["name"].clone();
         let marks = it["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-        let canary: serde_json::Map<_, _> = marks.into_iter().filter(|(key, _)| key.contains("canary")).collect();
+        let canary: serde_json::Map<_, _> =
+            marks.into_iter().filter(|(key, _)| key.contains("canary") || key.contains("/actions.")).collect();
         it["metadata"] = json!({"name": name, "canary": canary});
         // The paths that keep backends known bear the UID.
         for rule in it.pointer_mut("/spec/rules").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -54,6 +55,7 @@ fn release(split: &Split, world: &mut World) {
 #[case(Split::traefik())]
 #[case(Split::traefik().at(0))]
 #[case(Split::istio())]
+#[case(Split::alb())]
 fn a_released_route_is_unmanaged_and_adopted_at_its_weight(#[case] split: Split) {
     let mut world = World::default();
     split.settle(&mut world);
@@ -129,6 +131,13 @@ fn a_split_restored_with_a_new_uid_finds_its_routes() {
     users_virtual_service("shop"),
     "RouteExists",
     "metadata.name: VirtualService shop exists and is not this split's"
+)]
+#[case(
+    Split::alb(),
+    ObjectKind::Ingress,
+    users_ingress("shop-cutover-alb"),
+    "RouteExists",
+    "metadata.name: Ingress shop-cutover-alb exists and is not this split's"
 )]
 fn what_somebody_else_made_is_never_taken(
     #[case] split: Split,
@@ -226,6 +235,7 @@ fn a_split_that_attaches_now_removes_what_it_made_before() {
 #[case(Split::gateway(), "HTTPRoute shop keeps being changed")]
 #[case(Split::traefik(), "TraefikService shop-cutover-weighted keeps being changed")]
 #[case(Split::istio(), "VirtualService shop keeps being changed")]
+#[case(Split::alb(), "Ingress shop-cutover-alb keeps being changed")]
 fn a_contended_route_is_left_alone_and_said_so(#[case] split: Split, #[case] message: &str) {
     let mut world = World::default();
     split.settle(&mut world);

@@ -1,5 +1,5 @@
 //! What proxies serve from the objects as they stand: ingress-nginx and Traefik 3.7 from Ingresses, any conformant gateway from an
-//! HTTPRoute, Traefik from an IngressRoute, and Istio from a VirtualService. Small, and written from the proxies' behaviour, not from ours.
+//! HTTPRoute, Traefik from an IngressRoute, Istio from a VirtualService, and a load balancer of AWS from an Ingress. Small, and written from the proxies' behaviour, not from ours.
 
 use std::collections::HashMap;
 
@@ -446,4 +446,63 @@ fn entry_fits(matched: &Value, request: &Request<'_>) -> bool {
         let inner = inner.strip_prefix(r"(.*;\s*)?").and_then(|it| it.strip_suffix("(;.*)?")).expect("from end to end");
         request.cookie.is_some_and(|(name, value)| inner.replace(r"\.", ".") == format!("{name}={value}"))
     })
+}
+
+/// What the AWS Load Balancer Controller makes of the split's Ingress: exact paths first, then longer ones, and of one path in the order
+/// listed. A Service that is not there keeps it from writing anything.
+pub fn alb(split: &Split, world: &World, host: &str, request: &Request<'_>) -> Served {
+    let name = crate::router::alb_name(&split.name);
+    let Some(ingress) = world.view::<IngressView>(ObjectKind::Ingress, &name) else { return Served::Nothing };
+    assert!(ingress.default_backend.is_none(), "somebody else's: {ingress:?}");
+    let mark = |kind: &str, name: &str| {
+        let text = ingress.annotations.get(&*format!("alb.ingress.kubernetes.io/{kind}.{name}"))?;
+        Some(serde_json::from_str::<Value>(text).unwrap())
+    };
+    let mut paths: Vec<&IngressPathView> =
+        ingress.rules.iter().filter(|rule| &*rule.host == host).flat_map(|rule| &rule.paths).collect();
+    paths.sort_by_key(|path| (&*path.path_type != "Exact", std::cmp::Reverse(path.path.len())));
+    let fits = |path: &&&IngressPathView| {
+        let bare = path.path.trim_end_matches('/');
+        let is_path = request.path == &*path.path
+            || (&*path.path_type == "Prefix"
+                && (request.path == bare || request.path.starts_with(&format!("{bare}/"))));
+        let (name, port) = path.backend.as_ref().unwrap();
+        assert_eq!(*port, IngressPort::Name("use-annotation".into()));
+        let conditions = mark("conditions", name);
+        is_path
+            && conditions.iter().flat_map(|it| it.as_array().unwrap()).all(|it| {
+                assert_eq!(it["field"], "http-header");
+                let header = &it["httpHeaderConfig"];
+                request.header.is_some_and(|(sent, value)| {
+                    header["httpHeaderName"].as_str().unwrap().eq_ignore_ascii_case(sent)
+                        && header["values"].as_array().unwrap().iter().any(|it| it == value)
+                })
+            })
+    };
+    let Some(path) = paths.iter().find(fits) else { return Served::Nothing };
+    let mut served = Served::Nothing;
+    let all = ingress.annotations.iter().filter(|(key, _)| key.contains("/actions."));
+    for (key, action) in all {
+        let action: Value = serde_json::from_str(action).unwrap();
+        assert_eq!(action["type"], "forward");
+        let mut shares = [0, 0];
+        for group in action["forwardConfig"]["targetGroups"].as_array().unwrap() {
+            let is = |side: &SideBackend| {
+                side.present().is_some_and(|it| *it.service == group["serviceName"] && group["servicePort"] == it.port)
+            };
+            let weight = group["weight"].as_i64().unwrap();
+            assert!((0..=999).contains(&weight), "{group}");
+            match (is(&split.sides.legacy), is(&split.sides.new)) {
+                (true, _) => shares[0] += weight,
+                (_, true) => shares[1] += weight,
+                _ => return Served::Error(format!("{group} is not there")),
+            }
+        }
+        let sum: i64 = shares.iter().sum();
+        assert!(sum > 0, "all-zero: {action}");
+        if key.ends_with(&format!("/actions.{}", path.backend.as_ref().unwrap().0)) {
+            served = Served::New(i32::try_from(shares[1] * i64::from(split.total) / sum).unwrap());
+        }
+    }
+    served
 }

@@ -75,6 +75,7 @@ fn annotations_that_are_not_taken_over(#[case] key: &str, #[case] value: &str, #
 #[case(Split::nginx())]
 #[case(Split::traefik())]
 #[case(Split::istio())]
+#[case(Split::alb())]
 #[case(Split::gateway())]
 fn a_service_that_is_only_a_name(#[case] split: Split) {
     let split = split.with(|it| it.backend_mut(Side::Legacy).external_name = true);

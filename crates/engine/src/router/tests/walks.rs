@@ -399,10 +399,38 @@ proptest! {
     }
 
     #[test]
+    fn no_write_on_a_load_balancers_ingress_moves_a_request_out_of_its_way(weights in weights(1000)) {
+        let mut world = World::default();
+        let mut split = Split::alb().with(|it| {
+            it.total = 1000;
+            it.pins = vec![header(Side::Legacy, "x-cutover", "old"), header(Side::New, "X-Cutover", "new")];
+            it.paths = vec![prefix("/"), prefix("/v2")];
+        });
+        for weight in weights {
+            split.weight = weight;
+            let plan = split.drive(&mut world, true, |_| {});
+            assert!(plan.settled);
+            for path in ["/", "/v2", "/v2/x", "/v20"] {
+                let served = |header| proxies::alb(&split, &world, HOST, &Request { path, header, cookie: None });
+                assert_eq!(served(None), Served::New(weight));
+                assert_eq!(served(Some(("X-Cutover", "old"))), Served::New(0));
+                assert_eq!(served(Some(("x-cutover", "new"))), Served::New(1000));
+            }
+            assert_eq!(split.read_weight(&world), Some(weight));
+        }
+        if split.weight > 0 {
+            split.sides.new = SideBackend::Missing { service: Some(("storefront".into(), 8080)) };
+            split.weight = 0;
+            split.settle(&mut world);
+            assert_eq!(proxies::alb(&split, &world, HOST, &Request::PLAIN), Served::New(0), "it is left out at 0");
+        }
+    }
+
+    #[test]
     fn whatever_is_done_to_our_objects_by_hand_is_undone(
         weight in prop_oneof![Just(0), Just(30), Just(100)],
-        edits in prop::collection::vec(0_usize..17, 1..4),
-        router in prop_oneof![Just(Split::nginx()), Just(Split::gateway()), Just(Split::traefik()), Just(Split::istio())],
+        edits in prop::collection::vec(0_usize..19, 1..4),
+        router in prop_oneof![Just(Split::nginx()), Just(Split::gateway()), Just(Split::traefik()), Just(Split::istio()), Just(Split::alb())],
     ) {
         let mut world = World::default();
         let split = router.at(weight).with(|it| {
@@ -418,6 +446,8 @@ proptest! {
         for (request, share) in [(&Request::PLAIN, weight), (&pinned, 100)] {
             if split.router.gateway_api.is_some() {
                 assert_eq!(proxies::route(&split, &world, "shop", request), Served::New(share));
+            } else if split.router.alb.is_some() {
+                assert_eq!(proxies::alb(&split, &world, HOST, request), Served::New(share));
             } else if split.router.istio.is_some() {
                 assert_eq!(proxies::virtual_service(&split, &world, "shop", HOST, request), Served::New(share));
             } else if split.router.traefik.is_some() {
@@ -472,6 +502,14 @@ fn vandalise(world: &mut World, edit: usize) {
             });
         }
         11..=14 => vandalise_traefik(world, edit),
+        17 if has(world, "shop-cutover-alb") => world.drop(ObjectKind::Ingress, "shop-cutover-alb"),
+        18 if has(world, "shop-cutover-alb") => world.edit(ObjectKind::Ingress, "shop-cutover-alb", |it| {
+            let marks = &mut it["metadata"]["annotations"];
+            marks["alb.ingress.kubernetes.io/actions.weighted"] = json!("{}");
+            marks["alb.ingress.kubernetes.io/conditions.weighted"] = json!("[]");
+            it["spec"]["rules"] = json!([]);
+            it["spec"]["defaultBackend"] = json!({"service": {"name": "elsewhere", "port": {"number": 80}}});
+        }),
         15 if world.get(ObjectKind::VirtualService, "shop").is_some() => world.drop(ObjectKind::VirtualService, "shop"),
         16 if world.get(ObjectKind::VirtualService, "shop").is_some() => {
             world.edit(ObjectKind::VirtualService, "shop", |it| {
@@ -572,7 +610,7 @@ fn the_proxies_notice_each_mistake_that_the_forms_avoid() {
 
 #[test]
 fn a_change_of_weight_is_one_write_per_route() {
-    for split in [Split::nginx(), Split::gateway(), Split::traefik(), Split::istio()] {
+    for split in [Split::nginx(), Split::gateway(), Split::traefik(), Split::istio(), Split::alb()] {
         let mut world = World::default();
         split.clone().at(10).settle(&mut world);
         world.writes.clear();

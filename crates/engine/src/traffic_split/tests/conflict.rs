@@ -68,6 +68,12 @@ fn a_rule_belongs_to_one_split() {
     );
 }
 
+fn group(order: &str) -> Value {
+    json!({"alb": {"className": "alb", "annotations": {
+        "alb.ingress.kubernetes.io/group.name": "edge", "alb.ingress.kubernetes.io/group.order": order,
+    }}})
+}
+
 #[rstest]
 #[case::default_entry_points(json!({"traefik": {}}), json!({"traefik": {"entryPoints": ["web"]}}), "/", "/", true)]
 #[case::other_entry_points(json!({"traefik": {"entryPoints": ["inside"]}}), json!({"traefik": {"entryPoints": ["web"]}}), "/", "/", false)]
@@ -82,6 +88,11 @@ fn a_rule_belongs_to_one_split() {
 #[case::above_a_path_on_istio(json!({"istio": {"gateways": ["a"]}}), json!({"istio": {"gateways": ["a"]}}), "/shop", "/shop/v2", true)]
 #[case::beside_a_path_on_istio(json!({"istio": {"gateways": ["a"]}}), json!({"istio": {"gateways": ["a"]}}), "/shop2", "/shop", false)]
 #[case::any_path_on_the_mesh(json!({"istio": {"gateways": ["mesh"]}}), json!({"istio": {"gateways": ["mesh"]}}), "/a", "/b", true)]
+#[case::same_load_balancers(json!({"alb": {"className": "alb"}}), json!({"alb": {"className": "alb"}}), "/", "/", true)]
+#[case::other_load_balancers(json!({"alb": {"className": "alb"}}), json!({"alb": {"className": "inside"}}), "/", "/", false)]
+#[case::load_balancers_of_their_own(json!({"alb": {"className": "alb"}}), json!({"alb": {"className": "alb"}}), "/v2", "/", false)]
+#[case::one_load_balancer(group("1"), group("1"), "/v2", "/", true)]
+#[case::one_load_balancer_in_an_order(group("1"), group("2"), "/v2", "/", false)]
 #[case::one_entry(
     json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}}),
     json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}}), "/", "/v2", true)]

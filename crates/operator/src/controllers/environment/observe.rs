@@ -313,7 +313,8 @@ pub(super) fn phase_use(phase: &MigrationPhase) -> Option<PhaseUse> {
 
 fn ingress_services(view: &route::IngressView) -> Vec<String> {
     let paths = view.rules.iter().flat_map(|rule| rule.paths.iter()).filter_map(|path| path.backend.as_ref());
-    paths.chain(&view.default_backend).map(|(service, _)| service.to_string()).collect()
+    let named = paths.chain(&view.default_backend).map(|(service, _)| service.to_string());
+    named.chain(router::alb_service_names(view)).collect()
 }
 
 fn http_route_services(view: &route::HttpRouteView) -> Vec<String> {

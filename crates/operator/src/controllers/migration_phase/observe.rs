@@ -10,7 +10,7 @@ use cutover_engine::{
         ActionView, EnvironmentView, FlagView, Observed, PhaseIdentity, PredecessorView, PromotionView, SplitView,
         flag_names, split_names,
     },
-    router::{canary_name, route_name, weighted_name},
+    router::{alb_name, canary_name, route_name, weighted_name},
     traffic_split::RouteBaseline,
 };
 use jiff::SignedDuration;
@@ -124,7 +124,7 @@ impl Sources {
     /// What the split's routes remember for the phase; any one of them will do.
     fn route_baseline(&self, split: &TrafficSplit, phase: &PhaseIdentity) -> Option<i32> {
         let (namespace, name, uid) = (phase.namespace.as_str(), split.name_any(), split.uid()?);
-        let ingresses = [route_name(&name), canary_name(&name)];
+        let ingresses = [route_name(&name), canary_name(&name), alb_name(&name)];
         let ingresses = ingresses.iter().filter_map(|name| self.caches.ingresses.get(namespace, name));
         let http_route = self.caches.http_routes.get(namespace, &route_name(&name));
         let weighted = self.caches.traefik_services.get(namespace, &weighted_name(&name));

@@ -10,9 +10,9 @@ use cutover_api::v1alpha1::{
 use cutover_engine::{
     Known,
     router::{
-        self, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, HttpRouteView,
-        IngressObserved, IngressView, IstioObserved, Meta, ObjectKind, ServiceView, TraefikObserved, WholeView,
-        alias_name, canary_name, route_name, weighted_name,
+        self, AlbObserved, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView,
+        HttpRouteView, IngressObserved, IngressView, IstioObserved, Meta, ObjectKind, ServiceView, TraefikObserved,
+        WholeView, alb_name, alias_name, canary_name, route_name, weighted_name,
     },
     traffic_split::{
         Claim, Claimant, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets, without_legacy,
@@ -240,8 +240,9 @@ impl Sources {
         let split = Arc::clone(&snapshot.split);
         let (namespace, name) = (&*key.namespace, &*key.name);
         let attached = |router: &Router| Some(router.ingress_nginx.as_ref()?.attach.as_ref()?.ingress.clone());
-        for name in
-            [route_name(name), canary_name(name)].into_iter().chain(split.spec.routers.iter().filter_map(attached))
+        for name in [route_name(name), canary_name(name), alb_name(name)]
+            .into_iter()
+            .chain(split.spec.routers.iter().filter_map(attached))
         {
             let cached = self.caches.ingresses.get(namespace, &name).map(|record| record.view());
             snapshot.ingresses.extend(self.newest(key, ObjectKind::Ingress, &name, cached, |answer| match answer {
@@ -552,6 +553,13 @@ impl Lists<'_> {
     /// The observation.
     pub(super) fn observed(&self) -> router::Observed<'_> {
         let (snapshot, split) = (self.snapshot, self.snapshot.split.name_any());
+        if self.router.alb.is_some() {
+            let name = alb_name(&split);
+            return router::Observed::Alb(AlbObserved {
+                ingress: snapshot.ingresses.iter().find(|view| *view.meta.name == *name),
+                backed_off: snapshot.backed_off,
+            });
+        }
         if let Some(router) = &self.router.ingress_nginx {
             let named = |name: &str| snapshot.ingresses.iter().find(|view| &*view.meta.name == name);
             return router::Observed::IngressNginx(IngressObserved {

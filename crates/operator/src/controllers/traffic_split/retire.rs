@@ -7,7 +7,7 @@ use cutover_api::{
     v1alpha1::{
         TrafficSplit,
         traffic_split::{
-            GatewayApiRouter, IngressNginxRouter, IstioRouter, OnDelete, Router, RouterKind, TraefikRouter,
+            AlbRouter, GatewayApiRouter, IngressNginxRouter, IstioRouter, OnDelete, Router, RouterKind, TraefikRouter,
         },
     },
 };
@@ -46,7 +46,7 @@ impl Context {
 }
 
 /// Managed routers of every kind, to look for what the spec no longer names, with the kinds of route that each makes.
-fn managed() -> [(&'static [ObjectKind], Router); 4] {
+fn managed() -> [(&'static [ObjectKind], Router); 5] {
     let ingress =
         IngressNginxRouter { class_name: Some(String::new()), tls: None, annotations: BTreeMap::new(), attach: None };
     let gateway = GatewayApiRouter { parent_refs: Some(Vec::new()), attach: None };
@@ -59,6 +59,7 @@ fn managed() -> [(&'static [ObjectKind], Router); 4] {
             Router { traefik: Some(TraefikRouter::default()), ..Router::default() },
         ),
         (&[ObjectKind::VirtualService], Router { istio: Some(istio), ..Router::default() }),
+        (&[ObjectKind::Ingress], Router { alb: Some(AlbRouter::default()), ..Router::default() }),
     ]
 }
 
@@ -68,6 +69,7 @@ fn minds_its_own(router: &Router, kind: RouterKind) -> bool {
         RouterKind::IngressNginx => router.ingress_nginx.is_some(),
         RouterKind::GatewayApi => router.gateway_api.as_ref().is_some_and(|router| router.attach.is_none()),
         RouterKind::Traefik => router.traefik.as_ref().is_some_and(|router| router.attach.is_none()),
+        RouterKind::Alb => router.alb.is_some(),
         RouterKind::Istio => router.istio.as_ref().is_some_and(|router| router.attach.is_none()),
     }
 }
