@@ -81,10 +81,10 @@ pub(super) fn ingress(
 pub(super) fn reweighed(observed: &IngressView, shares: &[Share<'_>]) -> Option<RouteStep> {
     let wanted = weighted(shares);
     let differs = observed.annotations.get(WEIGHTED).map(|it| &**it) != Some(wanted.as_str());
-    differs.then(|| annotated(observed, json!({(WEIGHTED): wanted}), None))
+    differs.then(|| annotated(observed, &json!({(WEIGHTED): wanted}), None))
 }
 
-fn annotated(observed: &IngressView, annotations: Value, spec: Option<Value>) -> RouteStep {
+fn annotated(observed: &IngressView, annotations: &Value, spec: Option<Value>) -> RouteStep {
     let metadata = json!({"resourceVersion": observed.meta.resource_version, "annotations": annotations});
     let mut patch = Map::from_iter([("metadata".to_owned(), metadata)]);
     patch.extend(spec.map(|spec| ("spec".to_owned(), spec)));
@@ -97,12 +97,11 @@ fn annotated(observed: &IngressView, annotations: Value, spec: Option<Value>) ->
 
 /// What others have added and is in the way: an apply would leave it to them.
 fn strays(observed: &IngressView, wanted: &BTreeMap<String, String>) -> Option<RouteStep> {
-    let in_the_way =
-        |key: &&Box<str>| (key.starts_with(ACTIONS) || key.starts_with(CONDITIONS)) && !wanted.contains_key(&***key);
+    let in_the_way = |key: &str| (key.starts_with(ACTIONS) || key.starts_with(CONDITIONS)) && !wanted.contains_key(key);
     let marks: Map<String, Value> =
-        observed.annotations.keys().filter(in_the_way).map(|key| (key.to_string(), Value::Null)).collect();
+        observed.annotations.keys().filter(|key| in_the_way(key)).map(|key| (key.to_string(), Value::Null)).collect();
     let by_default = observed.default_backend.is_some().then(|| json!({"defaultBackend": null}));
-    (!marks.is_empty() || by_default.is_some()).then(|| annotated(observed, Value::Object(marks), by_default))
+    (!marks.is_empty() || by_default.is_some()).then(|| annotated(observed, &Value::Object(marks), by_default))
 }
 
 fn annotations(router: &AlbRouter, intent: &Intent<'_>, shares: &[Share<'_>]) -> BTreeMap<String, String> {
