@@ -46,6 +46,8 @@ pub(super) struct Machine<'a> {
     pub notifications: Vec<Notification>,
     pub settle: Vec<Settlement>,
     pub person: Option<Person>,
+    /// Whether there are actions that this decision has not come to yet.
+    pub unheard: bool,
     /// Whether the audit records of the status are this decision's.
     pub recorded: bool,
     /// Why the calendar lets nothing move forward now.
@@ -72,6 +74,7 @@ impl<'a> Machine<'a> {
             notifications,
             settle,
             person: None,
+            unheard: observed.actions.iter().any(|action| action.is_open(&observed.phase)),
             recorded: false,
             shut,
             hook_hold: None,

@@ -423,6 +423,11 @@ pub struct ActionView {
 }
 
 impl ActionView {
+    /// Whether it is about the phase, and nothing has become of it yet.
+    pub(super) fn is_open(&self, phase: &PhaseIdentity) -> bool {
+        !self.settled && self.spec.phase == phase.name
+    }
+
     /// The view of an object that the API server returned.
     #[must_use]
     pub fn of(action: &PhaseAction) -> Self {

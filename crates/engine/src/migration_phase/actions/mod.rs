@@ -53,7 +53,7 @@ impl Machine<'_> {
         }
         let observed = self.observed;
         let phase = &observed.phase;
-        let mut open: Vec<_> = observed.actions.iter().filter(|a| !a.settled && a.spec.phase == phase.name).collect();
+        let mut open: Vec<_> = observed.actions.iter().filter(|action| action.is_open(phase)).collect();
         open.sort_by_key(|action| (action.created, &action.uid));
         for action in &open {
             if self.recorded_enough() {
@@ -81,6 +81,10 @@ impl Machine<'_> {
                 return;
             }
             self.carry_out(action);
+        }
+        if self.unheard {
+            self.unheard = false;
+            self.advance();
         }
     }
 

@@ -191,7 +191,11 @@ impl Machine<'_> {
         jobs.collect()
     }
 
+    /// Not before people have been heard: one may want the phase elsewhere, and what was started cannot be taken back.
     fn intend(&mut self, point: HookPoint, hook: &Hook, job: String, migration: Option<MigrationRun>) {
+        if self.unheard {
+            return;
+        }
         self.make_room();
         let started_at = self.clock.stamp();
         let deadline = after(started_at.0, hook.timeout.signed());

@@ -182,3 +182,18 @@ fn a_job_that_could_start_twice_is_refused(#[case] path: &str, #[case] value: se
     let invalid = validate(&world.identity(), &world.spec).unwrap_err();
     assert_eq!(invalid.problems.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>(), [field]);
 }
+
+#[test]
+fn who_asks_in_time_that_nothing_goes_on_sees_no_hook_start() {
+    let mut world = world();
+    assert!(world.run_until(60, |world| {
+        world.stage() == Some(Stage::Soaking) && world.stored.step.as_ref().is_some_and(|step| step.name == "all")
+    }));
+    // The soak is over, and the next decision sees that and the action at once.
+    world.pass(5_000);
+    let before = world.jobs.len();
+    let uid = world.ask(ActionKind::Abort, "alice");
+    world.run(3);
+    assert_eq!(world.outcome(&uid), Some(ActionState::Accepted));
+    assert_eq!((world.state(), world.jobs.len()), (PhaseState::Aborted, before), "{:?}", world.stored.hooks);
+}
