@@ -113,6 +113,25 @@ pub fn read_weight(
     }
 }
 
+/// Whether the router attaches to a rule of somebody else's that does not name the new side: whatever entry it gets is ours.
+#[must_use]
+pub fn is_bare(router: &Router, sides: &Sides, observed: &Observed<'_>) -> bool {
+    match (observed, router.gateway_api.as_ref().and_then(|it| it.attach.as_ref())) {
+        (Observed::GatewayApi(observed), Some(attach)) => gateway::is_bare(attach, sides, observed),
+        _ => false,
+    }
+}
+
+/// Takes the new side's entry out of the rule that the split is attached to, if it bears no weight: nothing moves, and the route is
+/// as it was found but for weights. Nothing to do when done.
+#[must_use]
+pub fn detach(router: &Router, sides: &Sides, observed: &Observed<'_>) -> Option<RouteStep> {
+    match (observed, router.gateway_api.as_ref().and_then(|it| it.attach.as_ref())) {
+        (Observed::GatewayApi(observed), Some(attach)) => gateway::detach(attach, sides, observed),
+        _ => None,
+    }
+}
+
 /// Leaves the split's objects as they are, unmanaged, for a later split of that name to adopt. Empty when done.
 #[must_use]
 pub fn release(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {

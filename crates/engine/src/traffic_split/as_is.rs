@@ -5,7 +5,7 @@ use cutover_api::v1alpha1::traffic_split::{PathMatch, PathType};
 use serde_json::Value;
 
 use crate::router::{
-    HttpRouteView, IngressView, Observed, ingress_route_hosts_and_paths, virtual_service_hosts_and_paths,
+    HttpRouteView, IngressView, Observed, ingress_route_hosts_and_paths, names, virtual_service_hosts_and_paths,
 };
 
 /// Hosts and paths of the split's own route; `None` without one, or when they cannot be read from it.
@@ -31,7 +31,8 @@ fn of_ingress(ingress: &IngressView) -> (Vec<String>, Vec<PathMatch>) {
     let (mut hosts, mut paths) = (Vec::new(), Vec::new());
     for rule in &ingress.rules {
         add(&mut hosts, rule.host.to_string());
-        for path in &rule.paths {
+        // What we put beside them ourselves is no claim.
+        for path in rule.paths.iter().filter(|path| !path.path.starts_with(names::KEPT)) {
             let type_ = if &*path.path_type == "Exact" { PathType::Exact } else { PathType::Prefix };
             add(&mut paths, PathMatch { type_, value: path.path.to_string() });
         }

@@ -88,13 +88,22 @@ fn contested(
     }
     let (host_at, host) = mine.hosts.iter().enumerate().find(|(_, host)| theirs.hosts.contains(host))?;
     let in_the_way = |path: &PathMatch| {
-        theirs.paths.contains(path)
+        theirs.paths.iter().any(|their| same_path(path, their))
             || on_mesh(my_router, their_router)
             || (in_one_group(my_router, their_router) && theirs.paths.iter().any(|their| overlap(path, their)))
             || (my_router.istio.is_some() && theirs.paths.iter().any(|their| unordered(path, their)))
     };
     let (path_at, path) = mine.paths.iter().enumerate().find(|(_, path)| in_the_way(path))?;
     Some(format!("spec.hosts[{host_at}] {host} with spec.paths[{path_at}] {}", path.value))
+}
+
+/// A prefix is compared by whole elements: a slash at its end says nothing.
+fn same_path(mine: &PathMatch, theirs: &PathMatch) -> bool {
+    let value = |path: &PathMatch| match path.type_ {
+        PathType::Prefix => path.value.trim_end_matches('/').to_owned(),
+        PathType::Exact => path.value.clone(),
+    };
+    mine.type_ == theirs.type_ && value(mine) == value(theirs)
 }
 
 /// The class of an attached Ingress is its owner's matter: it may be any.

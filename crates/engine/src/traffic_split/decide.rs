@@ -104,8 +104,10 @@ pub struct Plan {
     pub unknown: bool,
     /// The status is to be written before the routes: a phase's request is on record before it is effective, so that after a crash no
     /// older one can be; and so is the first weight of a split, or a change of `spec.newWeight` before the first status would look
-    /// like one that was made while the status was lost.
+    /// like one that was made while the status was lost. The same holds for what a rule was like before it was attached to.
     pub announce: bool,
+    /// Per router of the spec, in its order: it attaches to a rule that does not name the new side.
+    pub bare: Vec<bool>,
 }
 
 impl Plan {
@@ -179,8 +181,21 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
     });
     let unknown = matches!(validated.sides, Known::Unknown);
     let moves = plans.iter().any(|plan| !plan.steps.is_empty());
-    let announce = moves && (ruling.holder != status.holder || status.desired_weight.is_none());
-    Plan { ruling, wanted, routers: plans, unknown, announce }
+    let bare: Vec<bool> = match &validated.sides {
+        Known::Known(sides) => {
+            spec.routers.iter().zip(routers).map(|(router, seen)| router::is_bare(router, sides, seen)).collect()
+        }
+        Known::Unknown => Vec::new(),
+    };
+    let attaches = || {
+        let recorded = |plan: &RouterPlan| {
+            status.routers.iter().any(|known| known.added && known.object == plan.read_back.object)
+        };
+        plans.iter().zip(&bare).any(|(plan, bare)| *bare && !recorded(plan))
+    };
+    let announce =
+        moves && (ruling.holder != status.holder || status.desired_weight.is_none() || attaches());
+    Plan { ruling, wanted, routers: plans, unknown, announce, bare }
 }
 
 /// Without a legacy side, a weight of nothing is no route.

@@ -91,18 +91,22 @@ fn routers(outcome: &Outcome) -> Vec<RouterStatus> {
         return outcome.previous.routers.clone();
     }
     let failures = outcome.failures.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+    let bare = outcome.plan.bare.iter().copied().chain(std::iter::repeat(false));
     outcome
         .plan
         .routers
         .iter()
         .zip(failures)
-        .map(|(router, failure)| {
+        .zip(bare)
+        .map(|((router, failure), bare)| {
+            let known = outcome.previous.routers.iter().find(|known| known.object == router.read_back.object);
             let wrong = failure.or(router.problem.as_ref()).map(|problem| problem.message.clone());
             RouterStatus {
                 kind: router.read_back.kind,
                 object: router.read_back.object.clone(),
                 observed_weight: router.read_back.observed_weight,
                 accepted: router.read_back.accepted,
+                added: bare || known.is_some_and(|known| known.added),
                 message: wrong.or_else(|| router.read_back.message.clone()).map(bounded),
             }
         })

@@ -100,6 +100,10 @@ pub struct RouterStatus {
     /// Whether the router has accepted the route in its present form. Absent where the router cannot say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<bool>,
+    /// Attached to a rule that did not name the new side: its entry is the split's, and goes again when the split is deleted while it
+    /// bears no weight.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added: bool,
     /// What is wrong or awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]

@@ -18,13 +18,13 @@ mod rule;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{GatewayApiRouter, RouterKind},
+    v1alpha1::traffic_split::{GatewayApiRouter, RouteAttach, RouterKind},
 };
 
 use self::rule::Backends;
 use super::{
     compare,
-    contract::{GatewayObserved, Intent, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, SplitRef},
+    contract::{GatewayObserved, Intent, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, Sides, SplitRef},
     marks::{self, Claim},
     names, shares,
     shares::served_by_nobody,
@@ -289,6 +289,19 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
 
 fn own<'a>(split: &SplitRef<'_>, observed: &GatewayObserved<'a>) -> Option<&'a HttpRouteView> {
     observed.route.filter(|route| marks::claim(&route.meta, split) == Claim::Ours && !route.meta.deleting)
+}
+
+/// See [`super::is_bare`].
+pub(super) fn is_bare(attach: &RouteAttach, sides: &Sides, observed: &GatewayObserved<'_>) -> bool {
+    let spec = observed.route.map(|route| route.spec.value());
+    let rule = spec.as_ref().and_then(|spec| rule::named(spec, &attach.rule));
+    rule.is_some_and(|rule| !rule::lists_new(rule, sides))
+}
+
+/// See [`super::detach`].
+pub(super) fn detach(attach: &RouteAttach, sides: &Sides, observed: &GatewayObserved<'_>) -> Option<RouteStep> {
+    let route = observed.route?;
+    build::patch(route, &rule::without_new(&route.spec.value(), &attach.rule, sides)?)
 }
 
 /// See [`super::release`]. A rule that the split was attached to carries no mark of ours, and is left as it is.

@@ -88,6 +88,27 @@ pub(super) fn lists_both(rule: &Value, sides: &Sides) -> bool {
     lists(&sides.legacy) && lists(&sides.new)
 }
 
+/// Whether the new side is in the rule.
+pub(super) fn lists_new(rule: &Value, sides: &Sides) -> bool {
+    refs(rule).iter().any(|it| is_side(it, &sides.new))
+}
+
+/// The list of rules without this rule's entry of the new side, if it bears no weight and is not the only one.
+pub(super) fn without_new(spec: &Value, rule: &str, sides: &Sides) -> Option<Value> {
+    let at = position(spec, rule)?;
+    let old = refs(rules(spec).get(at)?);
+    let idle = |it: &&Value| is_side(it, &sides.new) && it.get("weight").and_then(Value::as_i64) == Some(0);
+    let new: Vec<Value> = old.iter().filter(|it| !idle(it)).cloned().collect();
+    (!new.is_empty() && new.len() < old.len()).then(|| with_refs(spec, at, new)).flatten()
+}
+
+/// The list of rules with other backends at one place.
+fn with_refs(spec: &Value, at: usize, refs: Vec<Value>) -> Option<Value> {
+    let mut rules = rules(spec).to_vec();
+    rules.get_mut(at)?.as_object_mut()?.insert("backendRefs".to_owned(), refs.into());
+    Some(Value::Object(Map::from_iter([("rules".to_owned(), rules.into())])))
+}
+
 /// The new side's weight in a rule, in parts of `total`. `None` if no backend of it can be told to be a side.
 pub(super) fn weight(spec: &Value, rule: &str, sides: &Sides, total: i32) -> Option<i32> {
     let side = |it: &Value| {
@@ -119,9 +140,7 @@ pub(super) fn with_backends(spec: &Value, rule: &str, wanted: &Backends<'_>) -> 
     if new == old {
         return None;
     }
-    let mut rules = rules(spec).to_vec();
-    rules.get_mut(at)?.as_object_mut()?.insert("backendRefs".to_owned(), new.into());
-    Some(Value::Object(Map::from_iter([("rules".to_owned(), rules.into())])))
+    with_refs(spec, at, new)
 }
 
 /// See [`crate::router::read_weight`].

@@ -92,6 +92,17 @@ impl World {
         self.filled.retain(|it| it != name);
     }
 
+    /// Whether the API server would take the step: not if it is about another version than there is.
+    pub fn accepts(&self, step: &RouteStep) -> bool {
+        let there = self.get(step.kind(), step.name()).map(|it| it["metadata"]["resourceVersion"].clone());
+        let decided_on = match step {
+            RouteStep::Apply { resource_version, .. } => resource_version.clone().map(Value::from),
+            RouteStep::MergePatch { patch, .. } => Some(patch["metadata"]["resourceVersion"].clone()),
+            RouteStep::Delete { resource_version, .. } => Some(resource_version.clone().into()),
+        };
+        there == decided_on
+    }
+
     /// Carries one step out as the API server would.
     pub fn send(&mut self, step: &RouteStep) {
         let (kind, name) = (step.kind(), step.name().to_owned());

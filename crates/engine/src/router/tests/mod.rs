@@ -3,6 +3,7 @@
 mod alb;
 pub(crate) mod bed;
 mod features;
+mod foreign;
 mod gateway;
 mod ingress;
 mod istio;

@@ -218,6 +218,32 @@ fn a_removed_way_in_of_traefik_goes_before_what_it_leads_to() {
 }
 
 #[test]
+fn detaching_takes_out_what_was_added_as_soon_as_nothing_moves_by_it() {
+    let mut world = World::default();
+    world.put(ObjectKind::HttpRoute, users_route("users"));
+    let split = Split::rule("users", "checkout");
+    let looked = |split: &Split, world: &World| {
+        split.observing(world, |_, observed| {
+            let sides = &split.sides;
+            (router::is_bare(&split.router, sides, observed), router::detach(&split.router, sides, observed))
+        })
+    };
+    assert_eq!(looked(&split, &world), (true, None));
+    split.clone().at(30).settle(&mut world);
+    assert_eq!(looked(&split, &world), (false, None), "it would move traffic");
+    split.clone().at(100).settle(&mut world);
+    assert_eq!(looked(&split, &world), (false, None));
+    split.clone().at(0).settle(&mut world);
+    let (bare, step) = looked(&split, &world);
+    assert!(!bare);
+    world.send(&step.unwrap());
+    let mut route = world.get(ObjectKind::HttpRoute, "users").unwrap().clone();
+    route["spec"]["rules"][1]["backendRefs"][0]["weight"] = json!(1);
+    assert_eq!(route["spec"], users_route("users")["spec"], "as it was found, but for weights");
+    assert_eq!(looked(&split, &world), (true, None), "once is enough");
+}
+
+#[test]
 fn a_split_that_attaches_now_removes_what_it_made_before() {
     let mut world = World::default();
     Split::nginx().settle(&mut world);

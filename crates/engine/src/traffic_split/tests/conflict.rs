@@ -41,6 +41,7 @@ fn the_older_split_keeps_what_both_claim(#[case] name: &'static str, #[case] sec
 #[case::other_host(json!({"hosts": ["other.example.com"]}), false)]
 #[case::one_of_two_hosts(json!({"hosts": ["other.example.com", "shop.example.com"]}), true)]
 #[case::other_path(json!({"paths": [{"value": "/v2"}]}), false)]
+#[case::slash_at_the_end(json!({"paths": [{"value": "/v2"}, {"value": "//"}]}), true)]
 #[case::same_path_exactly(json!({"paths": [{"type": "Exact", "value": "/"}]}), false)]
 #[case::other_class_and_gateway(
     json!({"routers": [{"ingressNginx": {"className": "other"}}, {"gatewayApi": {"parentRefs": [{"name": "other"}]}}]}), false)]

@@ -14,6 +14,7 @@ use cutover_engine::router::{
 };
 use kube::ResourceExt;
 
+use super::contention::{Contention, Write};
 use crate::cluster::stores::Key;
 
 /// An answer of the API server.
@@ -41,20 +42,13 @@ impl Answer {
     }
 }
 
-/// Repairs of a route that nothing of ours had changed, within this time, at most so many: then somebody else is writing
-/// it too.
-const REPAIRS: (usize, Duration) = (5, Duration::from_secs(60));
-/// How long such a route is then left alone.
-const REST: Duration = Duration::from_secs(30);
-
 #[derive(Default)]
 struct Written {
     split: Option<Arc<TrafficSplit>>,
     routes: HashMap<(ObjectKind, Box<str>), Answer>,
     /// Objects seen to be deleted while a write of theirs may be under way, with the version before.
     gone: HashMap<(ObjectKind, Box<str>), u64>,
-    repairs: Vec<Instant>,
-    resting_until: Option<Instant>,
+    contention: Contention,
     /// When a route was last written.
     moved_at: Option<Instant>,
 }
@@ -64,8 +58,7 @@ impl Written {
         self.split.is_none()
             && self.routes.is_empty()
             && self.gone.is_empty()
-            && self.repairs.is_empty()
-            && self.resting_until.is_none()
+            && self.contention.is_empty()
             && self.moved_at.is_none()
     }
 }
@@ -192,30 +185,23 @@ impl Memory {
         ours
     }
 
-    /// A route that nothing of ours had changed was put right. Whether that happens so often that it is to be left alone.
-    pub(super) fn repaired(&self, key: &Key, now: Instant) -> bool {
-        let (most, within) = REPAIRS;
+    /// These writes of routes were sent and taken.
+    pub(super) fn wrote(&self, key: &Key, writes: Vec<Write>, now: Instant) {
         let mut splits = self.lock();
         let written = splits.entry(key.clone()).or_default();
-        written.repairs.retain(|at| now.duration_since(*at) < within);
-        written.repairs.push(now);
-        if written.repairs.len() >= most {
-            written.repairs.clear();
-            written.resting_until = Some(now + REST);
-        }
-        written.resting_until.is_some()
+        writes.into_iter().for_each(|write| written.contention.wrote(write, now));
     }
 
-    /// How long the routes of a split are still to be left alone.
+    /// Whether all of these would say again what was written last.
+    pub(super) fn are_repeated(&self, key: &Key, writes: &[Write]) -> bool {
+        let splits = self.lock();
+        let repeated = |written: &Written| writes.iter().all(|write| written.contention.is_repeated(write));
+        !writes.is_empty() && splits.get(key).is_some_and(repeated)
+    }
+
+    /// How long writes that would only be repeated are still to be left out.
     pub(super) fn resting(&self, key: &Key, now: Instant) -> Option<Duration> {
-        let mut splits = self.lock();
-        let written = splits.get_mut(key)?;
-        let left = written.resting_until?.saturating_duration_since(now);
-        if left.is_zero() {
-            written.resting_until = None;
-            return None;
-        }
-        Some(left)
+        self.lock().get_mut(key)?.contention.resting(now)
     }
 
     /// How long proxies may still take to act on the last write of a route, if they take up to `propagation`.
@@ -314,18 +300,5 @@ mod tests {
         memory.route_written(&key, ObjectKind::Ingress, "storefront", ingress("12"));
         assert!(memory.settling(&key, propagation, start).is_some_and(|left| left >= propagation));
         assert_eq!(memory.settling(&key, propagation, start + Duration::from_secs(5)), None);
-    }
-
-    #[test]
-    fn a_route_that_others_keep_writing_is_left_alone_for_a_while() {
-        let (memory, key, start) = (Memory::default(), Key::new("shop", "storefront"), Instant::now());
-        for second in 0..4 {
-            assert!(!memory.repaired(&key, start + Duration::from_secs(second)));
-        }
-        let fifth = start + Duration::from_secs(10);
-        assert!(memory.repaired(&key, fifth));
-        assert_eq!(memory.resting(&key, fifth + Duration::from_secs(10)), Some(Duration::from_secs(20)));
-        assert_eq!(memory.resting(&key, fifth + REST), None);
-        assert!(!memory.repaired(&key, fifth + REST));
     }
 }

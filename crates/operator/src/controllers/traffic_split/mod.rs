@@ -5,6 +5,7 @@
 //! record (in the status) before any route follows it.
 
 mod apply;
+mod contention;
 mod memory;
 mod observe;
 mod problem;

@@ -12,12 +12,13 @@ use cutover_api::{
     },
 };
 use cutover_engine::{
+    Known,
     router::{self, ObjectKind, RouteStep, SplitRef},
     traffic_split::Validated,
 };
 use kube::{ResourceExt, runtime::controller::Action};
 
-use super::{Context, ROUNDS, apply, observe::Snapshot};
+use super::{Context, ROUNDS, apply, observe::Snapshot, rounds};
 use crate::{
     cluster::{finalizer, stores::Key},
     controllers::{Error, driver::OUTDATED},
@@ -33,6 +34,7 @@ impl Context {
         for _ in 0..ROUNDS {
             let steps = farewell(&snapshot);
             if steps.is_empty() {
+                self.detach(key, &mut snapshot).await?;
                 let (client, split) = (&self.sources.client, &*snapshot.split);
                 let freed = finalizer::take_off(client, MANAGER_TRAFFIC_SPLIT, split, FINALIZER_TRAFFIC_SPLIT).await;
                 return freed.map(|()| Action::await_change()).map_err(Error::Finalizer);
@@ -43,6 +45,34 @@ impl Context {
         }
         Ok(Action::requeue(OUTDATED))
     }
+
+    /// Takes out of attached rules what the split added to them, where nothing moves by it. What refuses that does not keep the split.
+    async fn detach(&self, key: &Key, snapshot: &mut Snapshot) -> Result<(), Error> {
+        let (answers, result) = apply::apply(&self.sources.client, &key.namespace, detached(snapshot)).await;
+        self.take(key, snapshot, answers);
+        match result {
+            Err(error) if !error.is_retryable() => {
+                tracing::warn!(split = %key, %error, "an attached route keeps an entry without weight");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
+/// What takes the new side's entry, where it is the split's, out of the rules that it is attached to.
+fn detached(snapshot: &Snapshot) -> Vec<RouteStep> {
+    let split = &*snapshot.split;
+    let Known::Known(sides) = rounds::validated(snapshot).sides else { return Vec::new() };
+    let known = split.status.iter().flat_map(|status| &status.routers);
+    let added: Vec<&str> = known.filter(|it| it.added).filter_map(|it| it.object.strip_prefix("HTTPRoute/")).collect();
+    let is_ours = |router: &Router| {
+        let attach = router.gateway_api.as_ref().and_then(|router| router.attach.as_ref());
+        attach.is_some_and(|attach| added.contains(&attach.route.as_str()))
+    };
+    let routers: Vec<Router> = split.spec.routers.iter().filter(|router| is_ours(router)).cloned().collect();
+    let lists = snapshot.lists(&routers);
+    routers.iter().zip(&lists).filter_map(|(router, list)| router::detach(router, &sides, &list.observed())).collect()
 }
 
 /// Managed routers of every kind, to look for what the spec no longer names, with the kinds of route that each makes.

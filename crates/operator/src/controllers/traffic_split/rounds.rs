@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cutover_api::{
     labels::{FINALIZER_TRAFFIC_SPLIT, MANAGER_TRAFFIC_SPLIT},
-    v1alpha1::{TrafficSplit, TrafficSplitStatus},
+    v1alpha1::TrafficSplitStatus,
 };
 use cutover_engine::{
     router::{self, RouteStep, SplitRef},
@@ -16,6 +16,7 @@ use kube::ResourceExt;
 
 use super::{
     Context, ROUNDS, apply,
+    contention::Write,
     observe::{self, Snapshot},
     retire::leftovers,
 };
@@ -62,10 +63,10 @@ impl Context {
             if plan.announce {
                 self.write_status(key, snapshot, &validated, &plan, &[]).await?;
             }
-            if round == 0 && is_repair(&snapshot.split, &plan, &writes.routers) {
-                self.sources.memory.repaired(key, Instant::now());
-            }
+            let said: Vec<Vec<Write>> = said(&plan, &writes.routers).collect();
             self.send(key, snapshot, writes.routers, &mut failures).await;
+            let taken = said.into_iter().zip(&failures).filter(|(_, failure)| failure.is_none());
+            self.sources.memory.wrote(key, taken.flat_map(|(writes, _)| writes).collect(), Instant::now());
             self.clear(key, snapshot, writes.leftovers).await?;
             round += 1;
         };
@@ -96,7 +97,9 @@ impl Context {
                 steps.clear();
             }
             // A new weight is never held up by somebody else's writes; putting right what they wrote is, for a while.
-            if resting && !snapshot.backed_off && is_repair(&snapshot.split, &plan, &routers) {
+            let repeated =
+                || self.sources.memory.are_repeated(key, &said(&plan, &routers).flatten().collect::<Vec<_>>());
+            if resting && !snapshot.backed_off && repeated() {
                 snapshot.backed_off = true;
                 continue;
             }
@@ -141,12 +144,17 @@ impl Context {
     }
 }
 
+/// The spec, judged.
+pub(super) fn validated(snapshot: &Snapshot) -> Validated {
+    let slices = snapshot.slices();
+    let (claimant, others) = snapshot.claimants();
+    validate(&claimant, &snapshot.targets, &snapshot.facts(&slices), &others)
+}
+
 /// Two pure steps over what is observed.
 fn validate_and_decide(key: &Key, snapshot: &Snapshot) -> (Validated, Plan) {
     let split = &*snapshot.split;
-    let slices = snapshot.slices();
-    let (claimant, others) = snapshot.claimants();
-    let validated = validate(&claimant, &snapshot.targets, &snapshot.facts(&slices), &others);
+    let validated = validated(snapshot);
     let lists = snapshot.lists(&split.spec.routers);
     let routers: Vec<router::Observed> = lists.iter().map(observe::Lists::observed).collect();
     let empty = TrafficSplitStatus::default();
@@ -162,12 +170,8 @@ fn validate_and_decide(key: &Key, snapshot: &Snapshot) -> (Validated, Plan) {
     (validated, plan)
 }
 
-/// Whether the steps only put right what somebody else changed.
-fn is_repair(split: &TrafficSplit, plan: &Plan, steps: &[Vec<RouteStep>]) -> bool {
-    let Some(status) = &split.status else { return false };
-    status.observed_generation == split.metadata.generation
-        && status.holder == plan.ruling.holder
-        && status.exposure == Some(plan.wanted.exposure)
-        && plan.wanted.next.iter().all(|weight| Some(*weight) == status.applied_weight)
-        && steps.iter().flatten().any(|step| step.kind().is_route() && !matches!(step, RouteStep::Delete { .. }))
+/// What the steps say, by router.
+fn said(plan: &Plan, steps: &[Vec<RouteStep>]) -> impl Iterator<Item = Vec<Write>> {
+    let routers = steps.iter().zip(&plan.wanted.next);
+    routers.map(|(steps, weight)| steps.iter().filter_map(|step| Write::of(step, *weight)).collect())
 }

@@ -1,0 +1,312 @@
+//! Argo CD and Flux apply what is in Git again every second while a phase moves the weights.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use cutover_api::v1alpha1::{MigrationPhase, migration_phase::PhaseState};
+use cutover_testkit::{control_plane::AuditEntry, eventually, tools};
+use futures::StreamExt;
+use kube::{
+    Api,
+    api::{DynamicObject, Patch, PatchParams},
+    runtime::watcher::{Config, Event, watcher},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::bed::{OPERATOR, Shop, condition};
+
+/// As both tools name themselves to the API server.
+const MANAGERS: [&str; 2] = ["argocd-controller", "kustomize-controller"];
+const EVERY: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(90);
+/// The HTTPRoute and its rule in the settings that are shipped.
+const ROUTE: &str = "shop";
+const RULE: &str = "checkout";
+
+fn split(host: &str, routers: &Value) -> Value {
+    json!({
+        "apiVersion": "cutover.dev/v1alpha1", "kind": "TrafficSplit", "metadata": {"name": "storefront"},
+        "spec": {
+            "hosts": [host], "legacy": {"service": {"name": "old", "port": 80}}, "new": {"service": {"name": "new", "port": 80}},
+            "newWeight": 0, "routers": routers,
+        },
+    })
+}
+
+fn phase() -> Value {
+    let step = |weight: i32| {
+        json!({"name": format!("to-{weight}"), "traffic": [{"split": "storefront", "newWeight": weight}], "soak": "1s"})
+    };
+    json!({
+        "apiVersion": "cutover.dev/v1alpha1", "kind": "MigrationPhase", "metadata": {"name": "shift"},
+        "spec": {"steps": [step(10), step(30), step(60), step(100)]},
+    })
+}
+
+fn route(host: &str) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": {"name": ROUTE, "labels": {"team": "shop"}},
+        "spec": {
+            "parentRefs": [{"name": "edge", "namespace": "infra"}], "hostnames": [host],
+            "rules": [
+                {"name": "other", "matches": [{"path": {"type": "PathPrefix", "value": "/other"}}], "backendRefs": [{"name": "old", "port": 80}]},
+                {"name": RULE, "backendRefs": [{"name": "old", "port": 80}]},
+            ],
+        },
+    })
+}
+
+impl Shop {
+    /// Server-side apply by force, as both tools do it.
+    async fn apply_as(&self, manager: &str, manifests: &[Value]) -> Result<()> {
+        for manifest in manifests {
+            let (group, _) = manifest["apiVersion"].as_str().and_then(|it| it.split_once('/')).unwrap_or_default();
+            let kind = manifest["kind"].as_str().context("no kind")?;
+            let name = manifest["metadata"]["name"].as_str().context("no name")?;
+            let api = if kind == "HTTPRoute" { self.http_routes() } else { self.ours(group, kind) };
+            api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(manifest)).await?;
+        }
+        Ok(())
+    }
+
+    fn ours(&self, group: &str, kind: &str) -> Api<DynamicObject> {
+        let resource = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, "v1alpha1", kind));
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    /// Argo CD's other way: what kubectl does by default, with the last manifest in an annotation.
+    async fn apply_client_side(&self, manifests: &[Value]) -> Result<()> {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": manifests}).to_string();
+        let plane = &self.bed.plane;
+        let args = ["apply", "--namespace", &self.namespace, "--field-manager", MANAGERS[0], "-f", "-"];
+        plane.run("kubectl", args, plane.kubeconfig(), &list).await?.ok().map(drop)
+    }
+
+    async fn phase_is(&self, state: PhaseState) -> Result<()> {
+        let phases: Api<MigrationPhase> = Api::namespaced(self.client.clone(), &self.namespace);
+        eventually(&format!("the phase is {state:?}"), LONG, || async {
+            let status = phases.get("shift").await?.status.context("no status")?;
+            ensure!(status.state == Some(state), "{status:#?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every weight that an object of ours is ever seen with, until 100.
+    async fn every_weight(&self, api: Api<DynamicObject>, weight: impl Fn(&Value) -> Option<i64>) -> Result<Vec<i64>> {
+        let mut events = std::pin::pin!(watcher(api, Config::default()));
+        let mut seen = Vec::new();
+        while seen.last() != Some(&100) {
+            let event = tokio::time::timeout(LONG, events.next()).await.with_context(|| format!("only {seen:?}"))?;
+            let object = match event.context("the watch ended")?? {
+                Event::Apply(object) | Event::InitApply(object) => object,
+                Event::Delete(object) => anyhow::bail!("{:?} was deleted", object.metadata.name),
+                Event::Init | Event::InitDone => continue,
+            };
+            seen.extend(weight(&serde_json::to_value(object)?));
+        }
+        Ok(seen)
+    }
+
+    fn writes_of_the_route(&self, entries: &[AuditEntry]) -> usize {
+        let ours = entries.iter().filter(|entry| {
+            (entry.user.as_str(), entry.namespace.as_str(), entry.name.as_str()) == (OPERATOR, &self.namespace, ROUTE)
+                && (entry.resource == "httproutes" && entry.is_write() && entry.is_complete())
+        });
+        ours.count()
+    }
+}
+
+/// Does something every second, for ever, and counts how often.
+async fn again(count: &AtomicU64, mut what: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        what().await?;
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn route_weight(route: &Value, rule: &str) -> Option<i64> {
+    let rule = route["spec"]["rules"].as_array()?.iter().find(|it| it["name"] == rule)?;
+    let new = rule["backendRefs"].as_array()?.iter().find(|backend| backend["name"] == "new");
+    Some(new.map_or(0, |new| new["weight"].as_i64().unwrap_or(1)))
+}
+
+fn canary_weight(ingress: &Value) -> Option<i64> {
+    ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"].as_str()?.parse().ok()
+}
+
+fn is_monotone(weights: &[i64]) -> bool {
+    weights.windows(2).all(|pair| pair[0] <= pair[1])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_that_we_make_never_flap_whatever_git_applies_again() -> Result<()> {
+    let shop = Shop::open().await?;
+    let routers = json!([
+        {"ingressNginx": {"className": "nginx"}}, {"gatewayApi": {"parentRefs": [{"name": "edge", "namespace": "infra"}]}},
+    ]);
+    let manifests = [split(&shop.host, &routers), phase()];
+    shop.apply_as(MANAGERS[0], &manifests[..1]).await?;
+    shop.carries("storefront", 0).await?;
+    let counts = [const { AtomicU64::new(0) }; 3];
+    let moves = async {
+        let (route, canary, ()) = tokio::try_join!(
+            shop.every_weight(shop.http_routes(), |route| route_weight(route, "weighted")),
+            shop.every_weight(shop.ingresses(), canary_weight),
+            shop.phase_is(PhaseState::Completed),
+        )?;
+        ensure!(is_monotone(&route) && is_monotone(&canary), "{route:?} {canary:?}");
+        for weight in [10, 30, 60] {
+            ensure!(route.contains(&weight) && canary.contains(&weight), "{route:?} {canary:?}");
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        result = again(&counts[0], async || shop.apply_as(MANAGERS[0], &manifests).await) => result?,
+        result = again(&counts[1], async || shop.apply_as(MANAGERS[1], &manifests).await) => result?,
+        result = again(&counts[2], async || shop.apply_client_side(&manifests).await) => result?,
+        result = moves => result?,
+    }
+    ensure!(counts.iter().all(|count| count.load(Ordering::Relaxed) > 2), "nothing was applied again: {counts:?}");
+    let status = shop.status("storefront").await?;
+    ensure!(condition(&status, "SpecDiverged").is_some_and(|(is, ..)| is == "True"), "{status:#?}");
+    Ok(())
+}
+
+/// What the shipped Application tells Argo CD to leave alone, taken out of an HTTPRoute.
+fn without_ignored(mut route: Value) -> Result<Value> {
+    let text = std::fs::read_to_string(tools::repository().join("deploy/gitops/argocd/application.yaml"))?;
+    let application = Value::deserialize(serde_yaml_ng::Deserializer::from_str(&text))?;
+    let ignored = &application["spec"]["ignoreDifferences"][0];
+    ensure!(ignored["group"] == "gateway.networking.k8s.io" && ignored["kind"] == "HTTPRoute");
+    ensure!(ignored["name"] == ROUTE, "{ignored}");
+    let expression = format!(".spec.rules[] | select(.name == \"{RULE}\") | .backendRefs");
+    ensure!(ignored["jqPathExpressions"] == json!([expression]), "{ignored}");
+    let options = application["spec"]["syncPolicy"]["syncOptions"].as_array().context("no options")?;
+    ensure!(options.contains(&json!("RespectIgnoreDifferences=true")));
+    let rules = route["spec"]["rules"].as_array_mut().context("no rules")?;
+    for rule in rules.iter_mut().filter(|rule| rule["name"] == RULE).filter_map(Value::as_object_mut) {
+        rule.remove("backendRefs");
+    }
+    Ok(route)
+}
+
+/// Whether an object has all that a manifest says.
+fn has(object: &Value, manifest: &Value) -> bool {
+    match (object, manifest) {
+        (Value::Object(object), Value::Object(manifest)) => {
+            manifest.iter().all(|(key, value)| object.get(key).is_some_and(|found| has(found, value)))
+        }
+        (Value::Array(object), Value::Array(manifest)) => {
+            object.len() == manifest.len() && object.iter().zip(manifest).all(|(object, manifest)| has(object, manifest))
+        }
+        (object, manifest) => object == manifest,
+    }
+}
+
+/// A look of Argo CD at the HTTPRoute, with the shipped settings: whether it had to be put in sync.
+///
+/// A list of a custom resource is one value to it: where something in it is ignored, a sync takes the whole list from the cluster.
+async fn argo_cd(shop: &Shop, manifest: &Value) -> Result<bool> {
+    let live = serde_json::to_value(shop.http_routes().get(ROUTE).await?)?;
+    if has(&without_ignored(live.clone())?, &without_ignored(manifest.clone())?) {
+        return Ok(false);
+    }
+    let mut manifest = manifest.clone();
+    manifest["spec"]["rules"] = live["spec"]["rules"].clone();
+    shop.apply_as(MANAGERS[0], &[manifest]).await?;
+    Ok(true)
+}
+
+/// A look of Flux at a manifest with the documented annotation.
+async fn flux(shop: &Shop, manifest: &Value) -> Result<()> {
+    ensure!(manifest["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/ssa"] == "IfNotPresent");
+    if shop.http_routes().get_opt(ROUTE).await?.is_none() {
+        shop.apply_as(MANAGERS[1], std::slice::from_ref(manifest)).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_in_git_that_is_attached_to_does_not_flap_with_the_documented_settings() -> Result<()> {
+    let shop = Shop::open().await?;
+    let attached = json!([{"gatewayApi": {"attach": {"route": ROUTE, "rule": RULE}}}]);
+    let (manifests, from_git) = ([split(&shop.host, &attached), phase()], route(&shop.host));
+    let mut for_flux = from_git.clone();
+    for_flux["metadata"]["annotations"] = json!({"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"});
+    shop.apply_as(MANAGERS[0], &[from_git.clone(), manifests[0].clone()]).await?;
+    shop.carries("storefront", 0).await?;
+    let counts = [const { AtomicU64::new(0) }; 3];
+    let moves = async {
+        let (route, ()) = tokio::try_join!(
+            shop.every_weight(shop.http_routes(), |route| route_weight(route, RULE)),
+            shop.phase_is(PhaseState::Completed),
+        )?;
+        ensure!(is_monotone(&route), "{route:?}");
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        result = again(&counts[0], async || shop.apply_as(MANAGERS[0], &manifests).await) => result?,
+        result = again(&counts[1], async || argo_cd(&shop, &from_git).await.map(drop)) => result?,
+        result = again(&counts[2], async || flux(&shop, &for_flux).await) => result?,
+        result = moves => result?,
+    }
+    ensure!(counts.iter().all(|count| count.load(Ordering::Relaxed) > 2), "nothing was looked at again: {counts:?}");
+
+    // A sync for another reason does not put the weight back.
+    let drift = json!({"metadata": {"labels": {"team": "other"}}});
+    shop.http_routes().patch(ROUTE, &PatchParams::default(), &Patch::Merge(drift)).await?;
+    ensure!(argo_cd(&shop, &from_git).await?, "it was in sync");
+    let live = serde_json::to_value(shop.http_routes().get(ROUTE).await?)?;
+    ensure!(live["metadata"]["labels"]["team"] == "shop" && route_weight(&live, RULE) == Some(100), "{live:#}");
+    shop.carries("storefront", 100).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_those_settings_the_split_is_contended_and_no_war_is_waged() -> Result<()> {
+    let shop = Shop::open().await?;
+    let attached = json!([{"gatewayApi": {"attach": {"route": ROUTE, "rule": RULE}}}]);
+    let from_git = [route(&shop.host)];
+    shop.apply_as(MANAGERS[0], &[from_git[0].clone(), split(&shop.host, &attached)]).await?;
+    shop.carries("storefront", 0).await?;
+    let mark = shop.bed.plane.audit().mark()?;
+    let count = AtomicU64::new(0);
+    let told = async {
+        shop.set_weight("storefront", 30).await?;
+        eventually("the split says that it is not alone", LONG, || async {
+            let status = shop.status("storefront").await?;
+            let (_, reason, message) = condition(&status, "Reconciling").context("it rests")?;
+            ensure!(status.desired_weight == Some(30) && reason == "Contended", "{status:#?}");
+            ensure!(message.contains("HTTPRoute shop"), "{message}");
+            Ok(())
+        })
+        .await?;
+        let looked = count.load(Ordering::Relaxed);
+        eventually("it was undone many times more", LONG, || async {
+            ensure!(count.load(Ordering::Relaxed) > looked + 8);
+            Ok(())
+        })
+        .await
+    };
+    tokio::select! {
+        result = again(&count, async || shop.apply_as(MANAGERS[0], &from_git).await) => result?,
+        result = told => result?,
+    }
+    // Six of a kind, and two after each rest.
+    let writes = shop.writes_of_the_route(&shop.bed.plane.audit().since(mark)?);
+    ensure!((2..=16).contains(&writes), "{writes} writes of the route");
+
+    // Nobody is in the way any more: what is new is written at once, and carried.
+    shop.set_weight("storefront", 40).await?;
+    shop.carries("storefront", 40).await?;
+    Ok(())
+}
