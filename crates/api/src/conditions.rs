@@ -26,6 +26,8 @@ pub mod reasons {
     pub const AS_DECLARED: &str = "AsDeclared";
     /// The weight is held: no phase holds the split, and the spec asks for nothing new.
     pub const WEIGHT_HELD: &str = "WeightHeld";
+    /// A side died, and its share went to the other. It stays there until a person or a phase moves it.
+    pub const FAILED_OVER: &str = "FailedOver";
     /// Route objects are being written or are not yet observed.
     pub const SHIFTING: &str = "Shifting";
     /// The spec cannot be carried out; the message names the field and the remedy.

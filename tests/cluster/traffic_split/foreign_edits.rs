@@ -85,7 +85,8 @@ spec:
     let written = |resource: &'static str, code: u16| {
         let shop = &shop;
         let is = move |entry: &&AuditEntry| {
-            (entry.user.as_str(), entry.namespace.as_str(), entry.name.as_str()) == (OPERATOR, &shop.namespace, ATTACHED)
+            (entry.user.as_str(), entry.namespace.as_str(), entry.name.as_str())
+                == (OPERATOR, &shop.namespace, ATTACHED)
                 && entry.resource == resource
                 && entry.is_write()
                 && entry.is_complete()
@@ -142,7 +143,8 @@ async fn edit(
         match number % 6 {
             0 => {
                 let text = format!("v{number}");
-                let patch = json!({"metadata": {"labels": {"edition": text}, "annotations": {"example.com/note": text}}});
+                let patch =
+                    json!({"metadata": {"labels": {"edition": text}, "annotations": {"example.com/note": text}}});
                 api.patch(ATTACHED, &PatchParams::default(), &Patch::Merge(&patch)).await?;
                 shadow["metadata"]["labels"]["edition"] = text.clone().into();
                 shadow["metadata"]["annotations"]["example.com/note"] = text.into();

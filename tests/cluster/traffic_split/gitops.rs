@@ -38,9 +38,7 @@ fn split(host: &str, routers: &Value) -> Value {
 }
 
 fn phase() -> Value {
-    let step = |weight: i32| {
-        json!({"name": format!("to-{weight}"), "traffic": [{"split": "storefront", "newWeight": weight}], "soak": "1s"})
-    };
+    let step = |weight: i32| json!({"name": format!("to-{weight}"), "traffic": [{"split": "storefront", "newWeight": weight}], "soak": "1s"});
     json!({
         "apiVersion": "cutover.dev/v1alpha1", "kind": "MigrationPhase", "metadata": {"name": "shift"},
         "spec": {"steps": [step(10), step(30), step(60), step(100)]},
@@ -206,7 +204,8 @@ fn has(object: &Value, manifest: &Value) -> bool {
             manifest.iter().all(|(key, value)| object.get(key).is_some_and(|found| has(found, value)))
         }
         (Value::Array(object), Value::Array(manifest)) => {
-            object.len() == manifest.len() && object.iter().zip(manifest).all(|(object, manifest)| has(object, manifest))
+            object.len() == manifest.len()
+                && object.iter().zip(manifest).all(|(object, manifest)| has(object, manifest))
         }
         (object, manifest) => object == manifest,
     }

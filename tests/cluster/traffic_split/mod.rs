@@ -8,5 +8,6 @@ mod foreign_edits;
 mod gitops;
 mod istio;
 mod managed;
+mod motion;
 mod overlaps;
 mod traefik;

@@ -11,7 +11,7 @@ use cutover_api::v1alpha1::{
     environment::{ChecklistItem, ChecklistState, ChecklistStatus, System},
     feature_flag::FlagHolder,
     migration_phase::{NotifyOn, PhaseState},
-    traffic_split::{Exposure, Holder, Safety},
+    traffic_split::{Exposure, Holder, Ramp, Safety},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -104,6 +104,8 @@ pub struct SplitView {
     pub names_legacy: Option<String>,
     /// Capacity that the sides must have.
     pub safety: Safety,
+    /// How fast its weight may move.
+    pub ramp: Option<Ramp>,
     /// Weight of the new side that is wanted.
     pub desired: Option<i32>,
     /// Weight of the new side that every route carries.
@@ -144,6 +146,7 @@ impl SplitView {
             retired: status.legacy_retired.is_some(),
             names_legacy: names_legacy(&split.spec),
             safety: split.spec.safety.clone().unwrap_or_default(),
+            ramp: split.spec.ramp,
             desired: status.desired_weight,
             applied: status.applied_weight,
             exposure: status.exposure,

@@ -4,11 +4,14 @@ use cutover_api::v1alpha1::{
     FeatureFlag, MigrationPhaseStatus, TrafficSplit,
     feature_flag::FlagHolder,
     migration_phase::{PhaseState, TrafficTarget},
-    traffic_split::{Exposure, Holder, Safety},
+    traffic_split::{Exposure, Holder, Ramp, Safety},
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::migration_phase::{FlagView, SplitView};
+use crate::{
+    migration_phase::{FlagView, SplitView},
+    traffic_split::ramp::one_step,
+};
 
 /// Ready endpoints of a side that has what it needs: the most that `safety` can ask for.
 const PLENTY: i32 = 10_000;
@@ -43,6 +46,7 @@ pub(super) struct SimSplit {
     pub new_ready: i32,
     has_legacy: bool,
     safety: Safety,
+    ramp: Option<Ramp>,
     desired: i32,
     /// What `exposure` is to be.
     exposed: Exposure,
@@ -60,6 +64,7 @@ impl SimSplit {
             exposed: split.spec.exposure,
             has_legacy: split.spec.legacy.is_some(),
             safety: split.spec.safety.clone().unwrap_or_default(),
+            ramp: split.spec.ramp.filter(|_| split.spec.legacy.is_some()),
             ..Self::assumed(split.spec.new_weight, [])
         }
     }
@@ -74,6 +79,7 @@ impl SimSplit {
             new_ready: PLENTY,
             has_legacy: true,
             safety: Safety::default(),
+            ramp: None,
             desired: weight,
             exposed: Exposure::Exposed,
             holder: None,
@@ -87,6 +93,7 @@ impl SimSplit {
             weight_total: self.weight_total,
             has_legacy: self.has_legacy,
             safety: self.safety.clone(),
+            ramp: self.ramp,
             desired: Some(self.desired),
             applied: (self.exposure == Exposure::Exposed).then_some(self.weight),
             exposure: Some(self.exposure),
@@ -131,9 +138,11 @@ impl SimSplit {
         }
         let due = *self.due.get_or_insert(later(now, propagation));
         if due <= now {
-            self.weight = self.desired;
+            let left_is_dead = self.desired < self.weight && self.new_ready == 0;
+            self.weight = one_step(self.ramp.filter(|_| !left_is_dead), self.weight, self.desired);
             self.exposure = self.exposed;
-            self.due = None;
+            let pause = self.ramp.map_or(propagation, |ramp| ramp.interval.signed().saturating_add(propagation));
+            self.due = (self.weight != self.desired).then(|| later(now, pause));
         }
     }
 }

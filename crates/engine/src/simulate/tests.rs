@@ -409,6 +409,13 @@ fn nothing_is_found_where_nothing_is_wrong() {
     "spec.shiftTimeout",
     phase("p", "shiftTimeout: 2s, steps: [{name: a, traffic: [{split: shop, newWeight: 5}], soak: 1h}]")
 )]
+#[case::ramp_longer_than_its_time(
+    "TimeoutTooShort",
+    Level::Error,
+    "spec.rollback.timeout",
+    SPLIT.replace("name: shop,", "name: other,").replace("shop.example", "b.example").replace("spec:", "spec:\n  ramp: {maxStep: 1, interval: 30s}")
+        + &phase("p", "shiftTimeout: 2h, rollback: {timeout: 20m}, steps: [{name: a, traffic: [{split: other, newWeight: 50}], soak: 1h}]")
+)]
 #[case::cycle("DependencyCycle", Level::Error, "spec.after", phase("p", "after: [q], steps: [{name: a, traffic: [{split: shop, newWeight: 5}], soak: 1h}]") + &phase("q", "after: [p], steps: [{name: a, traffic: [{split: shop, newWeight: 5}], soak: 1h}]"))]
 #[case::no_order("NoOrder", Level::Warning, "spec.after", phase("p", "steps: [{name: a, traffic: [{split: shop, newWeight: 5}], soak: 1h}]") + &phase("q", "steps: [{name: a, traffic: [{split: shop, newWeight: 50}], soak: 1h}]"))]
 #[case::twice("Duplicate", Level::Error, "metadata.name", phase("p", "steps: [{name: a, traffic: [{split: shop, newWeight: 5}], soak: 1h}]").repeat(2))]

@@ -28,6 +28,16 @@ pub struct SideCapacity {
     pub full: i32,
 }
 
+impl Capacities {
+    /// Whether the side that is left on the way from one weight to another has no ready endpoint, and the other has: nobody is served
+    /// better by going slowly.
+    pub(super) fn leaves_the_dead(&self, from: i32, target: i32) -> bool {
+        let legacy = self.legacy.map_or(0, |legacy| legacy.ready);
+        let (left, other) = if target > from { (legacy, self.new.ready) } else { (self.new.ready, legacy) };
+        left <= 0 && other > 0
+    }
+}
+
 impl SideCapacity {
     /// `ready` endpoints judged by what the spec demands, or by the default.
     #[must_use]

@@ -1,6 +1,7 @@
 //! The decision: who holds the split, which weight is wanted, and what each router is to be sent.
 
 use cutover_api::v1alpha1::{TrafficSplitSpec, traffic_split::TrafficSplitStatus};
+use jiff::Timestamp;
 
 use super::{
     as_is,
@@ -89,6 +90,8 @@ pub struct Observed<'a> {
     pub absent: &'a [String],
     /// Per router of the spec, in its order.
     pub routers: &'a [router::Observed<'a>],
+    /// The present time.
+    pub now: Timestamp,
 }
 
 /// What to do.
@@ -121,7 +124,7 @@ impl Plan {
 /// Decides. The same input gives the same plan; once its steps are carried out and observed, the next plan has none.
 #[must_use]
 pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observed) -> Plan {
-    let Observed { split, status, claims, absent, routers } = *observed;
+    let Observed { split, status, claims, absent, routers, now } = *observed;
     let ruling = arbitrate(status, claims, absent);
     let carried: Vec<Carried> = spec
         .routers
@@ -143,6 +146,7 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
         ruling: &ruling,
         carried: &carried,
         capacities: capacities.as_ref(),
+        now,
     };
     let wanted = weigh(&scales);
     let baseline = claims
@@ -188,13 +192,11 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
         Known::Unknown => Vec::new(),
     };
     let attaches = || {
-        let recorded = |plan: &RouterPlan| {
-            status.routers.iter().any(|known| known.added && known.object == plan.read_back.object)
-        };
+        let recorded =
+            |plan: &RouterPlan| status.routers.iter().any(|known| known.added && known.object == plan.read_back.object);
         plans.iter().zip(&bare).any(|(plan, bare)| *bare && !recorded(plan))
     };
-    let announce =
-        moves && (ruling.holder != status.holder || status.desired_weight.is_none() || attaches());
+    let announce = moves && (ruling.holder != status.holder || status.desired_weight.is_none() || attaches());
     Plan { ruling, wanted, routers: plans, unknown, announce, bare }
 }
 

@@ -14,7 +14,9 @@ mod baseline;
 pub mod capacity;
 pub mod conflict;
 pub mod decide;
+mod failover;
 pub mod holder;
+pub mod ramp;
 mod retired;
 pub mod status;
 #[cfg(test)]

@@ -4,7 +4,9 @@ use cutover_api::{
     conditions::{reasons, types},
     v1alpha1::{
         TrafficSplitSpec,
-        traffic_split::{Endpoints, Exposure, LegacyRetired, ReadyEndpoints, RouterStatus, Side, TrafficSplitStatus},
+        traffic_split::{
+            Endpoints, Exposure, FailedOver, LegacyRetired, ReadyEndpoints, RouterStatus, Side, TrafficSplitStatus,
+        },
     },
 };
 use jiff::Timestamp;
@@ -70,6 +72,8 @@ pub fn status(outcome: &Outcome, now: Timestamp) -> TrafficSplitStatus {
         legacy_retired: outcome.retired.cloned(),
         routers: routers(outcome),
         endpoints: endpoints(outcome),
+        died: plan.wanted.died.clone(),
+        failed_over: plan.wanted.failed_over.clone(),
         last_transition_time,
     }
 }
@@ -167,16 +171,33 @@ fn health(outcome: &Outcome, applied: Option<i32>) -> (Health, &'static str, Str
             "hidden as declared: there is no route until a phase exposes the split".to_owned(),
         );
     }
-    match &plan.ruling.holder {
-        Some(holder) => {
+    match (&plan.ruling.holder, &plan.wanted.failed_over) {
+        (None, Some(over)) => (Health::Ready, reasons::FAILED_OVER, failed_over(over, desired, total)),
+        (Some(holder), _) => {
             let message = format!("{desired} of {total} on the new side, held for MigrationPhase {}", holder.phase);
             (Health::Ready, reasons::WEIGHT_HELD, message)
         }
-        None if desired == spec.new_weight => {
+        (None, None) if desired == spec.new_weight => {
             (Health::Ready, reasons::AS_DECLARED, format!("{desired} of {total} on the new side"))
         }
-        None => (Health::Ready, reasons::WEIGHT_HELD, format!("{desired} of {total} on the new side is held")),
+        (None, None) => (Health::Ready, reasons::WEIGHT_HELD, format!("{desired} of {total} on the new side is held")),
     }
+}
+
+const fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Legacy => "legacy",
+        Side::New => "new",
+    }
+}
+
+fn failed_over(over: &FailedOver, desired: i32, total: i32) -> String {
+    let side = side_name(over.from);
+    format!(
+        "{desired} of {total} on the new side since the {side} side died at {} (it was {}); it stays there until spec.newWeight changes or a \
+         MigrationPhase takes the split",
+        over.at.0, over.new_weight
+    )
 }
 
 fn diverged(spec: &TrafficSplitSpec, plan: &Plan) -> Option<String> {
@@ -226,6 +247,19 @@ pub fn notes(previous: &TrafficSplitStatus, next: &TrafficSplitStatus, plan: &Pl
     {
         let was = previous.applied_weight.map_or_else(|| "no route".to_owned(), |was| was.to_string());
         tell(Severity::Normal, "Shifted", "Shift", format!("weight of the new side: {now} (was {was})"));
+    }
+    if let Some(over) = next.failed_over.as_ref().filter(|over| previous.failed_over.as_ref() != Some(over)) {
+        let desired = next.desired_weight.unwrap_or_default();
+        tell(
+            Severity::Warning,
+            reasons::FAILED_OVER,
+            "Shift",
+            format!(
+                "weight of the new side: {desired} (was {}), because the {} side died",
+                over.new_weight,
+                side_name(over.from)
+            ),
+        );
     }
     let condition = |status: &TrafficSplitStatus, type_: &str| {
         status.conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.reason.clone())

@@ -8,13 +8,16 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::{
         TrafficSplitSpec,
-        traffic_split::{Exposure, RouterKind, TrafficSplitStatus},
+        traffic_split::{DiedSide, Exposure, FailedOver, RouterKind, TrafficSplitStatus},
     },
 };
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     capacity::{Capacities, Missing, reach},
+    failover,
     holder::{Release, Ruling},
+    ramp::Pace,
 };
 use crate::{Known, conditions::Health, router::Problem};
 
@@ -42,6 +45,8 @@ pub struct Scales<'a> {
     pub carried: &'a [Carried],
     /// What both sides can take.
     pub capacities: Known<&'a Capacities>,
+    /// The present time.
+    pub now: Timestamp,
 }
 
 /// What is wanted of the routes.
@@ -59,6 +64,12 @@ pub struct Wanted {
     pub missing: Option<Missing>,
     /// What was asked for and cannot be done.
     pub refused: Option<Problem>,
+    /// Sides that have died; see [`TrafficSplitStatus::died`].
+    pub died: Vec<DiedSide>,
+    /// The failover whose weight is in force; see [`TrafficSplitStatus::failed_over`].
+    pub failed_over: Option<FailedOver>,
+    /// When more may follow from time alone.
+    pub wait: Option<SignedDuration>,
 }
 
 /// What is in force before anything new is looked at.
@@ -83,6 +94,9 @@ pub fn weigh(scales: &Scales) -> Wanted {
             next: vec![0; count],
             missing: None,
             refused: None,
+            died: Vec::new(),
+            failed_over: None,
+            wait: None,
         };
     };
     let Standing { mut desired, base, mut exposure, mut seen } = standing;
@@ -91,9 +105,11 @@ pub fn weigh(scales: &Scales) -> Wanted {
     }
     let mut refused = None;
     let free = status.holder.is_none() && ruling.holder.is_none();
+    let mut failed_over = status.failed_over.clone().filter(|_| free);
     if free && valid {
         if spec.new_weight != seen {
             desired = spec.new_weight;
+            failed_over = None;
         }
         if spec.exposure == Exposure::Exposed {
             exposure = Exposure::Exposed;
@@ -113,9 +129,32 @@ pub fn weigh(scales: &Scales) -> Wanted {
         }
         exposure = order.exposure.unwrap_or(exposure);
     }
+    let died = failover::died(spec, status, scales.capacities, scales.now);
+    let mut wait = None;
+    if free && exposure == Exposure::Exposed {
+        let verdict = failover::judge(spec, status, &died, scales.capacities, (base, desired), scales.now);
+        failed_over = verdict.over.or(failed_over);
+        wait = verdict.wait;
+    }
+    let over = failover::target(failed_over.as_ref(), spec, scales.capacities);
+    desired = over.unwrap_or(desired);
     let force = order.is_some_and(|order| order.force);
-    let (next, missing) = steps(scales, base, desired, exposure, force);
-    Wanted { desired: Some(desired), exposure, held_spec_weight: Some(seen), next, missing, refused }
+    let (next, missing, paced) = match over {
+        Some(weight) => (vec![weight; scales.carried.len()], None, None),
+        None => steps(scales, (base, desired), exposure, force),
+    };
+    let wait = wait.into_iter().chain(paced).min();
+    Wanted {
+        desired: Some(desired),
+        exposure,
+        held_spec_weight: Some(seen),
+        next,
+        missing,
+        refused,
+        died,
+        failed_over,
+        wait,
+    }
 }
 
 fn standing(scales: &Scales) -> Option<Standing> {
@@ -193,8 +232,15 @@ fn from(scales: &Scales, router: usize, base: i32, target: i32) -> i32 {
     }
 }
 
-fn steps(scales: &Scales, base: i32, desired: i32, exposure: Exposure, force: bool) -> (Vec<i32>, Option<Missing>) {
-    let mut missing = None;
+/// What each router may carry now, what bars the rest, and how long the ramp does.
+fn steps(
+    scales: &Scales,
+    (base, desired): (i32, i32),
+    exposure: Exposure,
+    force: bool,
+) -> (Vec<i32>, Option<Missing>, Option<SignedDuration>) {
+    let (mut missing, mut wait) = (None, None);
+    let pace = Pace::of(scales.spec, scales.status, base, scales.now).filter(|_| !force);
     let next = (0..scales.carried.len())
         .map(|router| {
             let from = from(scales, router, base, desired);
@@ -204,8 +250,14 @@ fn steps(scales: &Scales, base: i32, desired: i32, exposure: Exposure, force: bo
             let Known::Known(capacities) = scales.capacities else { return from };
             let reach = reach(from, desired, capacities, force);
             missing = missing.or(reach.missing);
-            reach.weight
+            match pace.filter(|_| !capacities.leaves_the_dead(from, desired)) {
+                Some(pace) if pace.toward(reach.weight) != reach.weight => {
+                    wait = wait.or(pace.wait());
+                    pace.toward(reach.weight)
+                }
+                _ => reach.weight,
+            }
         })
         .collect();
-    (next, missing)
+    (next, missing, wait)
 }

@@ -2,6 +2,7 @@
 
 mod backend;
 mod edge;
+mod motion;
 mod router;
 mod status;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     backend::{Backend, Capacity, CookieMatch, HeaderMatch, Pin, Safety, ServiceBackend, Side},
     edge::{Edge, FrameOptions, RateLimit, SecurityHeaders, StrictTransportSecurity, Timeouts},
+    motion::{DiedSide, FailedOver, Failover, Ramp},
     router::{
         AlbRouter, GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, IstioAttach, IstioRouter,
         ParentRef, RouteAttach, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,
@@ -46,6 +48,8 @@ use super::forms::{HOST_PATTERN, NAME_PATTERN, PATH_PATTERN};
 #[x_kube(
     validation = Rule::new("self.newWeight <= self.weightTotal").message("newWeight must not be greater than weightTotal").field_path(".newWeight"),
     validation = Rule::new("has(self.legacy) || self.newWeight == self.weightTotal || self.newWeight == 0").message("without a legacy backend newWeight is 0 or weightTotal: there is nobody to share with").field_path(".newWeight"),
+    validation = Rule::new("!has(self.ramp) || self.ramp.maxStep <= self.weightTotal").message("maxStep must not be greater than weightTotal").field_path(".ramp.maxStep"),
+    validation = Rule::new("!has(self.failover) || self.failover == 'Off' || has(self.legacy)").message("without a legacy backend there is no side to fail over to").field_path(".failover"),
     validation = Rule::new("has(self.environment) || (!has(self.new.component) && (!has(self.legacy) || !has(self.legacy.component)))").message("a backend names a component, so environment must be set").field_path(".environment"),
     validation = Rule::new("!has(self.pins) || has(self.legacy) || self.pins.all(p, p.to == 'New')").message("without a legacy backend no pin can lead to Legacy").field_path(".pins"),
     validation = Rule::new("!self.routers.exists(r, (has(r.gatewayApi) && has(r.gatewayApi.attach)) || (has(r.traefik) && has(r.traefik.attach)) || (has(r.istio) && has(r.istio.attach))) || (!has(self.exposure) || self.exposure == 'Exposed')").message("a split that attaches to an existing route cannot be Hidden: the route is not ours to leave out").field_path(".exposure"),
@@ -102,6 +106,18 @@ pub struct TrafficSplitSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub pins: Vec<Pin>,
+
+    /// Bound on how fast the weight in force moves, both ways. Not in force on the way from a side that has no ready endpoint, nor when a
+    /// person forces the way back. Default: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
+
+    /// `Off` (default): the weight is held whatever happens to a side. `Automatic`: while no phase holds the split, a side with weight that
+    /// has had no ready endpoint for 5 s gives its share to the other, if that has one. The weight does not return by itself: it stays
+    /// until the value of `newWeight` changes or a phase takes the split. Another share fails over 5 minutes later at the earliest.
+    /// Under a phase, its `onFailure` says what happens.
+    #[serde(default, skip_serializing_if = "Failover::is_off")]
+    pub failover: Failover,
 
     /// Capacity that a side must have before it is given more.
     #[serde(default, skip_serializing_if = "Option::is_none")]

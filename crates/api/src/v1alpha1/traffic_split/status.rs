@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions},
-    Exposure, RouterKind,
+    DiedSide, Exposure, FailedOver, RouterKind,
 };
 
 /// What is, as observed.
@@ -48,6 +48,13 @@ pub struct TrafficSplitStatus {
     /// Ready endpoints per side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
+    /// Sides that had ready endpoints and have none. Kept where `spec.failover` is `Automatic`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub died: Vec<DiedSide>,
+    /// The weight in force is that of a failover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_over: Option<FailedOver>,
     /// When `appliedWeight` last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<Instant>,

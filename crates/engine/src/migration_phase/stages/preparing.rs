@@ -21,7 +21,7 @@ use super::super::{
     observed::SplitView,
     requests::{flag, hold_flag, hold_split, put_flag, put_split, split, summary, with_traffic},
 };
-use crate::{Known, Severity};
+use crate::{Known, Severity, traffic_split::ramp::time_for};
 
 /// How far the claims are.
 enum Claims {
@@ -154,8 +154,32 @@ impl Machine<'_> {
         if to > from && (view.new_ready.is_none() || (view.has_legacy && view.legacy_ready.is_none())) {
             return Some(unknown(&format!("the count of endpoints of TrafficSplit {name}")));
         }
-        let lacking = capacity::lacking(view, from, to, false)?;
-        Some(blocker(reasons::INSUFFICIENT_CAPACITY, format!("TrafficSplit {name}: {lacking}")))
+        if let Some(lacking) = capacity::lacking(view, from, to, false) {
+            return Some(blocker(reasons::INSUFFICIENT_CAPACITY, format!("TrafficSplit {name}: {lacking}")));
+        }
+        self.too_slow(view, name, from, to)
+    }
+
+    /// A ramp whose way takes longer than there is time for, there or back.
+    fn too_slow(&self, view: &SplitView, name: &str, from: i32, to: i32) -> Option<Blocker> {
+        let ramp = view.ramp.filter(|_| view.has_legacy)?;
+        let spec = self.spec.ok()?.spec();
+        let baseline = self.status.baseline.as_ref().and_then(|baseline| split(baseline, name)?.new_weight);
+        let ways = [
+            ("shiftTimeout", spec.shift_timeout, from, to),
+            ("rollback.timeout", spec.rollback.timeout, to, baseline.unwrap_or(from)),
+        ];
+        ways.into_iter().find_map(|(field, limit, from, to)| {
+            let takes = time_for(ramp, from, to);
+            (takes >= limit.signed()).then(|| {
+                let message = format!(
+                    "TrafficSplit {name}: with its ramp the way from {from} to {to} takes {}s, and spec.{field} is {limit}: raise that, or \
+                     spec.ramp.maxStep of the split",
+                    takes.as_secs()
+                );
+                blocker(reasons::SPLIT_NOT_READY, message)
+            })
+        })
     }
 
     fn unable_flag(&self, target: &FlagTarget) -> Option<Blocker> {

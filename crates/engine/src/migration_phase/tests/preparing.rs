@@ -4,7 +4,7 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::{
         migration_phase::{PhaseState, Stage},
-        traffic_split::Exposure,
+        traffic_split::{Exposure, Ramp},
     },
 };
 use rstest::rstest;
@@ -150,4 +150,28 @@ fn a_hidden_split_is_exposed_by_its_step_and_hidden_again_on_the_way_back() {
     world.roll_back(cutover_api::v1alpha1::phase_action::RollbackTo::Baseline);
     assert!(world.run_until(10, |world| world.state() == PhaseState::RolledBack));
     assert_eq!(world.splits["web"].exposure, Exposure::Hidden);
+}
+
+#[rstest]
+#[case::there("10m", "20m", "spec.shiftTimeout is 10m")]
+#[case::and_back("2h", "10m", "spec.rollback.timeout is 10m")]
+fn a_ramp_that_takes_longer_than_there_is_time_for_is_waited_for(
+    #[case] shift: &str,
+    #[case] back: &str,
+    #[case] why: &str,
+) {
+    let mut world = claimed();
+    world.edit(|spec| {
+        spec.shift_timeout = shift.parse().unwrap();
+        spec.rollback.timeout = back.parse().unwrap();
+    });
+    let ramp = |max_step| Some(Ramp { max_step, interval: "10s".parse().unwrap() });
+    world.splits.get_mut("api").unwrap().ramp = ramp(1);
+    world.run(3);
+    assert_eq!(world.stage(), Some(Stage::Preparing));
+    let told = world.stored.blocked_by.iter().find(|it| it.reason == reasons::SPLIT_NOT_READY).unwrap();
+    assert!(told.message.contains(why), "{}", told.message);
+    world.splits.get_mut("api").unwrap().ramp = ramp(25);
+    world.run(3);
+    assert_ne!(world.stage(), Some(Stage::Preparing));
 }

@@ -51,9 +51,7 @@ fn edit(route: &mut Value, kind: u8, number: u32) {
     let rules = |route: &mut Value, change: &dyn Fn(&mut Vec<Value>)| {
         change(route["spec"]["rules"].as_array_mut().unwrap());
     };
-    let filter = |name: &str| {
-        json!([{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": name, "value": text}]}}])
-    };
+    let filter = |name: &str| json!([{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": name, "value": text}]}}]);
     match kind {
         0 => route["metadata"]["labels"][format!("team-{}", number % 3)] = text,
         1 => {
@@ -63,8 +61,11 @@ fn edit(route: &mut Value, kind: u8, number: u32) {
         2 => route["spec"]["hostnames"] = json!(["shop.example.com", format!("v{number}.example.com")]),
         3 => rules(route, &|rules| {
             let path = json!([{"path": {"type": "PathPrefix", "value": format!("/v{number}")}}]);
-            rules.insert(number as usize % (rules.len() + 1), json!({"name": format!("extra-{number}"), "matches": path,
-                "backendRefs": [{"group": "", "kind": "Service", "name": "extra", "port": 80, "weight": number}]}));
+            rules.insert(
+                number as usize % (rules.len() + 1),
+                json!({"name": format!("extra-{number}"), "matches": path,
+                "backendRefs": [{"group": "", "kind": "Service", "name": "extra", "port": 80, "weight": number}]}),
+            );
         }),
         4 => rules(route, &|rules| {
             let at = rules.iter().position(|rule| rule["name"] != "checkout");
@@ -74,10 +75,12 @@ fn edit(route: &mut Value, kind: u8, number: u32) {
         6 => rules(route, &|rules| rules.reverse()),
         7 => checkout(route)["filters"] = filter("x-rule"),
         8 => checkout(route)["timeouts"] = json!({"request": format!("{}s", number + 1)}),
-        9 => checkout(route)["matches"] = json!([
-            {"path": {"type": "PathPrefix", "value": "/"}},
-            {"path": {"type": "Exact", "value": format!("/v{number}")}},
-        ]),
+        9 => {
+            checkout(route)["matches"] = json!([
+                {"path": {"type": "PathPrefix", "value": "/"}},
+                {"path": {"type": "Exact", "value": format!("/v{number}")}},
+            ])
+        }
         10 => {
             if let Some(backend) = legacy(route) {
                 backend["filters"] = filter("x-backend");
@@ -184,8 +187,7 @@ proptest! {
 fn edit_ingress(ingress: &mut Value, kind: u8, number: u32) {
     let text = json!(format!("v{number}"));
     let backend = json!({"service": {"name": "extra", "port": {"number": 80}}});
-    let path =
-        json!({"path": format!("/v{number}"), "pathType": "Prefix", "backend": backend});
+    let path = json!({"path": format!("/v{number}"), "pathType": "Prefix", "backend": backend});
     match kind {
         0 => {
             let marks = ingress["metadata"].as_object_mut().unwrap().entry("annotations").or_insert(json!(Map::new()));
@@ -193,9 +195,10 @@ fn edit_ingress(ingress: &mut Value, kind: u8, number: u32) {
         }
         1 => ingress["metadata"]["labels"] = json!({"team": text}),
         2 => ingress["spec"]["rules"][0]["http"]["paths"].as_array_mut().unwrap().push(path),
-        3 => ingress["spec"]["rules"].as_array_mut().unwrap().push(
-            json!({"host": format!("v{number}.example.com"), "http": {"paths": [path]}}),
-        ),
+        3 => ingress["spec"]["rules"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"host": format!("v{number}.example.com"), "http": {"paths": [path]}})),
         _ => ingress["spec"]["tls"] = json!([{"hosts": ["shop.example.com"], "secretName": text}]),
     }
 }

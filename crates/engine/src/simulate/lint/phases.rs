@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::{MigrationPhase, migration_phase::Step};
+use cutover_api::v1alpha1::{MigrationPhase, TrafficSplit, migration_phase::Step};
 use jiff::SignedDuration;
 
 use super::{
@@ -15,7 +15,10 @@ use super::{
     splits::not_here,
     there,
 };
-use crate::migration_phase::{PhaseIdentity, by_default, defaults, validate};
+use crate::{
+    migration_phase::{PhaseIdentity, by_default, defaults, validate},
+    traffic_split::ramp::time_for,
+};
 
 type Phase<'a> = About<'a, MigrationPhase>;
 
@@ -70,6 +73,7 @@ fn targets(about: &Phase, source: &Sourced<MigrationPhase>, manifests: &Manifest
             };
             let (to, total) = (target.new_weight, split.object.spec.weight_total);
             let field = format!("{field}.newWeight");
+            ramped(about, source, &split.object, (i, to), found);
             if to > total {
                 let message =
                     format!("{to} is more than the weightTotal of TrafficSplit {}, {total}: write less", target.split);
@@ -94,6 +98,35 @@ fn targets(about: &Phase, source: &Sourced<MigrationPhase>, manifests: &Manifest
                 }
                 Some(_) => {}
             }
+        }
+    }
+}
+
+/// Whether a split's ramp leaves time for the step, and for the way back from it.
+fn ramped(
+    about: &Phase,
+    source: &Sourced<MigrationPhase>,
+    split: &TrafficSplit,
+    (step, to): (usize, i32),
+    found: &mut Findings,
+) {
+    let Some(ramp) = split.spec.ramp.filter(|_| split.spec.legacy.is_some()) else { return };
+    let (spec, name) = (&source.object.spec, name_of(&split.metadata));
+    let before = spec.steps.iter().take(step).flat_map(|step| &step.traffic).filter(|target| target.split == name);
+    let before = before.last().map_or(split.spec.new_weight, |target| target.new_weight);
+    let ways = [
+        ("spec.shiftTimeout", spec.shift_timeout, before),
+        ("spec.rollback.timeout", spec.rollback.timeout, split.spec.new_weight),
+    ];
+    for (field, limit, other) in ways {
+        let takes = time_for(ramp, other, to);
+        if takes >= limit.signed() {
+            let message = format!(
+                "between {other} and {to} the ramp of TrafficSplit {name} takes {}s, and {limit} is all it gets: write more here, or a \
+                 greater spec.ramp.maxStep there",
+                takes.as_secs()
+            );
+            found.add(Level::Error, "TimeoutTooShort", about, field, message);
         }
     }
 }

@@ -19,20 +19,20 @@ use crate::{
 const NAME: &str = "storefront";
 
 /// A split, its status, and the objects of its routers.
-struct Cluster {
-    spec: TrafficSplitSpec,
-    status: TrafficSplitStatus,
+pub(super) struct Cluster {
+    pub(super) spec: TrafficSplitSpec,
+    pub(super) status: TrafficSplitStatus,
     world: World,
-    claims: Vec<Claim>,
-    ready: [i32; 2],
+    pub(super) claims: Vec<Claim>,
+    pub(super) ready: [i32; 2],
     problem: Option<Problem>,
     conflicted: bool,
-    known: bool,
-    second: i64,
+    pub(super) known: bool,
+    pub(super) second: i64,
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             spec: spec(),
             status: TrafficSplitStatus::default(),
@@ -61,7 +61,7 @@ impl Cluster {
         }
     }
 
-    fn decide(&self) -> Plan {
+    pub(super) fn decide(&self) -> Plan {
         let ingresses: Vec<IngressView> = self.world.all(ObjectKind::Ingress);
         let routes: Vec<HttpRouteView> = self.world.all(ObjectKind::HttpRoute);
         let aliases: Vec<ServiceView> = self.world.all(ObjectKind::Service);
@@ -102,9 +102,19 @@ impl Cluster {
             }),
         ];
         let split = SplitRef { namespace: "shop", name: NAME, uid: "s1" };
-        let observed =
-            Observed { split, status: &self.status, claims: &self.claims, absent: &[], routers: &observations };
+        let observed = Observed {
+            split,
+            status: &self.status,
+            claims: &self.claims,
+            absent: &[],
+            routers: &observations,
+            now: self.now(),
+        };
         decide(&self.spec, &self.validated(), &observed)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.second).unwrap()
     }
 
     fn take(&mut self, plan: &Plan) -> Vec<crate::Note> {
@@ -126,7 +136,7 @@ impl Cluster {
     }
 
     /// As the controller does it; gives what was told.
-    fn reconcile(&mut self) -> Vec<crate::Note> {
+    pub(super) fn reconcile(&mut self) -> Vec<crate::Note> {
         let mut told = Vec::new();
         for _ in 0..12 {
             let plan = self.decide();
@@ -145,12 +155,12 @@ impl Cluster {
         panic!("no end: {:?}", self.world.writes);
     }
 
-    fn condition(&self, type_: &str) -> Option<(&str, &str)> {
+    pub(super) fn condition(&self, type_: &str) -> Option<(&str, &str)> {
         let condition = self.status.conditions.iter().find(|condition| condition.type_ == type_)?;
         Some((condition.status.as_str(), condition.reason.as_str()))
     }
 
-    fn carried(&self) -> Vec<Option<i32>> {
+    pub(super) fn carried(&self) -> Vec<Option<i32>> {
         self.status.routers.iter().map(|router| router.observed_weight).collect()
     }
 

@@ -4,6 +4,7 @@ mod backend;
 mod conflict;
 mod decide;
 mod holder;
+mod motion;
 mod weight;
 
 use cutover_api::v1alpha1::{

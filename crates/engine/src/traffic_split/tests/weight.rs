@@ -92,6 +92,7 @@ impl World {
             ruling: &ruling,
             carried: &carried,
             capacities: if self.known { Known::Known(&capacities) } else { Known::Unknown },
+            now: jiff::Timestamp::UNIX_EPOCH,
         });
         (ruling, wanted)
     }

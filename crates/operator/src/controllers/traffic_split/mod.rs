@@ -23,6 +23,7 @@ use std::{
 };
 
 use cutover_api::{labels::MANAGER_TRAFFIC_SPLIT, v1alpha1::TrafficSplit};
+use jiff::SignedDuration;
 use kube::runtime::controller::Action;
 
 use self::{
@@ -95,7 +96,8 @@ impl Reconciler for Context {
             return Err(error);
         }
         let resting = self.sources.memory.resting(&key, Instant::now());
-        Ok(resting.into_iter().chain(settling).min().map_or_else(Action::await_change, Action::requeue))
+        let wait = carried.plan.wanted.wait.map(SignedDuration::unsigned_abs);
+        Ok(resting.into_iter().chain(settling).chain(wait).min().map_or_else(Action::await_change, Action::requeue))
     }
 
     /// Our finalizer is written by us and changes nothing; a status that was lost is looked for in the routes.

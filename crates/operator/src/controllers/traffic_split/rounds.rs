@@ -12,6 +12,7 @@ use cutover_engine::{
     traffic_split::{Observed, Plan, Validated, decide, validate},
 };
 use futures::future::join_all;
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
@@ -165,6 +166,7 @@ fn validate_and_decide(key: &Key, snapshot: &Snapshot) -> (Validated, Plan) {
         claims: &snapshot.claims,
         absent: &snapshot.absent,
         routers: &routers,
+        now: Timestamp::now(),
     };
     let plan = decide(&split.spec, &validated, &observed);
     (validated, plan)

@@ -4,7 +4,7 @@ use cutover_api::v1alpha1::{
     MigrationPhaseStatus,
     feature_flag::FlagHolder,
     migration_phase::{FlagRequest, PhaseState, SplitRequest},
-    traffic_split::{Capacity, Exposure, Holder, Safety},
+    traffic_split::{Capacity, Exposure, Holder, Ramp, Safety},
 };
 
 use super::super::super::{FlagView, SplitView};
@@ -73,6 +73,8 @@ pub struct SimSplit {
     pub retired: bool,
     /// The user's Ingress that it attaches to.
     pub names_legacy: Option<String>,
+    /// How fast its weight may move; it is looked at before a step, and does not slow it here.
+    pub ramp: Option<Ramp>,
 }
 
 impl SimSplit {
@@ -91,6 +93,7 @@ impl SimSplit {
             full,
             stuck: false,
             wanted_by_other: false,
+            ramp: None,
             remembers: None,
             retired: false,
             names_legacy: None,
@@ -114,6 +117,7 @@ impl SimSplit {
             retired: self.retired,
             names_legacy: self.names_legacy.clone(),
             safety: self.safety(),
+            ramp: self.ramp,
             desired: Some(self.desired),
             applied: Some(self.applied),
             exposure: Some(self.exposure),
