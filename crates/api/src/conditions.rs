@@ -36,6 +36,8 @@ pub mod reasons {
     pub const REFERENCE_NOT_FOUND: &str = "ReferenceNotFound";
     /// The receiving side has too few ready endpoints for its share.
     pub const INSUFFICIENT_CAPACITY: &str = "InsufficientCapacity";
+    /// A side cannot be asked whether it is there: the configuration forbids it, or its name is not resolved.
+    pub const PROBE_BLIND: &str = "ProbeBlind";
     /// A CRD that the router needs is not installed.
     pub const ROUTER_NOT_INSTALLED: &str = "RouterNotInstalled";
     /// The router or its implementation cannot do what the spec asks.

@@ -42,7 +42,7 @@ impl SideCapacity {
     /// `ready` endpoints judged by what the spec demands, or by the default.
     #[must_use]
     pub fn new(ready: i32, demanded: Option<&Capacity>) -> Self {
-        let Capacity { min_ready_endpoints, full_capacity_endpoints } = demanded.cloned().unwrap_or_default();
+        let Capacity { min_ready_endpoints, full_capacity_endpoints, probe: _ } = demanded.cloned().unwrap_or_default();
         Self { ready, min_ready: min_ready_endpoints, full: full_capacity_endpoints }
     }
 

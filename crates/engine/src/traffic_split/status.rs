@@ -286,7 +286,8 @@ pub fn notes(previous: &TrafficSplitStatus, next: &TrafficSplitStatus, plan: &Pl
 
 /// The constant of a reason that was read back from a condition.
 fn known_reason(reason: &str) -> &'static str {
-    const KNOWN: [&str; 12] = [
+    const KNOWN: [&str; 13] = [
+        reasons::PROBE_BLIND,
         reasons::INVALID_SPEC,
         reasons::REFERENCE_NOT_FOUND,
         reasons::ROUTER_NOT_INSTALLED,

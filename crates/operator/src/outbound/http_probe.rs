@@ -14,6 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use super::{client, describe, reach::Reach};
 
@@ -70,6 +71,22 @@ impl Probes {
 }
 
 impl Probes {
+    /// Whether somebody takes a connection there; otherwise why not.
+    ///
+    /// # Errors
+    /// It was not tried: the name means nothing, or an address that is not allowed. Says why.
+    pub async fn connect(&self, host: &str, port: u16, limit: Duration) -> Result<Result<(), String>, String> {
+        // However an address is written, a URL holds it in one way.
+        let url: Url = format!("http://{host}:{port}/").parse().map_err(|error| format!("{host} is no host: {error}"))?;
+        let resolved = tokio::time::timeout(limit, self.reach.addresses(&url)).await;
+        let addresses = resolved.map_err(|_| "its name was not resolved in time".to_owned())??;
+        Ok(match tokio::time::timeout(limit, TcpStream::connect(addresses.as_slice())).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no connection within {} s", limit.as_secs())),
+        })
+    }
+
     /// Asks somebody else for a judgement.
     ///
     /// # Errors

@@ -4,7 +4,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::forms::{COOKIE_PATTERN, HEADER_PATTERN, LABEL_PATTERN, VALUE_PATTERN};
+use super::{
+    super::forms::{COOKIE_PATTERN, HEADER_PATTERN, LABEL_PATTERN, VALUE_PATTERN},
+    SideProbe,
+};
 
 /// One of the two sides of a split.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,6 +108,9 @@ pub struct Capacity {
     #[serde(default)]
     #[schemars(range(min = 0, max = 10_000))]
     pub full_capacity_endpoints: i32,
+    /// Asks the side itself whether it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<SideProbe>,
 }
 
 const fn default_min_ready_endpoints() -> i32 {
@@ -113,6 +119,6 @@ const fn default_min_ready_endpoints() -> i32 {
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { min_ready_endpoints: default_min_ready_endpoints(), full_capacity_endpoints: 0 }
+        Self { min_ready_endpoints: default_min_ready_endpoints(), full_capacity_endpoints: 0, probe: None }
     }
 }

@@ -3,6 +3,7 @@
 mod backend;
 mod edge;
 mod motion;
+mod probe;
 mod router;
 mod status;
 
@@ -14,6 +15,7 @@ pub use self::{
     backend::{Backend, Capacity, CookieMatch, HeaderMatch, Pin, Safety, ServiceBackend, Side},
     edge::{Edge, FrameOptions, RateLimit, SecurityHeaders, StrictTransportSecurity, Timeouts},
     motion::{DiedSide, FailedOver, Failover, Ramp},
+    probe::{HttpProbe, SideProbe, TcpProbe},
     router::{
         AlbRouter, GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, IstioAttach, IstioRouter,
         ParentRef, RouteAttach, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,

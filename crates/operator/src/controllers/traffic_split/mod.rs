@@ -16,6 +16,7 @@ mod rounds;
 #[cfg(test)]
 mod tests;
 mod triggers;
+mod watched;
 
 use std::{
     sync::Arc,
@@ -31,6 +32,7 @@ use self::{
     memory::{Memory, version_of},
     observe::{Snapshot, Sources},
     relations::{Relations, of_spec},
+    watched::Watched,
 };
 use super::{
     Error,
@@ -61,7 +63,9 @@ struct Context {
 pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Result<Controller> {
     let help = "Weight of the new side, wanted and carried by every route.";
     let weights = runtime.metrics.object_gauges("cutover_split_weight", help, &["weight"])?;
+    let (watched, answered) = Watched::new(runtime.probes.clone());
     let sources = Arc::new(Sources {
+        watched,
         client: runtime.client.clone(),
         kinds: kinds.clone(),
         caches: caches.clone(),
@@ -72,7 +76,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
     let replica = runtime.replica.clone();
     let propagation = runtime.args.route_propagation;
     Ok(driver::controller(runtime, &kinds.splits, move || {
-        let others = triggers::all(&sources);
+        let others = triggers::all(&sources, answered);
         let events = Events::start(sources.client.clone(), MANAGER_TRAFFIC_SPLIT, &replica);
         (Context { sources, events, weights, propagation }, others)
     }))
@@ -116,6 +120,7 @@ impl Reconciler for Context {
     fn forget(&self, key: &Key) {
         self.sources.relations.remove(key);
         self.sources.memory.forget(key);
+        self.sources.watched.forget(key);
         self.weights.remove(key);
     }
 

@@ -15,7 +15,7 @@ use cutover_engine::{
         WholeView, alb_name, alias_name, canary_name, route_name, weighted_name,
     },
     traffic_split::{
-        Claim, Claimant, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets, without_legacy,
+        Claim, Claimant, Probed, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets, without_legacy,
     },
 };
 use kube::{Api, Client, ResourceExt};
@@ -24,6 +24,7 @@ use super::{
     Error,
     memory::{Answer, Memory},
     relations::{self, Referred, Relations},
+    watched::Watched,
 };
 use crate::{
     caches::{Caches, Kinds, SliceRecord},
@@ -37,6 +38,7 @@ pub(super) struct Sources {
     pub(super) caches: Caches,
     pub(super) relations: Relations,
     pub(super) memory: Memory,
+    pub(super) watched: Watched,
     /// The namespaces that are watched; none named: all.
     pub(super) namespaces: Vec<String>,
 }
@@ -50,6 +52,8 @@ pub(super) struct Snapshot {
     pub(super) absent: Vec<String>,
     pub(super) targets: [Known<Target>; 2],
     sides: [SideSnapshot; 2],
+    /// What they say when they are asked.
+    pub(super) probed: [Probed; 2],
     others: Vec<Arc<TrafficSplit>>,
     ingresses: Vec<IngressView>,
     http_routes: Vec<HttpRouteView>,
@@ -118,6 +122,7 @@ impl Sources {
             claims: self.claims(key, &split),
             absent: Vec::new(),
             sides,
+            probed: self.watched.ask(key, spec),
             others: self.others(key, &split),
             ingresses: Vec::new(),
             http_routes: Vec::new(),

@@ -149,7 +149,8 @@ impl Context {
 pub(super) fn validated(snapshot: &Snapshot) -> Validated {
     let slices = snapshot.slices();
     let (claimant, others) = snapshot.claimants();
-    validate(&claimant, &snapshot.targets, &snapshot.facts(&slices), &others)
+    let validated = validate(&claimant, &snapshot.targets, &snapshot.facts(&slices), &others);
+    validated.heeding(&snapshot.probed)
 }
 
 /// Two pure steps over what is observed.

@@ -88,6 +88,7 @@ impl Cluster {
             caches: shown.caches(),
             relations: Relations::default(),
             memory: Memory::default(),
+            watched: Watched::new(crate::outbound::http_probe::Probes::default()).0,
             namespaces: Vec::new(),
             client,
         });

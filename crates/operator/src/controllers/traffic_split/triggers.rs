@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit, migration_phase::Retired};
 use cutover_engine::router::{ObjectKind, alb_name, alias_name, canary_name, weighted_name};
 use futures::{
-    StreamExt,
+    Stream, StreamExt,
     stream::{self, BoxStream},
 };
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
@@ -25,7 +25,7 @@ fn references(keys: Vec<Key>) -> stream::Iter<impl Iterator<Item = ObjectRef<Tra
 }
 
 /// The splits concerned by changes of everything else.
-pub(super) fn all(sources: &Arc<Sources>) -> Splits {
+pub(super) fn all(sources: &Arc<Sources>, answered: impl Stream<Item = Key> + Send + 'static) -> Splits {
     stream::select_all([
         rivals(sources),
         phases(sources),
@@ -41,6 +41,7 @@ pub(super) fn all(sources: &Arc<Sources>) -> Splits {
         traefik(sources),
         wholes(sources, &sources.caches.virtual_services),
         istio(sources),
+        answered.flat_map(|split| references(vec![split])).boxed(),
     ])
     .boxed()
 }
