@@ -62,7 +62,9 @@ async fn start() -> Result<Bed> {
     let identity = Identity::User { name: OPERATOR.to_owned(), groups: vec!["system:masters".to_owned()] };
     let options = Options {
         name: "traffic-split-operator".to_owned(),
-        flags: vec!["--log-level=info,cutover_operator=debug".to_owned()],
+        flags: ["--log-level=info,cutover_operator=debug", "--outbound-networks=198.18.0.0/15"]
+            .map(String::from)
+            .into(),
         program: None,
     };
     let operator = Operator::start_as(&plane, &identity, options).await?;
@@ -115,13 +117,18 @@ spec: {ports: [{name: http, port: 80, targetPort: 8080}]}
         Ok(shop)
     }
 
+    /// Where a side answers.
+    pub(super) fn address(&self, side: &str) -> Ipv4Addr {
+        self.addresses[usize::from(side == "new")]
+    }
+
     pub(super) async fn apply(&self, yaml: &str) -> Result<()> {
         self.bed.plane.apply_yaml(&self.namespace, yaml).await.map(drop)
     }
 
     /// Makes the only endpoint of a side ready, or not.
     pub(super) async fn ready(&self, side: &str, ready: bool) -> Result<()> {
-        let address = self.addresses[usize::from(side == "new")];
+        let address = self.address(side);
         self.apply(&format!(
             "
 apiVersion: discovery.k8s.io/v1

@@ -11,3 +11,4 @@ mod managed;
 mod motion;
 mod overlaps;
 mod traefik;
+mod wire;

@@ -3,7 +3,7 @@
 use cutover_api::{
     conditions::reasons,
     v1alpha1::{
-        migration_phase::{Blocker, FlagRequest, SplitRequest, Step},
+        migration_phase::{Blocker, FlagRequest, PhaseState, SplitRequest, Step},
         traffic_split::{Exposure, Holder},
     },
 };
@@ -11,7 +11,7 @@ use cutover_api::{
 use super::{
     capacity,
     machine::{Machine, blocker, unknown},
-    observed::SplitView,
+    observed::{Sight, SplitView},
 };
 use crate::Known;
 
@@ -164,10 +164,24 @@ impl Machine<'_> {
         unfollowed
     }
 
-    /// What of the traffic that is asked for now is not in force.
+    /// What of the traffic that is asked for now is not in force, or has not been seen to be where the step demands that.
     pub fn traffic_unfollowed(&self) -> Vec<Blocker> {
         let splits = self.status.requests.iter().flat_map(|requests| &requests.splits);
-        splits.filter_map(|request| self.split_follows(request).err()).collect()
+        splits.filter_map(|request| self.split_follows(request).err().or_else(|| self.unverified(request))).collect()
+    }
+
+    /// A weight of a step that is to be seen on the wire, and has not been.
+    fn unverified(&self, request: &SplitRequest) -> Option<Blocker> {
+        let weight = request.new_weight?;
+        let (_, step) = self.step().filter(|(_, step)| step.verified && self.state() == PhaseState::Running)?;
+        step.traffic.iter().find(|target| target.split == request.split)?;
+        let why = match &self.split_view(&request.split)?.sight {
+            Sight::Seen(seen) if seen.applied_weight == weight && seen.confirmed => return None,
+            Sight::Seen(seen) if seen.applied_weight == weight => seen.message.clone().unwrap_or_default(),
+            Sight::Unasked | Sight::Pending | Sight::Seen(_) => "nobody has looked yet".to_owned(),
+        };
+        let message = format!("TrafficSplit {} carries {weight}, which is not seen on the wire: {why}", request.split);
+        Some(blocker(reasons::SHIFTING, message))
     }
 }
 

@@ -63,7 +63,7 @@ pub use hooks::HookView;
 pub use notify::Notification;
 pub use observed::{
     ActionView, Answer, EnvironmentView, FlagView, Measured, Measurement, MigrationView, Observed, PhaseIdentity,
-    PredecessorView, PromotionView, SplitView, Trouble,
+    PredecessorView, PromotionView, Sight, SplitView, Trouble,
 };
 pub use plan::{ActiveCheck, CountQueries, HookJob, Plan, Probe, Settlement};
 pub use requests::{flag_names, split_names};

@@ -11,7 +11,7 @@ use cutover_api::v1alpha1::{
     environment::{ChecklistItem, ChecklistState, ChecklistStatus, System},
     feature_flag::FlagHolder,
     migration_phase::{NotifyOn, PhaseState},
-    traffic_split::{Exposure, Holder, Ramp, Safety},
+    traffic_split::{Exposure, Holder, Ramp, Safety, VerifiedWeight},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -106,6 +106,8 @@ pub struct SplitView {
     pub safety: Safety,
     /// How fast its weight may move.
     pub ramp: Option<Ramp>,
+    /// What is seen of its weight on the wire.
+    pub sight: Sight,
     /// Weight of the new side that is wanted.
     pub desired: Option<i32>,
     /// Weight of the new side that every route carries.
@@ -128,6 +130,18 @@ pub struct SplitView {
     pub route_baseline: Option<i32>,
 }
 
+/// What is seen of a split's weight on the wire.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Sight {
+    /// Nobody is to look.
+    #[default]
+    Unasked,
+    /// Nobody has looked yet.
+    Pending,
+    /// This.
+    Seen(VerifiedWeight),
+}
+
 impl SplitView {
     /// The view of an object that the API server returned, endpoint counts as of its status.
     #[must_use]
@@ -147,6 +161,11 @@ impl SplitView {
             names_legacy: names_legacy(&split.spec),
             safety: split.spec.safety.clone().unwrap_or_default(),
             ramp: split.spec.ramp,
+            sight: match (&split.spec.verify, status.verified_weight) {
+                (None, _) => Sight::Unasked,
+                (Some(_), None) => Sight::Pending,
+                (Some(_), Some(seen)) => Sight::Seen(seen),
+            },
             desired: status.desired_weight,
             applied: status.applied_weight,
             exposure: status.exposure,

@@ -4,12 +4,13 @@ use cutover_api::v1alpha1::{
     FeatureFlag, MigrationPhaseStatus, TrafficSplit,
     feature_flag::FlagHolder,
     migration_phase::{PhaseState, TrafficTarget},
-    traffic_split::{Exposure, Holder, Ramp, Safety},
+    traffic_split::{Exposure, Holder, Ramp, Safety, VerifiedWeight},
 };
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
-    migration_phase::{FlagView, SplitView},
+    migration_phase::{FlagView, Sight, SplitView},
     traffic_split::ramp::one_step,
 };
 
@@ -47,6 +48,7 @@ pub(super) struct SimSplit {
     has_legacy: bool,
     safety: Safety,
     ramp: Option<Ramp>,
+    verifies: bool,
     desired: i32,
     /// What `exposure` is to be.
     exposed: Exposure,
@@ -65,6 +67,7 @@ impl SimSplit {
             has_legacy: split.spec.legacy.is_some(),
             safety: split.spec.safety.clone().unwrap_or_default(),
             ramp: split.spec.ramp.filter(|_| split.spec.legacy.is_some()),
+            verifies: split.spec.verify.is_some(),
             ..Self::assumed(split.spec.new_weight, [])
         }
     }
@@ -80,6 +83,7 @@ impl SimSplit {
             has_legacy: true,
             safety: Safety::default(),
             ramp: None,
+            verifies: true,
             desired: weight,
             exposed: Exposure::Exposed,
             holder: None,
@@ -94,6 +98,7 @@ impl SimSplit {
             has_legacy: self.has_legacy,
             safety: self.safety.clone(),
             ramp: self.ramp,
+            sight: if self.verifies { Sight::Seen(self.seen()) } else { Sight::Unasked },
             desired: Some(self.desired),
             applied: (self.exposure == Exposure::Exposed).then_some(self.weight),
             exposure: Some(self.exposure),
@@ -102,6 +107,20 @@ impl SimSplit {
             new_ready: Some(self.new_ready),
             current: true,
             ..SplitView::default()
+        }
+    }
+
+    /// What requests show: that each side serves its share.
+    fn seen(&self) -> VerifiedWeight {
+        VerifiedWeight {
+            applied_weight: self.weight,
+            new_weight: Some(self.weight),
+            low: None,
+            high: None,
+            samples: 0,
+            confirmed: true,
+            at: Time(Timestamp::UNIX_EPOCH),
+            message: None,
         }
     }
 

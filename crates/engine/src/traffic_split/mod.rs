@@ -22,13 +22,14 @@ mod retired;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 pub mod weight;
 
 pub use backend::{ServiceFacts, SliceFacts, Target, targets};
 pub use baseline::RouteBaseline;
 pub use conflict::Claimant;
 pub use decide::{Observed, Plan, Validated, decide, validate};
-pub use probed::{Answers, Probed};
 pub use holder::{Claim, Order, Release, Ruling};
+pub use probed::{Answers, Probed};
 pub use retired::{names_legacy, retirement, without_legacy};
 pub use status::{Outcome, notes, status};

@@ -96,9 +96,8 @@ fn blind(side: Side, why: &str) -> Problem {
         Side::Legacy => "legacy",
         Side::New => "new",
     };
-    let message = format!(
-        "spec.safety.{side}.probe: the side cannot be asked, so that its endpoints count as they are: {why}"
-    );
+    let message =
+        format!("spec.safety.{side}.probe: the side cannot be asked, so that its endpoints count as they are: {why}");
     Problem { reason: reasons::PROBE_BLIND, message, health: Health::Stalled }
 }
 

@@ -43,6 +43,13 @@ impl Pace {
     }
 }
 
+/// How long the step that a status tells of keeps the next one waiting.
+#[must_use]
+pub fn pause(spec: &TrafficSplitSpec, status: &TrafficSplitStatus, now: Timestamp) -> Option<SignedDuration> {
+    let applied = status.applied_weight.filter(|applied| status.desired_weight != Some(*applied))?;
+    Pace::of(spec, status, applied, now)?.wait()
+}
+
 /// How long the way from one weight to another takes at least.
 #[must_use]
 pub fn time_for(ramp: Ramp, from: i32, to: i32) -> SignedDuration {

@@ -6,6 +6,7 @@ use cutover_api::{
         TrafficSplitSpec,
         traffic_split::{
             Endpoints, Exposure, FailedOver, LegacyRetired, ReadyEndpoints, RouterStatus, Side, TrafficSplitStatus,
+            VerifiedWeight,
         },
     },
 };
@@ -39,6 +40,8 @@ pub struct Outcome<'a> {
     pub plan: &'a Plan,
     /// Per router, in the order of the spec: what went wrong when its steps were carried out.
     pub failures: &'a [Option<Problem>],
+    /// What was seen on the wire since, if anything was.
+    pub verified: Option<&'a VerifiedWeight>,
 }
 
 /// The status from `now` on.
@@ -74,6 +77,7 @@ pub fn status(outcome: &Outcome, now: Timestamp) -> TrafficSplitStatus {
         endpoints: endpoints(outcome),
         died: plan.wanted.died.clone(),
         failed_over: plan.wanted.failed_over.clone(),
+        verified_weight: verified(outcome, applied),
         last_transition_time,
     }
 }
@@ -88,6 +92,13 @@ fn applied(outcome: &Outcome) -> Option<i32> {
         && outcome.plan.routers.iter().all(|router| router.settled)
         && outcome.failures.iter().all(Option::is_none);
     if agreed && settled { carried } else { outcome.previous.applied_weight }
+}
+
+/// What is known of the weight in force, as long as it is that one.
+fn verified(outcome: &Outcome, applied: Option<i32>) -> Option<VerifiedWeight> {
+    outcome.spec.verify.as_ref()?;
+    let seen = outcome.verified.or(outcome.previous.verified_weight.as_ref())?;
+    (Some(seen.applied_weight) == applied && applied == outcome.plan.wanted.desired).then(|| seen.clone())
 }
 
 fn routers(outcome: &Outcome) -> Vec<RouterStatus> {
@@ -119,13 +130,15 @@ fn routers(outcome: &Outcome) -> Vec<RouterStatus> {
 
 fn endpoints(outcome: &Outcome) -> Option<Endpoints> {
     let Known::Known(sides) = &outcome.validated.sides else { return outcome.previous.endpoints.clone() };
-    let ready = |side| match sides.get(side).present()?.ready {
+    let before = outcome.previous.endpoints.clone().unwrap_or_default();
+    // What cannot be counted now is as it was: none at all would be evidence.
+    let ready = |side, before: Option<ReadyEndpoints>| match sides.get(side).present()?.ready {
         Known::Known(ready) => Some(ReadyEndpoints { ready }),
-        Known::Unknown => None,
+        Known::Unknown => before,
     };
     Some(Endpoints {
-        legacy: outcome.spec.legacy.as_ref().map(|_| ready(Side::Legacy).unwrap_or_default()),
-        new: Some(ready(Side::New).unwrap_or_default()),
+        legacy: outcome.spec.legacy.as_ref().map(|_| ready(Side::Legacy, before.legacy).unwrap_or_default()),
+        new: Some(ready(Side::New, before.new).unwrap_or_default()),
     })
 }
 

@@ -6,8 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cutover_api::v1alpha1::migration_phase::{HttpCheck, HttpMethod, WebhookCheck};
-use cutover_engine::migration_phase::{Answer, Question, Word};
+use cutover_api::v1alpha1::{
+    migration_phase::{HttpCheck, HttpMethod, WebhookCheck},
+    traffic_split::VerifyHttp,
+};
+use cutover_engine::{
+    migration_phase::{Answer, Question, Word},
+    traffic_split::verify::Tally,
+};
+use futures::{StreamExt, stream};
 use reqwest::{Method, Request, Response, Url, header};
 use rustls::{
     RootCertStore,
@@ -18,6 +25,8 @@ use tokio::net::TcpStream;
 
 use super::{client, describe, reach::Reach};
 
+/// Requests of one sample that are under way at once.
+const AT_ONCE: usize = 4;
 /// As much of an answer as is read for a number in it.
 const LONGEST_ANSWER: usize = 1 << 20;
 
@@ -71,13 +80,41 @@ impl Probes {
 }
 
 impl Probes {
+    /// Asks the way in so often, and counts who answers.
+    ///
+    /// # Errors
+    /// It was not asked, and why.
+    pub async fn sample(&self, asked: &VerifyHttp) -> Result<Tally, String> {
+        let limit = asked.timeout.get();
+        let (url, client) = self.client(&asked.url, limit, asked.ca_bundle.as_deref()).await?;
+        let count = usize::try_from(asked.samples).unwrap_or_default();
+        let answers = stream::repeat_with(|| client.get(url.clone()).send()).take(count).buffer_unordered(AT_ONCE);
+        let by = |answer: reqwest::Result<Response>| {
+            let answer = answer.ok()?;
+            Some(answer.headers().get(asked.header.as_str())?.as_bytes().to_owned())
+        };
+        let mut tally = Tally::default();
+        answers
+            .for_each(|answer| {
+                match by(answer) {
+                    Some(value) if value == asked.new_value.as_bytes() => tally.new += 1,
+                    Some(value) if value == asked.legacy_value.as_bytes() => tally.legacy += 1,
+                    _ => tally.other += 1,
+                }
+                std::future::ready(())
+            })
+            .await;
+        Ok(tally)
+    }
+
     /// Whether somebody takes a connection there; otherwise why not.
     ///
     /// # Errors
     /// It was not tried: the name means nothing, or an address that is not allowed. Says why.
     pub async fn connect(&self, host: &str, port: u16, limit: Duration) -> Result<Result<(), String>, String> {
         // However an address is written, a URL holds it in one way.
-        let url: Url = format!("http://{host}:{port}/").parse().map_err(|error| format!("{host} is no host: {error}"))?;
+        let url: Url =
+            format!("http://{host}:{port}/").parse().map_err(|error| format!("{host} is no host: {error}"))?;
         let resolved = tokio::time::timeout(limit, self.reach.addresses(&url)).await;
         let addresses = resolved.map_err(|_| "its name was not resolved in time".to_owned())??;
         Ok(match tokio::time::timeout(limit, TcpStream::connect(addresses.as_slice())).await {

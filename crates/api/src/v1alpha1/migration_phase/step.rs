@@ -30,6 +30,10 @@ pub struct Step {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["flag".into()]))]
     pub flags: Vec<FlagTarget>,
+    /// Whether the step counts as in force only once `status.verifiedWeight` of each of its splits confirms the weight: requests were made,
+    /// and each side served its share. The splits must have `verify`. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
     /// How long the checks watch the step before the next one, counted from the instant all splits carry the step's weight.
     /// Default `0s`.
     #[serde(default = "default_soak")]

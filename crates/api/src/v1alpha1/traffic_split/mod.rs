@@ -6,6 +6,7 @@ mod motion;
 mod probe;
 mod router;
 mod status;
+mod verify;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -21,6 +22,7 @@ pub use self::{
         ParentRef, RouteAttach, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,
     },
     status::{Endpoints, Holder, LegacyRetired, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
+    verify::{VerifiedWeight, Verify, VerifyHttp},
 };
 use super::forms::{HOST_PATTERN, NAME_PATTERN, PATH_PATTERN};
 
@@ -132,6 +134,11 @@ pub struct TrafficSplitSpec {
     /// The routers that carry this split, 1 to 4. All carry the same weight, so that a split can also move from one edge to another.
     #[schemars(length(min = 1, max = 4))]
     pub routers: Vec<Router>,
+
+    /// Requests that show which share of the traffic each side serves, once a weight is in force. The result is in
+    /// `status.verifiedWeight`; a phase's step may wait for it (`verified`). Pinned and sticky requests are not among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
 
     /// What happens to the routes when the split is deleted. `Release` (default): they stay as they are, unmanaged. `Delete`: they are removed.
     #[serde(default)]

@@ -5,9 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    forms::{
-        CA_BUNDLE_MESSAGE, CA_BUNDLE_RULE, CA_BUNDLE_URL_MESSAGE, CA_BUNDLE_URL_RULE, HOST_PATTERN, URL_PATTERN,
-    },
+    forms::{CA_BUNDLE_MESSAGE, CA_BUNDLE_RULE, CA_BUNDLE_URL_MESSAGE, CA_BUNDLE_URL_RULE, HOST_PATTERN, URL_PATTERN},
     migration_phase::StatusRange,
 };
 use crate::HumanDuration;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions},
-    DiedSide, Exposure, FailedOver, RouterKind,
+    DiedSide, Exposure, FailedOver, RouterKind, VerifiedWeight,
 };
 
 /// What is, as observed.
@@ -55,6 +55,9 @@ pub struct TrafficSplitStatus {
     /// The weight in force is that of a failover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_over: Option<FailedOver>,
+    /// The weight as it was seen on the wire, where `spec.verify` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_weight: Option<VerifiedWeight>,
     /// When `appliedWeight` last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<Instant>,

@@ -18,7 +18,7 @@ use super::super::{
     following::missing,
     hooks::Hooks,
     machine::{Machine, blocker, unknown},
-    observed::SplitView,
+    observed::{Sight, SplitView},
     requests::{flag, hold_flag, hold_split, put_flag, put_split, split, summary, with_traffic},
 };
 use crate::{Known, Severity, traffic_split::ramp::time_for};
@@ -47,7 +47,11 @@ impl Machine<'_> {
             Claims::Ask(_) => {}
             Claims::Granted => {
                 if let Some((_, step)) = self.step() {
-                    holds.extend(step.traffic.iter().filter_map(|target| self.unable_split(target)));
+                    holds.extend(
+                        step.traffic
+                            .iter()
+                            .filter_map(|target| self.unable_split(target).or_else(|| self.too_slow(target))),
+                    );
                     holds.extend(step.flags.iter().filter_map(|target| self.unable_flag(target)));
                     holds.extend(self.unweighed());
                 }
@@ -143,6 +147,9 @@ impl Machine<'_> {
         if !view.has_legacy && to != 0 && to != total {
             return not_ready(format!("without a legacy backend newWeight is 0 or {total}: change the step"));
         }
+        if view.sight == Sight::Unasked && self.step().is_some_and(|(_, step)| step.verified) {
+            return not_ready("the step is to be verified, and the split has no spec.verify: add one".to_owned());
+        }
         let at = self.present_weight(name)?;
         if to < at {
             let message = format!(
@@ -154,14 +161,16 @@ impl Machine<'_> {
         if to > from && (view.new_ready.is_none() || (view.has_legacy && view.legacy_ready.is_none())) {
             return Some(unknown(&format!("the count of endpoints of TrafficSplit {name}")));
         }
-        if let Some(lacking) = capacity::lacking(view, from, to, false) {
-            return Some(blocker(reasons::INSUFFICIENT_CAPACITY, format!("TrafficSplit {name}: {lacking}")));
-        }
-        self.too_slow(view, name, from, to)
+        let lacking = capacity::lacking(view, from, to, false)?;
+        Some(blocker(reasons::INSUFFICIENT_CAPACITY, format!("TrafficSplit {name}: {lacking}")))
     }
 
     /// A ramp whose way takes longer than there is time for, there or back.
-    fn too_slow(&self, view: &SplitView, name: &str, from: i32, to: i32) -> Option<Blocker> {
+    fn too_slow(&self, target: &TrafficTarget) -> Option<Blocker> {
+        let (name, to) = (&target.split, target.new_weight);
+        let view = self.split_view(name)?;
+        let at = self.present_weight(name)?;
+        let from = if view.exposure == Some(Exposure::Hidden) { 0 } else { at };
         let ramp = view.ramp.filter(|_| view.has_legacy)?;
         let spec = self.spec.ok()?.spec();
         let baseline = self.status.baseline.as_ref().and_then(|baseline| split(baseline, name)?.new_weight);

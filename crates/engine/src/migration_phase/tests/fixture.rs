@@ -36,6 +36,7 @@ pub fn step(name: &str, traffic: &[(&str, i32)], flags: &[(&str, i32)], soak: u6
         flags: flags.collect(),
         soak: secs(soak),
         hooks: Vec::new(),
+        verified: false,
         approval: None,
     }
 }

@@ -5,14 +5,18 @@ use cutover_api::{
     v1alpha1::{
         migration_phase::{AutomaticRollbackTo, OnFailure, PhaseState, Stage},
         phase_action::RollbackTo,
+        traffic_split::VerifiedWeight,
     },
 };
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rstest::rstest;
 
 use super::{
     fixture::{secs, spec, step},
     simulator::{Cut, Input, Situation, World, reach},
 };
+use crate::migration_phase::Sight;
 
 fn world() -> World {
     let steps = vec![
@@ -253,4 +257,41 @@ fn going_back_never_raises_what_has_become_lower_meanwhile() {
     world.roll_back(RollbackTo::Baseline);
     assert!(world.run_until(15, |world| world.state() == PhaseState::RolledBack));
     assert_eq!(world.splits["api"].routed, 0);
+}
+
+#[test]
+fn a_step_that_is_to_be_verified_waits_until_its_weight_is_seen() {
+    let mut half = step("half", &[("api", 50)], &[("basket", 30)], 0);
+    half.verified = true;
+    let mut world = World::new(spec(vec![half]), &[("api", 0, 8)], &[("basket", 0)]);
+    world.run(6);
+    assert_eq!(world.stage(), Some(Stage::Preparing), "nobody looks");
+    assert!(world.stored.blocked_by.iter().any(|it| it.message.contains("the split has no spec.verify")));
+
+    let seen = |applied_weight, confirmed| {
+        Sight::Seen(VerifiedWeight {
+            applied_weight,
+            new_weight: Some(10),
+            low: Some(5),
+            high: Some(17),
+            samples: 200,
+            confirmed,
+            at: Time(Timestamp::UNIX_EPOCH),
+            message: (!confirmed).then(|| "of 200 answers".to_owned()),
+        })
+    };
+    for (sight, why) in [
+        (Sight::Pending, "nobody has looked yet"),
+        (seen(0, true), "nobody has looked yet"),
+        (seen(50, false), "of 200 answers"),
+    ] {
+        world.splits.get_mut("api").unwrap().sight = sight;
+        world.run(6);
+        assert_eq!((world.stage(), world.splits["api"].applied), (Some(Stage::Shifting), 50));
+        assert!(world.stored.blocked_by.iter().any(|it| it.message.contains(why)), "{:?}", world.stored.blocked_by);
+        assert_eq!(world.flags["basket"].percent, 0, "flags follow traffic that is seen");
+    }
+    world.splits.get_mut("api").unwrap().sight = seen(50, true);
+    world.run(6);
+    assert_eq!(world.state(), PhaseState::Completed);
 }

@@ -97,6 +97,8 @@ impl World {
         let there = self.get(step.kind(), step.name()).map(|it| it["metadata"]["resourceVersion"].clone());
         let decided_on = match step {
             RouteStep::Apply { resource_version, .. } => resource_version.clone().map(Value::from),
+            // Without a version it is about any.
+            RouteStep::MergePatch { patch, .. } if patch["metadata"]["resourceVersion"].is_null() => return true,
             RouteStep::MergePatch { patch, .. } => Some(patch["metadata"]["resourceVersion"].clone()),
             RouteStep::Delete { resource_version, .. } => Some(resource_version.clone().into()),
         };

@@ -79,7 +79,7 @@ fn edit(route: &mut Value, kind: u8, number: u32) {
             checkout(route)["matches"] = json!([
                 {"path": {"type": "PathPrefix", "value": "/"}},
                 {"path": {"type": "Exact", "value": format!("/v{number}")}},
-            ])
+            ]);
         }
         10 => {
             if let Some(backend) = legacy(route) {

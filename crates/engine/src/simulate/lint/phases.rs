@@ -112,8 +112,8 @@ fn ramped(
 ) {
     let Some(ramp) = split.spec.ramp.filter(|_| split.spec.legacy.is_some()) else { return };
     let (spec, name) = (&source.object.spec, name_of(&split.metadata));
-    let before = spec.steps.iter().take(step).flat_map(|step| &step.traffic).filter(|target| target.split == name);
-    let before = before.last().map_or(split.spec.new_weight, |target| target.new_weight);
+    let mut before = spec.steps.iter().take(step).flat_map(|step| &step.traffic).rev();
+    let before = before.find(|target| target.split == name).map_or(split.spec.new_weight, |target| target.new_weight);
     let ways = [
         ("spec.shiftTimeout", spec.shift_timeout, before),
         ("spec.rollback.timeout", spec.rollback.timeout, split.spec.new_weight),

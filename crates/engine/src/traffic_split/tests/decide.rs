@@ -113,7 +113,7 @@ impl Cluster {
         decide(&self.spec, &self.validated(), &observed)
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         Timestamp::from_second(self.second).unwrap()
     }
 
@@ -128,6 +128,7 @@ impl Cluster {
             validated: &validated,
             plan,
             failures: &[],
+            verified: None,
         };
         let next = status(&outcome, Timestamp::from_second(self.second).unwrap());
         let told = notes(&self.status, &next, plan);

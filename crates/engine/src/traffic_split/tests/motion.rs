@@ -4,7 +4,11 @@ use cutover_api::v1alpha1::traffic_split::{FailedOver, Failover, Ramp, Side};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::{super::ramp::time_for, decide::Cluster, *};
+use super::{
+    super::ramp::{pause, time_for},
+    decide::Cluster,
+    *,
+};
 
 fn ramped(max_step: i32, interval: &str) -> Cluster {
     let mut cluster = Cluster::new();
@@ -24,7 +28,9 @@ fn run(cluster: &mut Cluster) -> Vec<(i64, i32)> {
         if seen.last().is_some_and(|(_, last)| *last != applied(cluster)) {
             seen.push((cluster.second, applied(cluster)));
         }
-        let Some(wait) = cluster.decide().wanted.wait else { return seen };
+        let wait = cluster.decide().wanted.wait;
+        assert_eq!(wait, pause(&cluster.spec, &cluster.status, cluster.now()), "both know when to look again");
+        let Some(wait) = wait else { return seen };
         cluster.second += wait.as_secs().max(1);
     }
     panic!("no end: {seen:?}");

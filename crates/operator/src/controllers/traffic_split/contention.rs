@@ -34,6 +34,10 @@ impl Write {
         };
         Some(Self { kind: step.kind(), name: step.name().into(), content })
     }
+
+    fn is_to_the_object_of(&self, other: &Self) -> bool {
+        (self.kind, &self.name) == (other.kind, &other.name)
+    }
 }
 
 fn hash_of(text: &str) -> u64 {
@@ -60,10 +64,9 @@ impl Contention {
     /// Takes in that this was written.
     pub(super) fn wrote(&mut self, write: Write, now: Instant) {
         self.writes.retain(|(at, _)| now.duration_since(*at) < WINDOW);
-        self.writes.push((now, write.clone()));
-        let same_object = self.writes.iter().rev().map(|(_, it)| it);
-        let same_object = same_object.filter(|it| (it.kind, &it.name) == (write.kind, &write.name));
-        let run = same_object.take_while(|it| it.content == write.content).count();
+        let same_object = self.writes.iter().rev().map(|(_, it)| it).filter(|it| it.is_to_the_object_of(&write));
+        let run = 1 + same_object.take_while(|it| it.content == write.content).count();
+        self.writes.push((now, write));
         let [at_first, later] = TOO_MANY;
         if run >= if self.rests == 0 { at_first } else { later } {
             let rest = REST.saturating_mul(1 << self.rests.min(8)).min(LONGEST);
@@ -74,9 +77,8 @@ impl Contention {
 
     /// Whether this would say again what was written last.
     pub(super) fn is_repeated(&self, write: &Write) -> bool {
-        let last = self.writes.iter().rev().map(|(_, it)| it);
-        let mut last = last.filter(|it| (it.kind, &it.name) == (write.kind, &write.name));
-        last.next().is_some_and(|last| last.content == write.content)
+        let last = self.writes.iter().rev().map(|(_, it)| it).find(|it| it.is_to_the_object_of(write));
+        last.is_some_and(|last| last.content == write.content)
     }
 
     /// How long what would only be repeated is still to be left alone.

@@ -189,7 +189,9 @@ impl Memory {
     pub(super) fn wrote(&self, key: &Key, writes: Vec<Write>, now: Instant) {
         let mut splits = self.lock();
         let written = splits.entry(key.clone()).or_default();
-        writes.into_iter().for_each(|write| written.contention.wrote(write, now));
+        for write in writes {
+            written.contention.wrote(write, now);
+        }
     }
 
     /// Whether all of these would say again what was written last.

@@ -13,6 +13,7 @@ mod relations;
 mod report;
 mod retire;
 mod rounds;
+mod sampled;
 #[cfg(test)]
 mod tests;
 mod triggers;
@@ -24,7 +25,9 @@ use std::{
 };
 
 use cutover_api::{labels::MANAGER_TRAFFIC_SPLIT, v1alpha1::TrafficSplit};
-use jiff::SignedDuration;
+use cutover_engine::traffic_split::ramp::pause;
+use futures::stream;
+use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 
 use self::{
@@ -32,6 +35,7 @@ use self::{
     memory::{Memory, version_of},
     observe::{Snapshot, Sources},
     relations::{Relations, of_spec},
+    sampled::Sampled,
     watched::Watched,
 };
 use super::{
@@ -64,8 +68,10 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
     let help = "Weight of the new side, wanted and carried by every route.";
     let weights = runtime.metrics.object_gauges("cutover_split_weight", help, &["weight"])?;
     let (watched, answered) = Watched::new(runtime.probes.clone());
+    let (sampled, seen) = Sampled::new(runtime.probes.clone());
     let sources = Arc::new(Sources {
         watched,
+        sampled,
         client: runtime.client.clone(),
         kinds: kinds.clone(),
         caches: caches.clone(),
@@ -76,7 +82,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
     let replica = runtime.replica.clone();
     let propagation = runtime.args.route_propagation;
     Ok(driver::controller(runtime, &kinds.splits, move || {
-        let others = triggers::all(&sources, answered);
+        let others = triggers::all(&sources, stream::select(answered, seen));
         let events = Events::start(sources.client.clone(), MANAGER_TRAFFIC_SPLIT, &replica);
         (Context { sources, events, weights, propagation }, others)
     }))
@@ -100,7 +106,10 @@ impl Reconciler for Context {
             return Err(error);
         }
         let resting = self.sources.memory.resting(&key, Instant::now());
-        let wait = carried.plan.wanted.wait.map(SignedDuration::unsigned_abs);
+        // The step that was just told of may be one of several.
+        let status = snapshot.split.status.as_ref();
+        let pause = status.and_then(|status| pause(&snapshot.split.spec, status, Timestamp::now()));
+        let wait = carried.plan.wanted.wait.into_iter().chain(pause).min().map(SignedDuration::unsigned_abs);
         Ok(resting.into_iter().chain(settling).chain(wait).min().map_or_else(Action::await_change, Action::requeue))
     }
 
@@ -121,6 +130,7 @@ impl Reconciler for Context {
         self.sources.relations.remove(key);
         self.sources.memory.forget(key);
         self.sources.watched.forget(key);
+        self.sources.sampled.forget(key);
         self.weights.remove(key);
     }
 

@@ -24,6 +24,7 @@ use super::{
     Error,
     memory::{Answer, Memory},
     relations::{self, Referred, Relations},
+    sampled::Sampled,
     watched::Watched,
 };
 use crate::{
@@ -39,6 +40,7 @@ pub(super) struct Sources {
     pub(super) relations: Relations,
     pub(super) memory: Memory,
     pub(super) watched: Watched,
+    pub(super) sampled: Sampled,
     /// The namespaces that are watched; none named: all.
     pub(super) namespaces: Vec<String>,
 }

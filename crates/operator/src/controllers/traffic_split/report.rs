@@ -77,6 +77,7 @@ impl Context {
         let split = Arc::clone(&snapshot.split);
         let empty = TrafficSplitStatus::default();
         let previous = split.status.as_ref().unwrap_or(&empty);
+        let seen = self.sources.sampled.look(key, &split);
         let outcome = Outcome {
             spec: &split.spec,
             retired: snapshot.retired.as_ref(),
@@ -85,6 +86,7 @@ impl Context {
             validated,
             plan,
             failures,
+            verified: seen.as_ref(),
         };
         let next = status(&outcome, Timestamp::now());
         let api: Api<TrafficSplit> = Api::namespaced(self.sources.client.clone(), &key.namespace);
@@ -96,6 +98,8 @@ impl Context {
                     self.events.publish(note, split.object_ref(&()));
                 }
                 self.take_split(key, snapshot, *written);
+                // A weight that is in force from now on is looked at from now on.
+                self.sources.sampled.look(key, &snapshot.split);
             }
         }
         Ok(())

@@ -89,6 +89,7 @@ impl Cluster {
             relations: Relations::default(),
             memory: Memory::default(),
             watched: Watched::new(crate::outbound::http_probe::Probes::default()).0,
+            sampled: Sampled::new(crate::outbound::http_probe::Probes::default()).0,
             namespaces: Vec::new(),
             client,
         });

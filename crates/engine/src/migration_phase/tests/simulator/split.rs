@@ -7,7 +7,7 @@ use cutover_api::v1alpha1::{
     traffic_split::{Capacity, Exposure, Holder, Ramp, Safety},
 };
 
-use super::super::super::{FlagView, SplitView};
+use super::super::super::{FlagView, Sight, SplitView};
 use crate::{
     migration_phase::Trouble,
     traffic_split::capacity::{Capacities, SideCapacity, reach},
@@ -75,6 +75,8 @@ pub struct SimSplit {
     pub names_legacy: Option<String>,
     /// How fast its weight may move; it is looked at before a step, and does not slow it here.
     pub ramp: Option<Ramp>,
+    /// What was seen on the wire.
+    pub sight: Sight,
 }
 
 impl SimSplit {
@@ -94,6 +96,7 @@ impl SimSplit {
             stuck: false,
             wanted_by_other: false,
             ramp: None,
+            sight: Sight::Unasked,
             remembers: None,
             retired: false,
             names_legacy: None,
@@ -101,7 +104,7 @@ impl SimSplit {
     }
 
     fn safety(&self) -> Safety {
-        let side = Capacity { min_ready_endpoints: 1, full_capacity_endpoints: self.full };
+        let side = Capacity { min_ready_endpoints: 1, full_capacity_endpoints: self.full, probe: None };
         Safety { legacy: Some(side.clone()), new: Some(side) }
     }
 
@@ -118,6 +121,7 @@ impl SimSplit {
             names_legacy: self.names_legacy.clone(),
             safety: self.safety(),
             ramp: self.ramp,
+            sight: self.sight.clone(),
             desired: Some(self.desired),
             applied: Some(self.applied),
             exposure: Some(self.exposure),
