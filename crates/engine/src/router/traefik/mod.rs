@@ -103,8 +103,8 @@ fn managed(
     let service =
         build::service(intent, &shares, observed.service).filter(|_| problem.is_none() || observed.service.is_some());
     let route = if problem.is_none() { build::route(router, intent, observed.route) } else { None };
-    // In this order: a route to a TraefikService that is not there is answered with errors.
     let last = problem.is_none() || (observed.service.is_some() && observed.route.is_some());
+    // In this order: a route to a TraefikService that is not there is answered with errors.
     Outcome { steps: service.into_iter().chain(route).collect(), problem, last }
 }
 

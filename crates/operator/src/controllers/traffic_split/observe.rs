@@ -1,5 +1,7 @@
 //! Reads what a split is decided by: from the caches, and what a cache must not be believed in, from the API server.
 
+mod lists;
+
 use std::sync::Arc;
 
 use cutover_api::v1alpha1::{
@@ -10,9 +12,8 @@ use cutover_api::v1alpha1::{
 use cutover_engine::{
     Known,
     router::{
-        self, AlbObserved, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView,
-        HttpRouteView, IngressObserved, IngressView, IstioObserved, Meta, ObjectKind, ServiceView, TraefikObserved,
-        WholeView, alb_name, alias_name, canary_name, route_name, weighted_name,
+        self, AliasReady, EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta,
+        ObjectKind, ServiceView, WholeView, alb_name, alias_name, canary_name, route_name, weighted_name,
     },
     traffic_split::{
         Claim, Claimant, Probed, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets, without_legacy,
@@ -31,6 +32,8 @@ use crate::{
     caches::{Caches, Kinds, SliceRecord},
     cluster::stores::{Key, Presence},
 };
+
+pub(super) use lists::Lists;
 
 /// Where a split is observed.
 pub(super) struct Sources {
@@ -421,17 +424,6 @@ fn claim_of(phase: &MigrationPhase, split: &str, confirmed: bool) -> Claim {
     }
 }
 
-/// The references that an observed router is made of.
-pub(super) struct Lists<'a> {
-    router: &'a Router,
-    snapshot: &'a Snapshot,
-    ingresses: Vec<&'a IngressView>,
-    services: Vec<&'a ServiceView>,
-    slices: Vec<&'a EndpointSliceView>,
-    gateways: Vec<&'a GatewayView>,
-    classes: Vec<&'a GatewayClassView>,
-}
-
 /// The split as it counts: without a legacy side when that is retired.
 fn in_force(split: Arc<TrafficSplit>, retired: Option<&LegacyRetired>) -> Arc<TrafficSplit> {
     if retired.is_none() {
@@ -474,20 +466,6 @@ impl Snapshot {
         };
         let ([legacy, new], [legacy_slices, new_slices]) = (&self.sides, slices);
         [facts(legacy, legacy_slices), facts(new, new_slices)]
-    }
-
-    /// Per router, in the order given, the references that make an observation of it.
-    pub(super) fn lists<'a>(&'a self, routers: &'a [Router]) -> Vec<Lists<'a>> {
-        let list = |router| Lists {
-            router,
-            snapshot: self,
-            ingresses: self.ingresses.iter().collect(),
-            services: self.services.iter().collect(),
-            slices: self.alias_slices.iter().collect(),
-            gateways: self.gateways.iter().collect(),
-            classes: self.classes.iter().collect(),
-        };
-        routers.iter().map(list).collect()
     }
 
     /// Whether a managed object of this kind is there and was made for the split.
@@ -553,68 +531,5 @@ fn claimant(split: &TrafficSplit) -> Claimant<'_> {
         name: split.metadata.name.as_deref().unwrap_or_default(),
         created: split.metadata.creation_timestamp.as_ref().map(|created| created.0),
         spec: &split.spec,
-    }
-}
-
-impl Lists<'_> {
-    /// The observation.
-    pub(super) fn observed(&self) -> router::Observed<'_> {
-        let (snapshot, split) = (self.snapshot, self.snapshot.split.name_any());
-        if self.router.alb.is_some() {
-            let name = alb_name(&split);
-            return router::Observed::Alb(AlbObserved {
-                ingress: snapshot.ingresses.iter().find(|view| *view.meta.name == *name),
-                backed_off: snapshot.backed_off,
-            });
-        }
-        if let Some(router) = &self.router.ingress_nginx {
-            let named = |name: &str| snapshot.ingresses.iter().find(|view| &*view.meta.name == name);
-            return router::Observed::IngressNginx(IngressObserved {
-                main: named(&route_name(&split)),
-                canary: named(&canary_name(&split)),
-                attached: router.attach.as_ref().and_then(|attach| named(&attach.ingress)),
-                others: &self.ingresses,
-                aliases: &self.services,
-                alias_slices: &self.slices,
-                alias_ready: snapshot.alias_ready,
-                backed_off: snapshot.backed_off,
-            });
-        }
-        let whole = |kind: ObjectKind, name: &str| {
-            let mut found = snapshot.wholes.iter().filter(|(of, view)| *of == kind && *view.meta.name == *name);
-            found.next().map(|(_, view)| view)
-        };
-        if let Some(router) = &self.router.istio {
-            let attach = router.attach.as_ref();
-            let name = attach.map_or_else(|| route_name(&split), |attach| attach.virtual_service.clone());
-            return router::Observed::Istio(IstioObserved {
-                installed: snapshot.istio_served.installed,
-                forbidden: snapshot.istio_served.forbidden,
-                service: whole(ObjectKind::VirtualService, &name),
-                backed_off: snapshot.backed_off,
-            });
-        }
-        if let Some(router) = &self.router.traefik {
-            let attach = router.attach.as_ref();
-            let service = attach.map_or_else(|| weighted_name(&split), |attach| attach.service.clone());
-            return router::Observed::Traefik(TraefikObserved {
-                installed: snapshot.traefik_served.installed,
-                forbidden: snapshot.traefik_served.forbidden,
-                route: whole(ObjectKind::IngressRoute, &route_name(&split)),
-                service: whole(ObjectKind::TraefikService, &service),
-                backed_off: snapshot.backed_off,
-            });
-        }
-        let attach = self.router.gateway_api.as_ref().and_then(|router| router.attach.as_ref());
-        let name = attach.map_or_else(|| route_name(&split), |attach| attach.route.clone());
-        router::Observed::GatewayApi(GatewayObserved {
-            installed: snapshot.http_routes_served.installed,
-            forbidden: snapshot.http_routes_served.forbidden,
-            route: snapshot.http_routes.iter().find(|view| *view.meta.name == *name),
-            gateways: &self.gateways,
-            classes: &self.classes,
-            gateways_readable: snapshot.gateways_readable,
-            backed_off: snapshot.backed_off,
-        })
     }
 }

@@ -1,0 +1,100 @@
+//! What of a snapshot each router is given. No I/O.
+
+use cutover_api::v1alpha1::traffic_split::Router;
+use cutover_engine::router::{
+    self, AlbObserved, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, IngressObserved, IngressView,
+    IstioObserved, ObjectKind, ServiceView, TraefikObserved, alb_name, canary_name, route_name, weighted_name,
+};
+use kube::ResourceExt;
+
+use super::Snapshot;
+
+/// The references that an observed router is made of.
+pub(in super::super) struct Lists<'a> {
+    router: &'a Router,
+    snapshot: &'a Snapshot,
+    ingresses: Vec<&'a IngressView>,
+    services: Vec<&'a ServiceView>,
+    slices: Vec<&'a EndpointSliceView>,
+    gateways: Vec<&'a GatewayView>,
+    classes: Vec<&'a GatewayClassView>,
+}
+
+impl Snapshot {
+    /// Per router, in the order given, the references that make an observation of it.
+    pub(in super::super) fn lists<'a>(&'a self, routers: &'a [Router]) -> Vec<Lists<'a>> {
+        let list = |router| Lists {
+            router,
+            snapshot: self,
+            ingresses: self.ingresses.iter().collect(),
+            services: self.services.iter().collect(),
+            slices: self.alias_slices.iter().collect(),
+            gateways: self.gateways.iter().collect(),
+            classes: self.classes.iter().collect(),
+        };
+        routers.iter().map(list).collect()
+    }
+}
+
+impl Lists<'_> {
+    /// The observation.
+    pub(in super::super) fn observed(&self) -> router::Observed<'_> {
+        let (snapshot, split) = (self.snapshot, self.snapshot.split.name_any());
+        if self.router.alb.is_some() {
+            let name = alb_name(&split);
+            return router::Observed::Alb(AlbObserved {
+                ingress: snapshot.ingresses.iter().find(|view| *view.meta.name == *name),
+                backed_off: snapshot.backed_off,
+            });
+        }
+        if let Some(router) = &self.router.ingress_nginx {
+            let named = |name: &str| snapshot.ingresses.iter().find(|view| &*view.meta.name == name);
+            return router::Observed::IngressNginx(IngressObserved {
+                main: named(&route_name(&split)),
+                canary: named(&canary_name(&split)),
+                attached: router.attach.as_ref().and_then(|attach| named(&attach.ingress)),
+                others: &self.ingresses,
+                aliases: &self.services,
+                alias_slices: &self.slices,
+                alias_ready: snapshot.alias_ready,
+                backed_off: snapshot.backed_off,
+            });
+        }
+        let whole = |kind: ObjectKind, name: &str| {
+            let mut found = snapshot.wholes.iter().filter(|(of, view)| *of == kind && *view.meta.name == *name);
+            found.next().map(|(_, view)| view)
+        };
+        if let Some(router) = &self.router.istio {
+            let attach = router.attach.as_ref();
+            let name = attach.map_or_else(|| route_name(&split), |attach| attach.virtual_service.clone());
+            return router::Observed::Istio(IstioObserved {
+                installed: snapshot.istio_served.installed,
+                forbidden: snapshot.istio_served.forbidden,
+                service: whole(ObjectKind::VirtualService, &name),
+                backed_off: snapshot.backed_off,
+            });
+        }
+        if let Some(router) = &self.router.traefik {
+            let attach = router.attach.as_ref();
+            let service = attach.map_or_else(|| weighted_name(&split), |attach| attach.service.clone());
+            return router::Observed::Traefik(TraefikObserved {
+                installed: snapshot.traefik_served.installed,
+                forbidden: snapshot.traefik_served.forbidden,
+                route: whole(ObjectKind::IngressRoute, &route_name(&split)),
+                service: whole(ObjectKind::TraefikService, &service),
+                backed_off: snapshot.backed_off,
+            });
+        }
+        let attach = self.router.gateway_api.as_ref().and_then(|router| router.attach.as_ref());
+        let name = attach.map_or_else(|| route_name(&split), |attach| attach.route.clone());
+        router::Observed::GatewayApi(GatewayObserved {
+            installed: snapshot.http_routes_served.installed,
+            forbidden: snapshot.http_routes_served.forbidden,
+            route: snapshot.http_routes.iter().find(|view| *view.meta.name == *name),
+            gateways: &self.gateways,
+            classes: &self.classes,
+            gateways_readable: snapshot.gateways_readable,
+            backed_off: snapshot.backed_off,
+        })
+    }
+}
