@@ -5,6 +5,7 @@
 
 pub mod bed;
 pub mod control_plane;
+pub mod gateway;
 pub mod http;
 pub mod load;
 pub mod namespace;

@@ -10,10 +10,11 @@ use cutover_api::v1alpha1::{
 };
 use cutover_testkit::{
     control_plane::{ControlPlane, Identity},
-    eventually,
+    eventually, gateway,
     node::{NodeOptions, NodeSimulator},
     operator::{Operator, Options},
     prometheus::{Prometheus as RealPrometheus, Targets},
+    tools,
 };
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
@@ -69,7 +70,9 @@ async fn bed() -> Result<&'static Bed> {
 
 async fn start() -> Result<Bed> {
     let plane = ControlPlane::start_named("migration-phase").await?;
+    plane.install_definitions(tools::definitions("gateway-api")?).await?;
     installed::install(&plane).await?;
+    gateway::start(&plane).await?;
     plane.apply_yaml("default", DECIDERS).await?;
     let prometheus = Prometheus::start().await?;
     let targets =

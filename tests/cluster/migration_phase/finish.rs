@@ -5,9 +5,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use cutover_api::v1alpha1::{Environment, MigrationPhaseStatus, migration_phase::PhaseState};
 use cutover_engine::router::canary_name;
-use cutover_testkit::eventually;
+use cutover_testkit::{eventually, gateway};
 use k8s_openapi::api::{
     apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress,
+};
+use kube::{
+    Api,
+    api::DynamicObject,
+    core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
 
@@ -167,4 +172,109 @@ async fn a_legacy_that_the_new_side_calls_stays() -> Result<()> {
     shop.blocked("switch", "AwaitingRetirement", "Promote retires it").await?;
     shop.accepted("ana", "switch", json!({"action": "Promote"})).await?;
     replicas(&shop, 0).await
+}
+
+/// A split of `/till` that attaches to a route of a user's, and a phase that has led everything to its new side.
+async fn switch_beside(shop: &Shop, router: Value) -> Result<()> {
+    shop.environment("scripted").await?;
+    let spec = with(split(&shop.namespace, "/till", 0), &json!({"routers": [router]}));
+    shop.apply(&installed::object("TrafficSplit", "till", &spec)).await?;
+    shop.free("till", 0).await?;
+    shop.phase("switch", &phase("till")).await?;
+    shop.blocked("switch", "AwaitingRetirement", "Promote retires it").await?;
+    shop.accepted("ana", "switch", json!({"action": "Promote"})).await
+}
+
+/// A user's own Ingress for `/till`.
+fn users_ingress(shop: &Shop, service: &str, port: u16) -> Value {
+    let backend = json!({"service": {"name": service, "port": {"number": port}}});
+    let paths = json!([{"path": "/till", "pathType": "Prefix", "backend": backend}]);
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "users"},
+        "spec": {
+            "ingressClassName": "nginx",
+            "rules": [{"host": format!("{}.example.com", shop.namespace), "http": {"paths": paths}}],
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn legacy_behind_a_users_ingress_is_retired_when_the_user_has_edited_it() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.bed.prometheus.says(&shop.namespace, &[NONE]);
+    shop.apply(&users_ingress(&shop, "old", 80)).await?;
+    switch_beside(&shop, json!({"ingressNginx": {"attach": {"ingress": "users"}}})).await?;
+    let host = format!("{}.example.com", shop.namespace);
+    let edit = format!(
+        "edit Ingress users so that Service new with port 80 is the backend of {host}/till (now Service old:80)"
+    );
+    let status = shop.blocked("switch", "LegacyInUse", &format!("TrafficSplit till: {edit}")).await?;
+    ensure!(status.state == Some(PhaseState::Completed), "{status:#?}");
+    let split = shop.free("till", 100).await?;
+    ensure!(split.legacy_retired.is_none(), "{split:#?}");
+    ensure!(split.legacy_retiring.is_some_and(|it| it.phase == "switch" && it.message == edit));
+    ensure!(
+        is(&split.conditions, "Ready", "True")
+            .is_some_and(|(reason, message)| reason == "LegacyInUse" && message.contains(&edit))
+    );
+    shop.all::<Ingress>().get(&canary_name("till")).await?;
+
+    // Another port is another backend: nothing goes.
+    shop.apply(&users_ingress(&shop, "new", 81)).await?;
+    shop.blocked("switch", "LegacyInUse", "(now Service new:81)").await?;
+    shop.all::<Ingress>().get(&canary_name("till")).await?;
+
+    shop.apply(&users_ingress(&shop, "new", 80)).await?;
+    let edited = shop.all::<Ingress>().get("users").await?;
+    let split = shop
+        .split_until("till", |status| {
+            status.legacy_retired.is_some() && is(&status.conditions, "Ready", "True").is_some()
+        })
+        .await?;
+    ensure!(split.legacy_retiring.is_none() && split.applied_weight == Some(100), "{split:#?}");
+    ensure!(shop.all::<Ingress>().get_opt(&canary_name("till")).await?.is_none(), "the canary is there");
+    shop.until("switch", "blocked by nothing", |status| status.blocked_by.is_empty()).await?;
+    let now = shop.all::<Ingress>().get("users").await?;
+    ensure!(now.metadata.resource_version == edited.metadata.resource_version, "the user's Ingress was written");
+    shop.all::<Service>().get("old").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn legacy_behind_a_rule_of_a_users_route_is_retired_and_the_other_rules_stay() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.bed.prometheus.says(&shop.namespace, &[NONE]);
+    let rule = |name: &str| {
+        let matches = json!([{"path": {"type": "PathPrefix", "value": format!("/{name}")}}]);
+        json!({"name": name, "matches": matches, "backendRefs": [{"name": "old", "port": 80}]})
+    };
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "users"},
+        "spec": {
+            "parentRefs": [{"name": gateway::NAME, "namespace": gateway::GATEWAY_NAMESPACE}],
+            "hostnames": [format!("{}.example.com", shop.namespace)],
+            "rules": [rule("other"), rule("till")],
+        },
+    });
+    shop.apply(&route).await?;
+    let routes: Api<DynamicObject> = Api::namespaced_with(
+        shop.client.clone(),
+        &shop.namespace,
+        &ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute")),
+    );
+    let before = routes.get("users").await?;
+    switch_beside(&shop, json!({"gatewayApi": {"attach": {"route": "users", "rule": "till"}}})).await?;
+    shop.split_until("till", |status| {
+        status.legacy_retired.is_some() && is(&status.conditions, "Ready", "True").is_some()
+    })
+    .await?;
+    shop.until("switch", "blocked by nothing", |status| status.blocked_by.is_empty()).await?;
+    let now = routes.get("users").await?;
+    let rules = |route: &DynamicObject| route.data["spec"]["rules"].clone();
+    ensure!(rules(&now)[0] == rules(&before)[0], "{:#}", rules(&now));
+    let backends = rules(&now)[1]["backendRefs"].clone();
+    let led_to: Vec<_> = backends.as_array().into_iter().flatten().map(|backend| &backend["name"]).collect();
+    ensure!(led_to == ["new"], "{backends:#}");
+    ensure!(rules(&now)[1]["matches"] == rules(&before)[1]["matches"], "{:#}", rules(&now));
+    Ok(())
 }

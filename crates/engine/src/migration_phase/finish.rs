@@ -174,6 +174,24 @@ impl Machine<'_> {
         holds
     }
 
+    /// What still leads to a legacy that is retired: routes of ours for a moment, and those of users until they have edited them.
+    pub fn retired_but_for(&self) -> Vec<Blocker> {
+        let splits = self.retired().into_iter().flat_map(|retired| &retired.splits);
+        splits
+            .filter_map(|name| match self.split(name) {
+                Known::Unknown => Some(unknown(&format!("TrafficSplit {name}"))),
+                Known::Known(Some(view)) if view.has_legacy && !view.retired => {
+                    let why = view
+                        .awaits_edit
+                        .as_deref()
+                        .unwrap_or("its routes are not all seen to lead to the new side yet");
+                    Some(blocker(reasons::LEGACY_IN_USE, format!("TrafficSplit {name}: {why}")))
+                }
+                Known::Known(_) => None,
+            })
+            .collect()
+    }
+
     /// Who still leads to legacy, whatever it has served lately.
     fn legacy_in_use(&self) -> Vec<Blocker> {
         let in_use = |message: String| blocker(reasons::LEGACY_IN_USE, message);

@@ -102,6 +102,8 @@ pub struct SplitView {
     pub retired: bool,
     /// The user's own object that it attaches to and that names legacy at any weight, if there is one: its kind and name.
     pub names_legacy: Option<String>,
+    /// What has to be edited by a user before its legacy side is retired.
+    pub awaits_edit: Option<String>,
     /// Capacity that the sides must have.
     pub safety: Safety,
     /// How fast its weight may move.
@@ -159,6 +161,7 @@ impl SplitView {
             legacy_component: split.spec.legacy.as_ref().and_then(|legacy| legacy.component.clone()),
             retired: status.legacy_retired.is_some(),
             names_legacy: names_legacy(&split.spec),
+            awaits_edit: status.legacy_retiring.map(|retiring| retiring.message),
             safety: split.spec.safety.clone().unwrap_or_default(),
             ramp: split.spec.ramp,
             sight: match (&split.spec.verify, status.verified_weight) {

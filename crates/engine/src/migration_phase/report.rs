@@ -63,6 +63,7 @@ impl Machine<'_> {
             (PhaseState::RollingBack, _) => self.going_back_for(),
             (PhaseState::Paused, _) => self.paused_for(),
             (PhaseState::Frozen, _) => self.frozen_for(),
+            (PhaseState::Completed, _) if self.retired().is_some() => self.retired_but_for(),
             (PhaseState::Completed, _) => self.retiring_for(),
             (PhaseState::RolledBack | PhaseState::Aborted, _) => Vec::new(),
         };

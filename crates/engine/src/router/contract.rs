@@ -417,4 +417,6 @@ pub struct RouterPlan {
     /// The observed objects carry the intent's weight and exposure, and the router has accepted them where it can say so. The
     /// split's `appliedWeight` is the intent's weight when every router is settled.
     pub settled: bool,
+    /// What a user has to edit in a route of their own before it leads to the new side alone.
+    pub awaits_edit: Option<String>,
 }

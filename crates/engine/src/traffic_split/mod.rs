@@ -31,5 +31,5 @@ pub use conflict::Claimant;
 pub use decide::{Observed, Plan, Validated, decide, validate};
 pub use holder::{Claim, Order, Release, Ruling};
 pub use probed::{Answers, Probed};
-pub use retired::{names_legacy, retirement, without_legacy};
+pub use retired::{Retirement, names_legacy, retirement, without_legacy};
 pub use status::{Outcome, notes, status};

@@ -3,22 +3,48 @@
 use cutover_api::v1alpha1::{
     TrafficSplitSpec,
     migration_phase::{FinishStatus, PhaseState},
-    traffic_split::{LegacyRetired, TrafficSplitStatus},
+    traffic_split::{LegacyRetired, Router, TrafficSplitStatus},
 };
 
-/// Whether the legacy side is retired. Once it is, it stays so, whatever becomes of the phase; and it begins only where legacy has no
-/// traffic and nobody holds the split.
+/// How far the end of a legacy side has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// A person has agreed, and the split attaches to a user's own Ingress: legacy counts until that is seen to lead to the new side
+    /// alone. It is never edited by us.
+    Agreed(LegacyRetired),
+    /// Legacy counts no more.
+    Done(LegacyRetired),
+}
+
+impl Retirement {
+    /// What is on record, or will be.
+    #[must_use]
+    pub const fn record(&self) -> &LegacyRetired {
+        match self {
+            Self::Agreed(record) | Self::Done(record) => record,
+        }
+    }
+
+    /// Whether legacy counts no more.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+}
+
+/// Whether the legacy side is retired, or to be. Once it is, it stays so, whatever becomes of the phase; and it begins only where legacy
+/// has no traffic and nobody holds the split.
 #[must_use]
 pub fn retirement<'a>(
     split: &str,
     spec: &TrafficSplitSpec,
     status: &TrafficSplitStatus,
     phases: impl IntoIterator<Item = (&'a str, Option<PhaseState>, &'a FinishStatus)>,
-) -> Option<LegacyRetired> {
+) -> Option<Retirement> {
     if let Some(retired) = &status.legacy_retired {
-        return Some(retired.clone());
+        return Some(Retirement::Done(retired.clone()));
     }
-    // What a user's own route leads to is the user's to say: the phase waits for it.
+    // What a user's own object names at any weight is the user's to say: the phase waits for it.
     if names_legacy(spec).is_some() {
         return None;
     }
@@ -29,7 +55,10 @@ pub fn retirement<'a>(
     let completed = phases.into_iter().filter(|(_, state, _)| *state == Some(PhaseState::Completed));
     let mut retired = completed.filter_map(|(phase, _, finish)| Some((phase, finish.retired.as_ref()?)));
     let (phase, retired) = retired.find(|(_, retired)| retired.splits.iter().any(|name| name == split))?;
-    Some(LegacyRetired { phase: phase.to_owned(), at: retired.at.clone() })
+    let record = LegacyRetired { phase: phase.to_owned(), at: retired.at.clone() };
+    let attached = |router: &Router| router.ingress_nginx.as_ref().is_some_and(|it| it.attach.is_some());
+    let users = spec.routers.iter().any(attached);
+    Some(if users { Retirement::Agreed(record) } else { Retirement::Done(record) })
 }
 
 /// The user's object that a split attaches to and that goes on naming legacy at any weight, if there is one: its kind and name. Only the
@@ -37,12 +66,10 @@ pub fn retirement<'a>(
 #[must_use]
 pub fn names_legacy(spec: &TrafficSplitSpec) -> Option<String> {
     spec.routers.iter().find_map(|router| {
-        let ingress = router.ingress_nginx.as_ref().and_then(|it| it.attach.as_ref());
         let service = router.traefik.as_ref().and_then(|it| it.attach.as_ref());
         let entry = router.istio.as_ref().and_then(|it| it.attach.as_ref());
-        ingress
-            .map(|it| format!("Ingress {}", it.ingress))
-            .or_else(|| service.map(|it| format!("TraefikService {}", it.service)))
+        service
+            .map(|it| format!("TraefikService {}", it.service))
             .or_else(|| entry.map(|it| format!("VirtualService {}", it.virtual_service)))
     })
 }
@@ -89,7 +116,7 @@ mod tests {
             retirement("storefront", &spec(), status, [("shift", Some(state), finish)])
         };
         let retired = ask(&at(100), PhaseState::Completed, &finish("storefront"));
-        assert_eq!(retired.as_ref().map(|retired| retired.phase.as_str()), Some("shift"));
+        assert_eq!(retired.as_ref().map(|it| (it.is_done(), it.record().phase.as_str())), Some((true, "shift")));
         let never = FinishStatus { retired: None, ..finish("storefront") };
         assert_eq!(ask(&at(100), PhaseState::Completed, &never), None);
         assert_eq!(ask(&at(100), PhaseState::RollingBack, &finish("storefront")), None);
@@ -108,20 +135,21 @@ mod tests {
         let held = TrafficSplitStatus { holder: Some(holder), ..at(100) };
         assert_eq!(ask(&held, PhaseState::Completed, &finish("storefront")), None);
         // The phase is gone, and somebody holds the split: it stays retired.
-        let marked = TrafficSplitStatus { legacy_retired: retired.clone(), ..held };
+        let marked = TrafficSplitStatus { legacy_retired: retired.as_ref().map(|it| it.record().clone()), ..held };
         assert_eq!(retirement("storefront", &spec(), &marked, []), retired);
-        assert_eq!(names_legacy(&spec()), None);
-        for (router, named) in [
-            (json!({"ingressNginx": {"attach": {"ingress": "shop"}}}), "Ingress shop"),
-            (json!({"traefik": {"attach": {"service": "shop"}}}), "TraefikService shop"),
-            (json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}}), "VirtualService shop"),
-        ] {
+        let asked = |router| {
             let mut attached = spec();
             attached.routers.push(serde_json::from_value(router).unwrap());
             let finish = finish("storefront");
             let phases = [("shift", Some(PhaseState::Completed), &finish)];
-            assert_eq!(retirement("storefront", &attached, &at(100), phases), None);
-            assert_eq!(names_legacy(&attached).as_deref(), Some(named));
-        }
+            (names_legacy(&attached), retirement("storefront", &attached, &at(100), phases))
+        };
+        assert_eq!(names_legacy(&spec()), None);
+        let service = asked(json!({"traefik": {"attach": {"service": "shop"}}}));
+        assert_eq!(service, (Some("TraefikService shop".into()), None));
+        let entry = asked(json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}}));
+        assert_eq!(entry, (Some("VirtualService shop".into()), None));
+        let (named, ingress) = asked(json!({"ingressNginx": {"attach": {"ingress": "shop"}}}));
+        assert_eq!((named, ingress.map(|it| it.is_done())), (None, Some(false)), "until it has been edited");
     }
 }

@@ -5,7 +5,7 @@ use cutover_api::{
     v1alpha1::{
         TrafficSplitSpec,
         traffic_split::{
-            Endpoints, Exposure, FailedOver, LegacyRetired, ReadyEndpoints, RouterStatus, Side, TrafficSplitStatus,
+            Endpoints, Exposure, FailedOver, LegacyRetiring, ReadyEndpoints, RouterStatus, Side, TrafficSplitStatus,
             VerifiedWeight,
         },
     },
@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     decide::{Plan, Validated},
     holder::Release,
+    retired::Retirement,
 };
 use crate::{
     Known, Note, Severity,
@@ -28,8 +29,8 @@ use crate::{
 pub struct Outcome<'a> {
     /// The spec.
     pub spec: &'a TrafficSplitSpec,
-    /// Whether its legacy side is retired; the spec is then one without.
-    pub retired: Option<&'a LegacyRetired>,
+    /// Whether its legacy side is retired, or to be; the spec is one without when that is done.
+    pub retirement: Option<&'a Retirement>,
     /// Its generation.
     pub generation: Option<i64>,
     /// The status last written.
@@ -62,6 +63,7 @@ pub fn status(outcome: &Outcome, now: Timestamp) -> TrafficSplitStatus {
         reason: reasons::SPEC_DIVERGED,
         message: diverged.unwrap_or_default(),
     };
+    let waits_for = retiring(outcome, applied);
     let conditions = health.conditions(reason, &message).into_iter().chain([diverged]);
     TrafficSplitStatus {
         observed_generation: *generation,
@@ -72,7 +74,11 @@ pub fn status(outcome: &Outcome, now: Timestamp) -> TrafficSplitStatus {
         holder: plan.ruling.holder.clone(),
         epoch: plan.ruling.epoch,
         held_spec_weight: plan.wanted.held_spec_weight,
-        legacy_retired: outcome.retired.cloned(),
+        legacy_retired: outcome
+            .retirement
+            .filter(|_| waits_for.is_none())
+            .map(|retirement| retirement.record().clone()),
+        legacy_retiring: waits_for,
         routers: routers(outcome),
         endpoints: endpoints(outcome),
         died: plan.wanted.died.clone(),
@@ -80,6 +86,19 @@ pub fn status(outcome: &Outcome, now: Timestamp) -> TrafficSplitStatus {
         verified_weight: verified(outcome, applied),
         last_transition_time,
     }
+}
+
+/// What the end of the legacy side waits for, while it does: users' own routes, and ours beside them.
+fn retiring(outcome: &Outcome, applied: Option<i32>) -> Option<LegacyRetiring> {
+    let Some(Retirement::Agreed(record)) = outcome.retirement else { return None };
+    let plans = &outcome.plan.routers;
+    let mut waits: Vec<String> = plans.iter().filter_map(|router| router.awaits_edit.clone()).collect();
+    let at_rest =
+        !plans.is_empty() && plans.iter().all(|router| router.settled) && applied == Some(outcome.spec.weight_total);
+    if waits.is_empty() && !at_rest {
+        waits.push("the routes are not all seen to lead to the new side yet".to_owned());
+    }
+    (!waits.is_empty()).then(|| LegacyRetiring { phase: record.phase.clone(), message: bounded(waits.join("; ")) })
 }
 
 /// The weight that every router carries, accepted where it can be said; until then the one before.
@@ -183,6 +202,9 @@ fn health(outcome: &Outcome, applied: Option<i32>) -> (Health, &'static str, Str
             reasons::HIDDEN,
             "hidden as declared: there is no route until a phase exposes the split".to_owned(),
         );
+    }
+    if let Some(waits) = retiring(outcome, applied) {
+        return (Health::Ready, reasons::LEGACY_IN_USE, format!("legacy is to be retired: {}", waits.message));
     }
     match (&plan.ruling.holder, &plan.wanted.failed_over) {
         (None, Some(over)) => (Health::Ready, reasons::FAILED_OVER, failed_over(over, desired, total)),

@@ -1,7 +1,7 @@
 //! The objects that are measured with: splits with Services and endpoints of their own, and foreign objects around them.
 
 use anyhow::{Result, bail};
-use cutover_testkit::control_plane::ControlPlane;
+use cutover_testkit::{control_plane::ControlPlane, gateway};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::{
     Api, Client,
@@ -9,8 +9,6 @@ use kube::{
     core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
-
-use super::gateway;
 
 /// Namespace of the splits.
 pub(super) const NAMESPACE: &str = "fleet";

@@ -6,7 +6,6 @@
 mod changes;
 mod fleet;
 mod forwarder;
-mod gateway;
 mod process;
 mod report;
 mod routes;
@@ -20,7 +19,7 @@ use std::{
 use anyhow::{Context, Result};
 use cutover_testkit::{
     control_plane::{ControlPlane, Identity},
-    namespace,
+    gateway, namespace,
     operator::{self, NAMESPACE as OPERATOR_NAMESPACE, SERVICE_ACCOUNT},
     tools::{definitions, repository},
 };

@@ -21,7 +21,7 @@ pub use self::{
         AlbRouter, GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, IstioAttach, IstioRouter,
         ParentRef, RouteAttach, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,
     },
-    status::{Endpoints, Holder, LegacyRetired, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
+    status::{Endpoints, Holder, LegacyRetired, LegacyRetiring, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
     verify::{VerifiedWeight, Verify, VerifyHttp},
 };
 use super::forms::{HOST_PATTERN, NAME_PATTERN, PATH_PATTERN};

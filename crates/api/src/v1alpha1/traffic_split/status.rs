@@ -41,6 +41,9 @@ pub struct TrafficSplitStatus {
     /// The legacy side is retired: the routes lead to the new side alone, whatever `spec.legacy` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy_retired: Option<LegacyRetired>,
+    /// The legacy side is to be retired, and a route of a user's own still leads to it. It counts until that has been edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy_retiring: Option<LegacyRetiring>,
     /// Per router, in the order of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
@@ -72,6 +75,18 @@ pub struct LegacyRetired {
     pub phase: String,
     /// When a person agreed.
     pub at: Instant,
+}
+
+/// By which phase the legacy side is to be retired, and what that waits for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LegacyRetiring {
+    /// Name of the MigrationPhase.
+    #[schemars(length(max = 253))]
+    pub phase: String,
+    /// What has to be edited, and by what.
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }
 
 /// The phase that a split is granted to.

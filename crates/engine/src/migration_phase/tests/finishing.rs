@@ -152,7 +152,7 @@ fn holder(phase: &str) -> Holder {
 #[case::not_all(|world: &mut World| { let web = world.splits.get_mut("web").unwrap(); (web.desired, web.applied, web.routed) = (90, 90, 90); }, "TrafficSplit web is at 90 of 100")]
 #[case::leaving(|world: &mut World| world.splits.get_mut("web").unwrap().desired = 0, "TrafficSplit web is at 100 of 100")]
 #[case::held(|world: &mut World| { let web = world.splits.get_mut("web").unwrap(); (web.holder, web.wanted_by_other) = (Some(holder("other")), true); }, "held by phase other")]
-#[case::attached(|world: &mut World| world.splits.get_mut("web").unwrap().names_legacy = Some("Ingress shop".into()), "TrafficSplit web attaches to Ingress shop")]
+#[case::attached(|world: &mut World| world.splits.get_mut("web").unwrap().names_legacy = Some("TraefikService shop".into()), "TrafficSplit web attaches to TraefikService shop")]
 #[case::called(|world: &mut World| _ = world.calls.insert(("api".into(), "monolith".into())), "component api calls monolith")]
 #[case::unread(|world: &mut World| _ = world.blind.insert(Input::Splits), "TrafficSplit api")]
 #[case::environment_unread(|world: &mut World| _ = world.blind.insert(Input::Environment), "which components call legacy")]
@@ -166,6 +166,24 @@ fn what_leads_to_legacy_keeps_it(#[case] change: fn(&mut World), #[case] says: &
     let uid = world.ask(ActionKind::Promote, "alice");
     world.reconcile(super::simulator::Cut::Never);
     assert_eq!(world.outcome(&uid), Some(ActionState::Rejected));
+}
+
+#[test]
+fn what_users_have_to_edit_is_said_until_they_have() {
+    let mut world = completed();
+    world.splits.get_mut("web").unwrap().users_lead_to_legacy = true;
+    world.run(120);
+    assert_eq!(waits_for(&world), [reasons::AWAITING_RETIREMENT]);
+    assert_eq!(promote(&mut world), Some(ActionState::Accepted));
+    world.run(600);
+    assert!(is_retired(&world) && world.splits["api"].retired && !world.splits["web"].retired);
+    let told: Vec<_> = world.stored.blocked_by.iter().map(|hold| hold.message.as_str()).collect();
+    assert_eq!((waits_for(&world), told), (vec![reasons::LEGACY_IN_USE], vec!["TrafficSplit web: edit Ingress shop"]));
+    assert_eq!(world.splits["web"].routed, 100, "the canary stays where it is");
+    world.splits.get_mut("web").unwrap().users_lead_to_legacy = false;
+    world.run(20);
+    assert!(world.splits["web"].retired);
+    assert_eq!(waits_for(&world), [""; 0]);
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub(super) fn plan(router: &AlbRouter, intent: &Intent<'_>, observed: &AlbObserv
         },
         problem: None,
         settled: false,
+        awaits_edit: None,
     };
     outcome(router, intent, observed, weight).conclude(&mut plan, observed.backed_off);
     plan

@@ -61,6 +61,7 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
     let weight =
         observed.route.and_then(|route| rule::weight(&route.spec.value(), rule, intent.sides, intent.weight_total));
     let mut plan = RouterPlan {
+        awaits_edit: None,
         steps: Vec::new(),
         read_back: ReadBack {
             kind: RouterKind::GatewayApi,

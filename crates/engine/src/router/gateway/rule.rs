@@ -74,9 +74,11 @@ fn is_side(backend: &Value, side: &SideBackend) -> bool {
     service_port(side).is_some_and(|service| is_service(backend, service))
 }
 
-/// A backend of the rule that is neither side of the split.
+/// A backend of the rule that is neither side of the split. Without a legacy side, one that has no weight is what is left of it.
 pub(super) fn other_backend(rule: &Value, sides: &Sides) -> Option<String> {
-    let other = refs(rule).iter().find(|it| !is_side(it, &sides.legacy) && !is_side(it, &sides.new))?;
+    let is_left = |it: &Value| sides.legacy == SideBackend::Absent && it.get("weight") == Some(&0.into());
+    let is_other = |it: &&Value| !is_side(it, &sides.legacy) && !is_side(it, &sides.new) && !is_left(it);
+    let other = refs(rule).iter().find(is_other)?;
     let kind = text(other, "kind").unwrap_or("Service");
     let port = other.get("port").map(|port| format!(":{port}")).unwrap_or_default();
     Some(format!("{kind} {}{port}", text(other, "name").unwrap_or("without a name")))

@@ -14,6 +14,9 @@ use crate::router::{
     view::{IngressPathView, IngressPort, IngressRuleView, IngressView},
 };
 
+/// Paths that are listed for people.
+const MOST_PATHS: usize = 4;
+
 /// What of the user's Ingress is the split's.
 pub(super) struct Attached {
     /// The rules that the canary repeats, with the path types of the user's Ingress.
@@ -157,6 +160,35 @@ fn named_side(
             ),
         )),
     }
+}
+
+/// What has to be edited in the Ingress of this name before it leads to the new side alone; nothing when it does.
+pub(super) fn edit(name: &str, intent: &Intent<'_>, attached: Option<&Attached>) -> Option<String> {
+    let new = match &intent.sides.new {
+        SideBackend::Present(backend) => format!("Service {} with port {}", backend.service, backend.port),
+        SideBackend::Missing { service: Some((service, port)) } => format!("Service {service} with port {port}"),
+        SideBackend::Missing { service: None } | SideBackend::Absent => "the new side's Service".to_owned(),
+    };
+    let Some(attached) = attached else {
+        return Some(format!(
+            "Ingress {name} is not there, or not for the split's hosts and paths: it has to name {new} for them"
+        ));
+    };
+    let is_new = |path: &IngressPathView| {
+        path.backend.as_ref().is_some_and(|(service, port)| is_side(&intent.sides.new, service, port))
+    };
+    let all = attached.rules.iter().flat_map(|rule| rule.paths.iter().map(move |path| (rule, path)));
+    let left: Vec<String> = all
+        .filter(|(_, path)| !is_new(path))
+        .map(|(rule, path)| {
+            let backend = path.backend.as_ref().map_or("no Service".to_owned(), backend_words);
+            format!("{}{} (now {backend})", rule.host, path.path)
+        })
+        .collect();
+    let more = left.len().saturating_sub(MOST_PATHS);
+    let named = left.get(..left.len().min(MOST_PATHS)).unwrap_or_default().join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!left.is_empty()).then(|| format!("edit Ingress {name} so that {new} is the backend of {named}{more}"))
 }
 
 fn backend_words((service, port): &(Box<str>, IngressPort)) -> String {

@@ -48,6 +48,7 @@ pub(super) fn plan(router: &IstioRouter, intent: &Intent<'_>, observed: &IstioOb
         },
         problem: None,
         settled: false,
+        awaits_edit: None,
     };
     match observed.installed {
         Known::Unknown if observed.forbidden => {

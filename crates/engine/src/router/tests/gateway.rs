@@ -56,6 +56,28 @@ fn an_attached_rule_without_weight_on_a_missing_side_names_one_backend() {
     assert_eq!(route["spec"]["rules"][1]["backendRefs"].as_array().unwrap().len(), 1);
 }
 
+#[test]
+fn what_is_left_of_a_legacy_side_in_an_attached_rule_goes_with_it_unless_it_has_weight() {
+    let mut world = World::default();
+    world.put(ObjectKind::HttpRoute, users_route("users"));
+    let split = Split::rule("users", "checkout").at(100);
+    split.settle(&mut world);
+    let split = split.with(|it| it.sides.legacy = SideBackend::Absent);
+    let mut led_to_legacy = world.clone();
+    split.settle(&mut world);
+    let route = world.get(ObjectKind::HttpRoute, "users").unwrap();
+    let names: Vec<_> =
+        route["spec"]["rules"][1]["backendRefs"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
+    assert_eq!(names, ["storefront"]);
+    led_to_legacy.edit(ObjectKind::HttpRoute, "users", |it| {
+        for backend in it["spec"]["rules"][1]["backendRefs"].as_array_mut().unwrap() {
+            backend["weight"] = 1.into();
+        }
+    });
+    let plan = split.plan(&led_to_legacy);
+    assert_eq!((plan.steps.len(), plan.problem.unwrap().reason), (0, "Conflicted"));
+}
+
 fn settled() -> (Split, World) {
     let split = Split::gateway();
     let mut world = World::default();

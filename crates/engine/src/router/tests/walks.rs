@@ -730,12 +730,19 @@ fn a_user_finishes_and_undoes_an_attached_cutover_without_a_request_out_of_its_w
             assert_eq!(proxies::ingress(proxy, split, world, HOST, &Request::PLAIN), Served::New(100), "{proxy:?}");
         }
     };
-    assert!(split.settle(&mut world).settled, "the canary stays at total");
+    let plan = split.settle(&mut world);
+    assert!(plan.settled, "the canary stays at total");
+    let edit = "edit Ingress users so that Service storefront with port 8080 is the backend of shop.example.com/ (now Service monolith:8080)";
+    assert_eq!(plan.awaits_edit.as_deref(), Some(edit));
     assert_all_new(&split, &world);
     world.edit(ObjectKind::Ingress, "users", name("storefront"));
     assert_all_new(&split, &world);
-    assert!(split.drive(&mut world, true, |world| assert_all_new(&split, world)).settled);
+    let plan = split.drive(&mut world, true, |world| assert_all_new(&split, world));
+    assert_eq!((plan.settled, plan.awaits_edit), (true, None));
     assert!(world.get(ObjectKind::Ingress, "shop-cutover-canary").is_none());
+    let mut gone = world.clone();
+    gone.drop(ObjectKind::Ingress, "users");
+    assert!(split.plan(&gone).awaits_edit.unwrap().starts_with("Ingress users is not there"));
 
     split.weight = 20;
     let plan = split.drive(&mut world, true, |world| assert_all_new(&split, world));

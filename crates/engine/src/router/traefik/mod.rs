@@ -42,6 +42,7 @@ pub(super) fn plan(router: &TraefikRouter, intent: &Intent<'_>, observed: &Traef
     let weight =
         observed.service.and_then(|service| members::weight(&service.spec.value(), intent.sides, intent.weight_total));
     let mut plan = RouterPlan {
+        awaits_edit: None,
         steps: Vec::new(),
         read_back: ReadBack {
             kind: RouterKind::Traefik,

@@ -1,7 +1,8 @@
 //! The whole decision with real routers, over objects as an API server would keep them.
 
-use cutover_api::v1alpha1::traffic_split::{Exposure, Side, TrafficSplitStatus};
+use cutover_api::v1alpha1::traffic_split::{Exposure, LegacyRetired, Side, TrafficSplitStatus};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -28,6 +29,7 @@ pub(super) struct Cluster {
     problem: Option<Problem>,
     conflicted: bool,
     pub(super) known: bool,
+    retirement: Option<Retirement>,
     pub(super) second: i64,
 }
 
@@ -42,6 +44,7 @@ impl Cluster {
             problem: None,
             conflicted: false,
             known: true,
+            retirement: None,
             second: 1_000,
         }
     }
@@ -121,7 +124,7 @@ impl Cluster {
         self.second += 1;
         let validated = self.validated();
         let outcome = Outcome {
-            retired: None,
+            retirement: self.retirement.as_ref(),
             spec: &self.spec,
             generation: Some(1),
             previous: &self.status,
@@ -176,6 +179,31 @@ fn named_service(services: &[ServiceView], name: &str) -> bool {
 
 fn problem() -> Problem {
     Problem { reason: "ReferenceNotFound", message: "spec.new: nowhere".into(), health: Health::Stalled }
+}
+
+#[test]
+fn legacy_is_retired_when_users_have_let_go_of_it_and_not_before() {
+    let mut cluster = Cluster::new();
+    cluster.spec.new_weight = 100;
+    cluster.reconcile();
+    let record = LegacyRetired { phase: "shift".into(), at: Time(Timestamp::UNIX_EPOCH) };
+    cluster.retirement = Some(Retirement::Agreed(record.clone()));
+    let told = |cluster: &Cluster| cluster.status.legacy_retiring.as_ref().map(|it| it.message.clone());
+    let mut plan = cluster.decide();
+    plan.routers[0].awaits_edit = Some("edit Ingress shop".into());
+    cluster.take(&plan);
+    assert_eq!((told(&cluster), &cluster.status.legacy_retired), (Some("edit Ingress shop".into()), &None));
+    assert_eq!(cluster.condition("Ready"), Some(("True", "LegacyInUse")));
+    let message = &cluster.status.conditions.iter().find(|it| it.type_ == "Ready").unwrap().message;
+    assert_eq!(message, "legacy is to be retired: edit Ingress shop");
+    // They have, and the canary is still on its way out.
+    plan.routers[0].awaits_edit = None;
+    plan.routers[0].settled = false;
+    cluster.take(&plan);
+    assert!(told(&cluster).unwrap().contains("not all seen") && cluster.status.legacy_retired.is_none());
+    let plan = cluster.decide();
+    cluster.take(&plan);
+    assert_eq!((told(&cluster), &cluster.status.legacy_retired), (None, &Some(record)));
 }
 
 #[test]

@@ -40,7 +40,7 @@ use self::{
 };
 use super::{
     Error,
-    driver::{self, Reconciler},
+    driver::{self, OUTDATED, Reconciler},
 };
 use crate::{
     caches::{Caches, Kinds},
@@ -104,6 +104,12 @@ impl Reconciler for Context {
         let settling = self.tell(&key, &mut snapshot, &mut carried).await?;
         if let Some(error) = carried.failures.into_iter().flatten().next() {
             return Err(error);
+        }
+        // Users have let go of legacy just now: the rest of its routes goes without the spec's legacy side.
+        let retires = snapshot.retirement.as_ref().is_some_and(|retirement| !retirement.is_done())
+            && snapshot.split.status.as_ref().is_some_and(|status| status.legacy_retired.is_some());
+        if retires {
+            return Ok(Action::requeue(OUTDATED));
         }
         let resting = self.sources.memory.resting(&key, Instant::now());
         // The step that was just told of may be one of several.

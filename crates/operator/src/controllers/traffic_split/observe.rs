@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cutover_api::v1alpha1::{
     MigrationPhase, TrafficSplit,
     migration_phase::{MigrationPhaseStatus, PhaseState, SplitRequest},
-    traffic_split::{LegacyRetired, Router, Side},
+    traffic_split::{Router, Side},
 };
 use cutover_engine::{
     Known,
@@ -16,7 +16,8 @@ use cutover_engine::{
         ObjectKind, ServiceView, WholeView, alb_name, alias_name, canary_name, route_name, weighted_name,
     },
     traffic_split::{
-        Claim, Claimant, Probed, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets, without_legacy,
+        Claim, Claimant, Probed, Retirement, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets,
+        without_legacy,
     },
 };
 use kube::{Api, Client, ResourceExt};
@@ -52,7 +53,7 @@ pub(super) struct Sources {
 pub(super) struct Snapshot {
     /// Without a legacy side when that is retired.
     pub(super) split: Arc<TrafficSplit>,
-    pub(super) retired: Option<LegacyRetired>,
+    pub(super) retirement: Option<Retirement>,
     pub(super) claims: Vec<Claim>,
     pub(super) absent: Vec<String>,
     pub(super) targets: [Known<Target>; 2],
@@ -108,8 +109,8 @@ struct SideSnapshot {
 impl Sources {
     /// Observes a split as it is known best.
     pub(super) fn observe(&self, key: &Key, split: Arc<TrafficSplit>) -> Snapshot {
-        let retired = self.retired(key, &split);
-        let split = in_force(split, retired.as_ref());
+        let retirement = self.retirement(key, &split);
+        let split = in_force(split, retirement.as_ref());
         let (namespace, spec) = (&*key.namespace, &split.spec);
         let environment = spec.environment.as_deref().map(|name| self.kinds.environments.get(namespace, name));
         let environment = match (&environment, self.kinds.environments.presence()) {
@@ -145,7 +146,7 @@ impl Sources {
             backed_off: false,
             targets,
             split,
-            retired,
+            retirement,
         };
         self.routes(key, &mut snapshot);
         snapshot
@@ -218,8 +219,8 @@ impl Sources {
             .collect()
     }
 
-    /// Whether the legacy side is retired, by the split's own record or that of a phase.
-    fn retired(&self, key: &Key, split: &TrafficSplit) -> Option<LegacyRetired> {
+    /// Whether the legacy side is retired, or to be, by the split's own record or that of a phase.
+    fn retirement(&self, key: &Key, split: &TrafficSplit) -> Option<Retirement> {
         let status = split.status.as_ref()?;
         let finished = |phase: &MigrationPhase| {
             phase.metadata.namespace.as_deref() == Some(&*key.namespace)
@@ -425,8 +426,8 @@ fn claim_of(phase: &MigrationPhase, split: &str, confirmed: bool) -> Claim {
 }
 
 /// The split as it counts: without a legacy side when that is retired.
-fn in_force(split: Arc<TrafficSplit>, retired: Option<&LegacyRetired>) -> Arc<TrafficSplit> {
-    if retired.is_none() {
+fn in_force(split: Arc<TrafficSplit>, retirement: Option<&Retirement>) -> Arc<TrafficSplit> {
+    if !retirement.is_some_and(Retirement::is_done) {
         return split;
     }
     let spec = without_legacy(&split.spec, &split.status.clone().unwrap_or_default());
@@ -436,7 +437,7 @@ fn in_force(split: Arc<TrafficSplit>, retired: Option<&LegacyRetired>) -> Arc<Tr
 impl Snapshot {
     /// The split as the API server has it now.
     pub(super) fn take(&mut self, split: Arc<TrafficSplit>) {
-        self.split = in_force(split, self.retired.as_ref());
+        self.split = in_force(split, self.retirement.as_ref());
     }
 
     /// This split among the others, and the others.

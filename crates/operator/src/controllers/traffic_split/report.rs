@@ -80,7 +80,7 @@ impl Context {
         let seen = self.sources.sampled.look(key, &split);
         let outcome = Outcome {
             spec: &split.spec,
-            retired: snapshot.retired.as_ref(),
+            retirement: snapshot.retirement.as_ref(),
             generation: split.metadata.generation,
             previous,
             validated,

@@ -30,6 +30,8 @@ pub enum Op {
     SetClock(i64),
     Endpoints(u8, bool, i32),
     Stuck(u8, bool),
+    /// A user's own Ingress, which a split attaches to, leads to legacy or no more.
+    UsersLeadToLegacy(u8, bool),
     Other(u8, bool),
     Environment(bool),
     Image(u8),
@@ -87,6 +89,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         3 => metric().prop_map(Op::Metric),
         3 => sides.prop_map(|(split, new, ready)| Op::Endpoints(split, new, ready)),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(split, stuck)| Op::Stuck(split, stuck)),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(split, users)| Op::UsersLeadToLegacy(split, users)),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(split, other)| Op::Other(split, other)),
         1 => any::<bool>().prop_map(Op::Environment),
         1 => (0_u8..3).prop_map(Op::Image),
@@ -141,6 +144,10 @@ impl World {
             Op::Stuck(which, stuck) => {
                 let name = self.pick(*which);
                 self.splits.get_mut(&name).unwrap().stuck = *stuck;
+            }
+            Op::UsersLeadToLegacy(which, users) => {
+                let name = self.pick(*which);
+                self.splits.get_mut(&name).unwrap().users_lead_to_legacy = *users;
             }
             Op::Other(which, wanted) => {
                 let name = self.pick(*which);

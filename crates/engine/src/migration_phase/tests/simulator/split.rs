@@ -77,6 +77,10 @@ pub struct SimSplit {
     pub ramp: Option<Ramp>,
     /// What was seen on the wire.
     pub sight: Sight,
+    /// It attaches to a user's Ingress, which leads to legacy.
+    pub users_lead_to_legacy: bool,
+    /// A person has agreed, and that Ingress has to be edited first.
+    pub retiring: bool,
 }
 
 impl SimSplit {
@@ -100,6 +104,8 @@ impl SimSplit {
             remembers: None,
             retired: false,
             names_legacy: None,
+            users_lead_to_legacy: false,
+            retiring: false,
         }
     }
 
@@ -119,6 +125,7 @@ impl SimSplit {
             legacy_component: Some("monolith".into()),
             retired: self.retired,
             names_legacy: self.names_legacy.clone(),
+            awaits_edit: self.retiring.then(|| "edit Ingress shop".into()),
             safety: self.safety(),
             ramp: self.ramp,
             sight: self.sight.clone(),
@@ -200,7 +207,9 @@ impl SimSplit {
         }
         let finished = asked.status.finish.as_ref().and_then(|finish| finish.retired.as_ref());
         let named = finished.is_some_and(|retired| retired.splits.contains(&self.name));
-        self.retired |= named && self.routed == 100 && self.holder.is_none();
+        let agreed = named && self.routed == 100 && self.holder.is_none();
+        self.retired |= agreed && !self.users_lead_to_legacy;
+        self.retiring = agreed && !self.retired;
         if cut_off {
             *self = Self { routed: self.routed, remembers: self.remembers, ..before };
         } else {

@@ -1,8 +1,7 @@
 //! Plays the controller of a Gateway: says of its class, of itself and of every route, in each of its forms, that it is accepted, as a
-//! real one would. Without it every split would wait for its gateway, and the waiting would be measured.
+//! real one would. Carries no traffic. For tests and measurements of what waits for a gateway's word. API I/O.
 
 use anyhow::Result;
-use cutover_testkit::control_plane::ControlPlane;
 use futures::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
@@ -11,35 +10,41 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::fleet::{self, NAMESPACE};
+use crate::control_plane::ControlPlane;
 
 /// Name of the Gateway and of its class.
-pub(super) const NAME: &str = "edge";
+pub const NAME: &str = "edge";
 /// Namespace of the Gateway.
-pub(super) const GATEWAY_NAMESPACE: &str = "infra";
-const CONTROLLER: &str = "bench.example.com/gateway";
+pub const GATEWAY_NAMESPACE: &str = "infra";
+const CONTROLLER: &str = "testkit.example.com/gateway";
 const MANAGER: &str = "gateway-controller";
 /// Requests at once.
 const AT_ONCE: usize = 8;
 
-/// Makes the Gateway, and accepts routes until the process ends.
-pub(super) async fn start(plane: &ControlPlane) -> Result<()> {
+/// Makes the Gateway, and accepts routes for as long as the runtime lives. The definitions of the Gateway API must be there.
+///
+/// # Errors
+/// When the API server refuses one of its objects.
+pub async fn start(plane: &ControlPlane) -> Result<()> {
     let client = plane.client_for(MANAGER, &["system:masters"]).await?;
-    fleet::create(&client, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": GATEWAY_NAMESPACE}}))
-        .await?;
-    let class = json!({
-        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
-        "metadata": {"name": NAME}, "spec": {"controllerName": CONTROLLER},
-    });
-    let gateway = json!({
-        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
-        "metadata": {"name": NAME, "namespace": GATEWAY_NAMESPACE},
-        "spec": {"gatewayClassName": NAME, "listeners": [
-            {"name": "http", "protocol": "HTTP", "port": 80, "allowedRoutes": {"namespaces": {"from": "All"}}},
-        ]},
-    });
-    fleet::create(&client, class).await?;
-    fleet::create(&client, gateway).await?;
+    let objects = format!(
+        "
+{{apiVersion: v1, kind: Namespace, metadata: {{name: {GATEWAY_NAMESPACE}}}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{name: {NAME}}}
+spec: {{controllerName: {CONTROLLER}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: {NAME}, namespace: {GATEWAY_NAMESPACE}}}
+spec:
+  gatewayClassName: {NAME}
+  listeners: [{{name: http, protocol: HTTP, port: 80, allowedRoutes: {{namespaces: {{from: All}}}}}}]
+"
+    );
+    plane.apply_yaml(GATEWAY_NAMESPACE, &objects).await?;
     let status = |kinds: &[&str]| json!({"status": {"conditions": conditions(kinds, Some(1))}});
     let classes: Api<DynamicObject> = Api::all_with(client.clone(), &resource("GatewayClass"));
     classes.patch_status(NAME, &params(), &Patch::Merge(status(&["Accepted"]))).await?;
@@ -50,23 +55,25 @@ pub(super) async fn start(plane: &ControlPlane) -> Result<()> {
 }
 
 async fn accept(client: Client) {
-    let routes: Api<DynamicObject> = Api::namespaced_with(client, NAMESPACE, &resource("HTTPRoute"));
-    let changes = watcher(routes.clone(), watcher::Config::default()).default_backoff().applied_objects();
+    let routes: Api<DynamicObject> = Api::all_with(client.clone(), &resource("HTTPRoute"));
+    let changes = watcher(routes, watcher::Config::default()).default_backoff().applied_objects();
     changes
         .for_each_concurrent(AT_ONCE, async |route| {
             let accepted = match route {
                 Ok(route) if is_accepted(&route) => Ok(()),
-                Ok(route) => accept_one(&routes, &route).await,
+                Ok(route) => accept_one(&client, &route).await,
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = accepted {
-                crate::say::line(format_args!("the bench's gateway: {error}"));
+                tracing::warn!(%error, "routes");
             }
         })
         .await;
 }
 
-async fn accept_one(routes: &Api<DynamicObject>, route: &DynamicObject) -> Result<()> {
+async fn accept_one(client: &Client, route: &DynamicObject) -> Result<()> {
+    let namespace = route.namespace().unwrap_or_default();
+    let routes = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &resource("HTTPRoute"));
     let status = json!({"status": {"parents": [{
         "parentRef": {"name": NAME, "namespace": GATEWAY_NAMESPACE},
         "controllerName": CONTROLLER,
