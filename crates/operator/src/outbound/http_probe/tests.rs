@@ -18,15 +18,12 @@ use cutover_api::{
 };
 use cutover_engine::migration_phase::Said;
 use futures::stream;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rstest::rstest;
+use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 
 use super::*;
-
-/// Issued the certificate of `SERVER`, for 127.0.0.1 and localhost.
-const AUTHORITY: &str = include_str!("ca.pem");
-const SERVER: &str = include_str!("server.pem");
-const SERVER_KEY: &str = include_str!("server.key");
 
 fn probes(networks: &[&str]) -> Probes {
     let networks: Vec<_> = networks.iter().map(|network| network.parse().unwrap()).collect();
@@ -200,15 +197,20 @@ async fn what_is_out_of_reach_is_not_asked(#[case] networks: &[&str], #[case] ur
     unread(probes(networks).ask(&asked(None), url).await, why);
 }
 
-/// Answers one connection over TLS.
-fn secured() -> String {
+/// Answers one connection to `localhost` over TLS. Returns with its address the authority that vouches for it.
+fn secured() -> (String, String) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "authority");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &*authority).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let chain = CertificateDer::pem_slice_iter(SERVER.as_bytes()).map(Result::unwrap).collect();
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(SERVER_KEY.as_bytes()).unwrap();
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![server.der().clone()], key).unwrap());
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), stream);
@@ -219,21 +221,22 @@ fn secured() -> String {
             stream.flush().unwrap();
         }
     });
-    format!("https://localhost:{}/x", address.port())
+    (format!("https://localhost:{}/x", address.port()), authority.pem())
 }
 
 #[tokio::test]
 async fn a_server_is_judged_by_the_authorities_of_the_check() {
-    let asked = HttpCheck { ca_bundle: Some(AUTHORITY.into()), ..asked(None) };
-    let answer = ask(&asked, &secured()).await;
+    let (url, authority) = secured();
+    let asked = HttpCheck { ca_bundle: Some(authority), ..asked(None) };
+    let answer = ask(&asked, &url).await;
     assert!(matches!(answer, Ok(Answer::Given { status: 200, .. })), "{answer:?}");
 }
 
 #[tokio::test]
 async fn a_server_that_nobody_vouches_for_is_not_held_against_the_new_side() {
-    unread(ask(&asked(None), &secured()).await, "UnknownIssuer");
+    unread(ask(&asked(None), &secured().0).await, "UnknownIssuer");
     let other = HttpCheck { ca_bundle: Some("-----BEGIN CERTIFICATE-----".into()), ..asked(None) };
-    unread(ask(&other, &secured()).await, "caBundle");
+    unread(ask(&other, &secured().0).await, "caBundle");
 }
 
 async fn question(url: String) -> Result<Word, String> {
