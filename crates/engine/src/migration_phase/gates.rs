@@ -39,15 +39,20 @@ impl Machine<'_> {
         }
         let mut closed: Vec<_> =
             spec.after.iter().enumerate().filter_map(|(i, name)| self.predecessor(i, name)).collect();
-        if spec.gates.as_ref().is_some_and(|gates| gates.components_ready) {
-            closed.extend(self.components(spec.environment.as_deref().unwrap_or_default()));
-        }
-        closed.extend(self.other_schema());
-        closed.extend(self.unattested());
+        closed.extend(self.standing_gates());
         closed.extend(self.unpromoted());
         closed.extend(self.unapproved());
         closed.extend(self.calendar());
         closed
+    }
+
+    /// The closed ones among the gates that are looked at all the time, not only before something moves: what the environment is.
+    pub fn standing_gates(&self) -> Vec<Blocker> {
+        let Ok(valid) = self.spec else { return Vec::new() };
+        let spec = valid.spec();
+        let asked = spec.gates.as_ref().is_some_and(|gates| gates.components_ready);
+        let components = asked.then(|| self.components(spec.environment.as_deref().unwrap_or_default())).flatten();
+        components.into_iter().chain(self.other_schema()).chain(self.unattested()).collect()
     }
 
     /// Windows and freezes.

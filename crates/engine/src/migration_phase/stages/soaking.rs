@@ -33,8 +33,9 @@ impl Machine<'_> {
         let mut holds = Vec::new();
         if self.spec.is_err() || self.observed.phase.deleting {
             holds.extend(self.forward_holds());
+        } else {
+            holds.extend(self.standing_gates());
         }
-        holds.extend(self.other_schema());
         holds.extend(self.step_removed());
         holds.extend(self.step().and_then(|(_, step)| self.would_lower(step)));
         holds.extend(self.unfollowed());

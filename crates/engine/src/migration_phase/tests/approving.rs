@@ -1,8 +1,12 @@
 //! Approvals: who counts, and how often.
 
-use cutover_api::v1alpha1::{
-    migration_phase::{PhaseState, Stage},
-    phase_action::{ActionKind, ActionState},
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::{
+        environment::ChecklistItem,
+        migration_phase::{Gates, PhaseState, SchemaRange, Stage},
+        phase_action::{ActionKind, ActionState},
+    },
 };
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -35,6 +39,26 @@ fn one_person_counts_once() {
     assert_eq!(world.stage(), Some(Stage::AwaitingApproval));
     assert_eq!(approve(&mut world, "bob", &[]), Some(ActionState::Accepted));
     assert_eq!(world.state(), PhaseState::Completed);
+}
+
+#[rstest]
+#[case::components(|world: &mut World| world.environment_ready = false, reasons::COMPONENTS_NOT_READY)]
+#[case::schema(|world: &mut World| world.schema = Some(Ok(46)), reasons::SCHEMA_OUT_OF_RANGE)]
+#[case::checklist(|world: &mut World| _ = world.attested.remove(&ChecklistItem::LoadTestPassed), reasons::CHECKLIST_INCOMPLETE)]
+fn a_gate_that_closes_while_people_think_is_listed_at_once(#[case] close: fn(&mut World), #[case] reason: &str) {
+    let mut spec = spec(vec![approved(step("some", &[("api", 10)], &[], 0), 1, &[])]);
+    let schema = Some(SchemaRange { min: Some(42), max: Some(45) });
+    let checklist = vec![ChecklistItem::LoadTestPassed];
+    spec.gates = Some(Gates { components_ready: true, schema, checklist, ..Gates::default() });
+    let mut world = World::new(spec, &[("api", 0, 0)], &[]);
+    assert!(world.run_until(5, |world| world.stage() == Some(Stage::AwaitingApproval)));
+    close(&mut world);
+    world.run(1);
+    let told: Vec<_> = world.stored.blocked_by.iter().map(|hold| hold.reason.as_str()).collect();
+    assert_eq!(told, [reasons::AWAITING_APPROVAL, reason]);
+    assert_eq!(approve(&mut world, "alice", &[]), Some(ActionState::Accepted));
+    world.run(60);
+    assert_eq!((world.stage(), world.splits["api"].routed), (Some(Stage::AwaitingApproval), 10));
 }
 
 #[rstest]
