@@ -30,7 +30,7 @@ use super::{
     clock::after,
     machine::{Machine, blocker, blocker_until, unknown},
     observed::{ActionView, Measured},
-    plan::{ActiveCheck, Probe},
+    plan::{ActiveCheck, Probe, Queries},
     requests::split,
 };
 use crate::{
@@ -77,8 +77,7 @@ impl Machine<'_> {
             name: WATCH.to_owned(),
             probe: Probe::Prometheus {
                 environment: valid.spec().environment.clone()?,
-                query: query::over(&query, retire.window.get()),
-                legacy: None,
+                queries: Queries::Value { query: query::over(&query, retire.window.get()), legacy: None },
             },
             interval: retire.interval.get(),
             round: self.watch_round(),

@@ -65,7 +65,7 @@ pub use observed::{
     ActionView, Answer, EnvironmentView, FlagView, Measured, Measurement, MigrationView, Observed, PhaseIdentity,
     PredecessorView, PromotionView, Sight, SplitView, Trouble,
 };
-pub use plan::{ActiveCheck, CountQueries, HookJob, Plan, Probe, Settlement};
+pub use plan::{ActiveCheck, CountQueries, HookJob, Plan, Probe, Queries, Settlement};
 pub use requests::{flag_names, split_names};
 pub use validate::{Invalid, Problem, Validated, validate};
 

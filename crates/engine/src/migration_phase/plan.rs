@@ -82,25 +82,12 @@ pub struct ActiveCheck {
 /// What a check asks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
-    /// Instant queries, each for one number.
+    /// Instant queries of a Prometheus.
     Prometheus {
         /// Environment whose Prometheus is asked.
         environment: String,
-        /// The query, with its variables replaced.
-        query: String,
-        /// The same for the legacy side, if the check's condition asks for it.
-        legacy: Option<String>,
-    },
-    /// Counts of both sides since the step began.
-    Compare {
-        /// Environment whose Prometheus is asked.
-        environment: String,
-        /// What is asked about legacy.
-        legacy: CountQueries,
-        /// What is asked about the new side.
-        new: CountQueries,
-        /// When the weights that are compared were in force.
-        since: Timestamp,
+        /// What.
+        queries: Queries,
     },
     /// A question to somebody else.
     Webhook {
@@ -120,6 +107,27 @@ pub enum Probe {
         body: serde_json::Value,
         /// How long it may take.
         timeout: Duration,
+    },
+}
+
+/// What a Prometheus is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Queries {
+    /// One number, or one of each side.
+    Value {
+        /// The query, with its variables replaced.
+        query: String,
+        /// The same for the legacy side, if the check's condition asks for it.
+        legacy: Option<String>,
+    },
+    /// Counts of both sides since the step began.
+    Counts {
+        /// What is asked about legacy.
+        legacy: CountQueries,
+        /// What is asked about the new side.
+        new: CountQueries,
+        /// When the weights that are compared were in force.
+        since: Timestamp,
     },
 }
 

@@ -1,7 +1,7 @@
 //! The audit log of a phase: a chain of records, each with the hash of the one before it. Pure: the records of a decision are stored with
 //! it, in the phase's status; the controller logs them from there.
 //!
-//! A record's hash is the SHA-256 of the JSON array of its other fields, in the order of [`Line`], without spaces. No text in it
+//! A record's hash is the SHA-256 of the JSON array of its other fields, in the order of [`Line::expected_hash`], without spaces. No text in it
 //! has a control character, so that every JSON library writes the same bytes.
 
 pub mod verify;
@@ -27,56 +27,24 @@ const FULL: usize = 16;
 /// One record as it is logged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// Hash of the record before; empty in the first.
-    pub previous: String,
     /// Namespace of the phase.
     pub namespace: String,
     /// Name of the phase.
     pub phase: String,
     /// UID of the phase.
     pub uid: String,
-    /// Generation of the spec that the decision was about.
-    pub generation: i64,
-    /// Attempt that it was about.
-    pub attempt: i32,
-    /// Number of the record, from 1, without gaps.
-    pub sequence: i64,
-    /// When, in whole seconds, such as `2026-11-20T10:15:00Z`.
-    pub at: String,
-    /// Who decided: a user name, or `cutover` for the operator itself.
-    pub who: String,
-    /// What was done, such as `Rollback` or `Shift`.
-    pub what: String,
-    /// Why: the person's reason, or what was seen.
-    pub why: String,
-    /// State, step and requests before.
-    pub before: String,
-    /// The same after.
-    pub after: String,
-    /// Hash of all of the above.
-    pub hash: String,
+    /// What the phase's status has of it. Its fields are beside the others.
+    #[serde(flatten)]
+    pub record: AuditRecord,
 }
 
 impl Line {
     /// The hash that belongs to what the record says.
     #[must_use]
     pub fn expected_hash(&self) -> String {
-        let Self {
-            previous,
-            namespace,
-            phase,
-            uid,
-            generation,
-            attempt,
-            sequence,
-            at,
-            who,
-            what,
-            why,
-            before,
-            after,
-            hash: _,
-        } = self;
+        let Self { namespace, phase, uid, record } = self;
+        let AuditRecord { previous, generation, attempt, sequence, at, who, what, why, before, after, hash: _ } =
+            record;
         let content =
             (previous, namespace, phase, uid, generation, attempt, sequence, at, who, what, why, before, after);
         // Texts and numbers are always JSON.
@@ -92,32 +60,14 @@ pub fn audit_lines(phase: &PhaseIdentity, status: &MigrationPhaseStatus) -> Vec<
 }
 
 fn line(phase: &PhaseIdentity, record: AuditRecord) -> Line {
-    let AuditRecord { previous, generation, attempt, sequence, at, who, what, why, before, after, hash } = record;
-    let PhaseIdentity { namespace, name, uid, .. } = phase.clone();
-    Line {
-        previous,
-        namespace,
-        phase: name,
-        uid,
-        generation,
-        attempt,
-        sequence,
-        at,
-        who,
-        what,
-        why,
-        before,
-        after,
-        hash,
-    }
+    let PhaseIdentity { namespace, name: phase, uid, .. } = phase.clone();
+    Line { namespace, phase, uid, record }
 }
 
 /// The record, with its hash.
 fn sealed(phase: &PhaseIdentity, record: AuditRecord) -> AuditRecord {
     let line = line(phase, record);
-    let hash = line.expected_hash();
-    let Line { previous, generation, attempt, sequence, at, who, what, why, before, after, .. } = line;
-    AuditRecord { previous, generation, attempt, sequence, at, who, what, why, before, after, hash }
+    AuditRecord { hash: line.expected_hash(), ..line.record }
 }
 
 impl Machine<'_> {

@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cutover_api::v1alpha1::{MigrationPhase, migration_phase::AuditChain};
+use cutover_api::v1alpha1::{
+    MigrationPhase,
+    migration_phase::{AuditChain, AuditRecord},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -91,18 +94,21 @@ impl Log {
         let mut records: BTreeMap<&str, &Line> = BTreeMap::new();
         let mut repeated = 0;
         for line in of_phase {
-            if line.expected_hash() != line.hash {
-                findings.push(format!("record {} of {} was changed: its hash does not fit", line.sequence, line.at));
-            } else if records.insert(&line.hash, line).is_some() {
+            if line.expected_hash() != line.record.hash {
+                findings.push(format!(
+                    "record {} of {} was changed: its hash does not fit",
+                    line.record.sequence, line.record.at
+                ));
+            } else if records.insert(&line.record.hash, line).is_some() {
                 repeated += 1;
             }
         }
         links(&records, &mut findings);
-        let followed: BTreeSet<_> = records.values().map(|line| line.previous.as_str()).collect();
+        let followed: BTreeSet<_> = records.values().map(|line| line.record.previous.as_str()).collect();
         let mut last = records
             .values()
-            .filter(|line| !followed.contains(line.hash.as_str()))
-            .max_by_key(|line| (&line.at, line.sequence))
+            .filter(|line| !followed.contains(line.record.hash.as_str()))
+            .max_by_key(|line| (&line.record.at, line.record.sequence))
             .copied();
         if let Some(end) = end {
             last = last_of(&records, &followed, end, last, &mut findings);
@@ -113,8 +119,8 @@ impl Log {
             uid: uid.to_owned(),
             records: records.len(),
             repeated,
-            last: last.map_or(0, |line| line.sequence),
-            hash: last.map(|line| line.hash.clone()).unwrap_or_default(),
+            last: last.map_or(0, |line| line.record.sequence),
+            hash: last.map(|line| line.record.hash.clone()).unwrap_or_default(),
             findings,
         }
     }
@@ -123,12 +129,12 @@ impl Log {
 /// Whether each record follows another, and no two the same.
 fn links(records: &BTreeMap<&str, &Line>, findings: &mut Vec<String>) {
     let mut sorted: Vec<_> = records.values().collect();
-    sorted.sort_by_key(|line| (line.sequence, &line.at, &line.hash));
+    sorted.sort_by_key(|line| (line.record.sequence, &line.record.at, &line.record.hash));
     let mut followers: BTreeMap<&str, i64> = BTreeMap::new();
     for line in sorted {
-        let Line { previous, sequence, at, .. } = line;
+        let AuditRecord { previous, sequence, at, .. } = &line.record;
         let before = match records.get(previous.as_str()) {
-            Some(before) => before.sequence,
+            Some(before) => before.record.sequence,
             None if previous.is_empty() => 0,
             None => {
                 findings.push(format!("the records before {sequence} of {at} are missing"));
@@ -163,13 +169,13 @@ fn last_of<'a>(
     let AuditChain { sequence, hash, records: _ } = end;
     let found = records.get(hash.as_str()).copied();
     if found.is_none() && *sequence > 0 {
-        let present = last.map_or(0, |line| line.sequence);
+        let present = last.map_or(0, |line| line.record.sequence);
         findings.push(format!(
             "the last records are missing: the phase's status ends in record {sequence}, and the log in {present}"
         ));
     } else if found.is_none() && last.is_some() {
         findings.push("the phase's status has no record at all: it was lost".to_owned());
-    } else if found.is_some_and(|line| followed.contains(line.hash.as_str())) {
+    } else if found.is_some_and(|line| followed.contains(line.record.hash.as_str())) {
         findings.push(format!("the log goes on after record {sequence}, where the phase's status ends: it was restored from a backup, or records were added"));
     }
     found.or(last)

@@ -195,12 +195,18 @@ pub fn checks_due<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::plan::Probe, *};
+    use super::{
+        super::plan::{Probe, Queries},
+        *,
+    };
 
     fn active(name: &str, seconds: u64) -> ActiveCheck {
         ActiveCheck {
             name: name.into(),
-            probe: Probe::Prometheus { environment: "production".into(), query: "up".into(), legacy: None },
+            probe: Probe::Prometheus {
+                environment: "production".into(),
+                queries: Queries::Value { query: "up".into(), legacy: None },
+            },
             interval: Duration::from_secs(seconds),
             round: "1/1".into(),
         }

@@ -9,7 +9,7 @@ use super::{
     super::{
         hooks::job,
         observed::PhaseIdentity,
-        plan::{CountQueries, Probe},
+        plan::{CountQueries, Probe, Queries},
     },
     condition, http,
     query::{self, InvalidQuery, Variables},
@@ -82,7 +82,8 @@ impl Sources<'_> {
         }
         let of = |system| self.replaced(&asked.query, system, false).map_err(|error| unusable(field, &error));
         let legacy = if both { Some(of("legacy")?) } else { None };
-        Ok(Probe::Prometheus { environment: self.environment()?, query: of("new")?, legacy })
+        let environment = self.environment()?;
+        Ok(Probe::Prometheus { environment, queries: Queries::Value { query: of("new")?, legacy } })
     }
 
     fn compare(&self, asked: &CompareCheck) -> Result<Probe, Unusable> {
@@ -101,7 +102,8 @@ impl Sources<'_> {
             Ok(CountQueries { errors, requests: query("compare.requests", &asked.requests)? })
         };
         let (legacy, new) = (side("legacy")?, side("new")?);
-        Ok(Probe::Compare { environment: self.environment()?, legacy, new, since: self.since })
+        let environment = self.environment()?;
+        Ok(Probe::Prometheus { environment, queries: Queries::Counts { legacy, new, since: self.since } })
     }
 
     /// A query that counts what legacy served, over `$window`.

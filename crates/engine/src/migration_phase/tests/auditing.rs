@@ -72,8 +72,15 @@ fn who_is_turned_down_is_in_the_log() {
     world.ask(ActionKind::Resume, "mallory");
     let plan = world.plan(&world.observe(&world.stored));
     let line = audit_lines(&identity(&world), &plan.status).pop().unwrap();
-    assert_eq!((line.who.as_str(), line.what.as_str(), &line.before), ("mallory", "TurnDown", &line.after));
-    assert!(line.why.contains("Resume by mallory") && line.why.ends_with("Asked because: a reason"), "{}", line.why);
+    assert_eq!(
+        (line.record.who.as_str(), line.record.what.as_str(), &line.record.before),
+        ("mallory", "TurnDown", &line.record.after)
+    );
+    assert!(
+        line.record.why.contains("Resume by mallory") && line.record.why.ends_with("Asked because: a reason"),
+        "{}",
+        line.record.why
+    );
 }
 
 #[test]
@@ -135,7 +142,7 @@ fn a_record_is_logged_also_when_the_operator_ended_right_after_it_was_stored() {
     assert_eq!(world.log.len(), before, "it has not ended in time");
     world.restart();
     world.reconcile(Cut::Never);
-    assert_eq!(world.log[before].what, "Pause");
+    assert_eq!(world.log[before].record.what, "Pause");
     // Whoever takes over logs it once more, and it can be told that it is the same.
     world.restart();
     world.reconcile(Cut::Never);
@@ -159,21 +166,23 @@ fn after_a_lost_status_the_chain_begins_anew() {
 
 /// A record with another text and a hash that fits.
 fn forged(line: &str) -> String {
-    rehashed(line, |line| line.why.push_str(" (really)"))
+    rehashed(line, |line| line.record.why.push_str(" (really)"))
 }
 
 fn first(line: &str) -> String {
-    rehashed(line, |line| (line.previous, line.sequence) = (String::new(), 1))
+    rehashed(line, |line| (line.record.previous, line.record.sequence) = (String::new(), 1))
 }
 
 fn next(log: &[String]) -> String {
-    rehashed(&log[log.len() - 1], |line| (line.previous, line.sequence) = (line.hash.clone(), line.sequence + 1))
+    rehashed(&log[log.len() - 1], |line| {
+        (line.record.previous, line.record.sequence) = (line.record.hash.clone(), line.record.sequence + 1);
+    })
 }
 
 fn rehashed(line: &str, change: impl FnOnce(&mut Line)) -> String {
     let mut line: Line = serde_json::from_str(line).unwrap();
     change(&mut line);
-    line.hash = line.expected_hash();
+    line.record.hash = line.expected_hash();
     written(&line)
 }
 

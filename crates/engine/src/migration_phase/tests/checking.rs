@@ -10,7 +10,7 @@ use super::{
     fixture::{check, http_check, job_check, spec, step, webhook_check},
     simulator::{Cut, Metric, Situation, World, reach},
 };
-use crate::migration_phase::{Answer, Measured, Measurement, Probe};
+use crate::migration_phase::{Answer, Measured, Measurement, Probe, Queries};
 
 fn soaking() -> World {
     let mut spec = spec(vec![step("some", &[("api", 10)], &[], 600)]);
@@ -42,7 +42,10 @@ fn queries_are_asked_with_their_variables_replaced() {
     let world = soaking();
     let plan = world.plan(&world.observe(&world.stored));
     let query = "errors{system=\"new\"}".to_owned();
-    assert_eq!(plan.checks[0].probe, Probe::Prometheus { environment: "production".into(), query, legacy: None });
+    assert_eq!(
+        plan.checks[0].probe,
+        Probe::Prometheus { environment: "production".into(), queries: Queries::Value { query, legacy: None } }
+    );
 }
 
 #[rstest]
@@ -178,7 +181,9 @@ fn a_condition_over_both_sides_asks_for_both() {
         spec.checks[0].condition = Some("new <= legacy * 2.0".into());
     });
     world.reconcile(Cut::Never);
-    let Probe::Prometheus { query, legacy, .. } = &world.plan(&world.observe(&world.stored)).checks[0].probe else {
+    let Probe::Prometheus { queries: Queries::Value { query, legacy }, .. } =
+        &world.plan(&world.observe(&world.stored)).checks[0].probe
+    else {
         panic!("another kind of check");
     };
     assert_eq!(query, "errors{system=\"new\"}");

@@ -10,7 +10,7 @@ use super::{
     fixture::{check, spec, step},
     simulator::{Cut, Input, Metric, World},
 };
-use crate::migration_phase::{Probe, defaults, validate};
+use crate::migration_phase::{Probe, Queries, defaults, validate};
 
 /// Soaking in its first step, without checks of its own.
 fn soaking(monitored: bool, default_checks: bool) -> World {
@@ -92,7 +92,9 @@ fn default_checks_can_be_asked() {
     world.edit(|spec| spec.checks = defaults());
     assert!(validate(&identity, &world.spec).is_ok());
     for check in world.plan(&world.observe(&world.stored)).checks {
-        let Probe::Prometheus { query, legacy: None, .. } = check.probe else { panic!("{check:?}") };
+        let Probe::Prometheus { queries: Queries::Value { query, legacy: None }, .. } = check.probe else {
+            panic!("{check:?}")
+        };
         assert!(query.contains(r#"namespace="shop",system="new""#) && !query.contains('$'), "{query}");
     }
 }

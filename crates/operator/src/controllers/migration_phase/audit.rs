@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use cutover_api::v1alpha1::MigrationPhase;
+use cutover_api::v1alpha1::{MigrationPhase, migration_phase::AuditRecord};
 use cutover_engine::migration_phase::{
     PhaseIdentity,
     audit::{Line, audit_lines},
@@ -43,22 +43,8 @@ impl AuditLog {
 }
 
 fn log(line: &Line) {
-    let Line {
-        previous,
-        namespace,
-        phase,
-        uid,
-        generation,
-        attempt,
-        sequence,
-        at,
-        who,
-        what,
-        why,
-        before,
-        after,
-        hash,
-    } = line;
+    let Line { namespace, phase, uid, record } = line;
+    let AuditRecord { previous, generation, attempt, sequence, at, who, what, why, before, after, hash } = record;
     tracing::info!(
         target: crate::telemetry::AUDIT,
         previous, namespace, phase, uid, generation, attempt, sequence, at, who, what, why, before, after, hash,

@@ -8,8 +8,12 @@ use std::{
 };
 
 use cutover_api::v1alpha1::migration_phase::HttpCheck;
-use cutover_engine::migration_phase::{ActiveCheck, Counts, Measured, Measurement, Probe, checks_due};
-use futures::{Stream, future::join, stream};
+use cutover_engine::migration_phase::{ActiveCheck, Counts, Measured, Measurement, Probe, Queries, checks_due};
+use futures::{
+    FutureExt, Stream,
+    future::{BoxFuture, join, ready},
+    stream,
+};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -96,32 +100,47 @@ impl Checks {
     fn start(&self, phase: Key, check: &ActiveCheck, server_of: &impl Fn(&str) -> Result<String, String>) {
         let checks = self.clone();
         let ActiveCheck { name, probe, round, .. } = check.clone();
-        // Which server an environment names is known now; where another request goes, once it is made.
-        let prometheus = match &probe {
-            Probe::Prometheus { environment, .. } | Probe::Compare { environment, .. } => {
-                Some(server_of(environment).and_then(|server| self.server(&server)))
-            }
-            Probe::Http { .. } | Probe::Webhook { .. } | Probe::Job { .. } => None,
-        };
+        let at = Timestamp::now();
+        let asked = self.ask(&phase, &probe, at, server_of);
         tokio::spawn(async move {
-            let at = Timestamp::now();
-            let result = match (&probe, prometheus) {
-                (Probe::Job { body, timeout }, _) => checks.jobs.check(&phase, body, *timeout).await,
-                (Probe::Http { asked }, _) => answers(&checks.probes, asked).await,
-                (Probe::Webhook { asked, question }, _) => match checks.probes.question(asked, question).await {
-                    Ok(word) => Measured::Said(word),
-                    Err(why) => Measured::Erroring(why),
-                },
-                (_, Some(Ok(prometheus))) => ask(&prometheus, &probe, at).await,
-                (_, Some(Err(why))) => Measured::Erroring(why),
-                (_, None) => Measured::Erroring("there is nobody to ask".to_owned()),
-            };
+            let result = asked.await;
             if checks.finish(&phase, &name, &probe, Measurement { result, at, round })
                 && checks.done.send(phase).is_err()
             {
                 tracing::debug!("the controller of phases has ended");
             }
         });
+    }
+
+    /// Asks what a check asks; `at` is now. Which server an environment names is known now; where another request goes, once it is made.
+    fn ask(
+        &self,
+        phase: &Key,
+        probe: &Probe,
+        at: Timestamp,
+        server_of: &impl Fn(&str) -> Result<String, String>,
+    ) -> BoxFuture<'static, Measured> {
+        let probes = self.probes.clone();
+        match probe.clone() {
+            Probe::Prometheus { environment, queries } => {
+                match server_of(&environment).and_then(|server| self.server(&server)) {
+                    Ok(prometheus) => async move { query(&prometheus, &queries, at).await }.boxed(),
+                    Err(why) => ready(Measured::Erroring(why)).boxed(),
+                }
+            }
+            Probe::Http { asked } => async move { answers(&probes, &asked).await }.boxed(),
+            Probe::Webhook { asked, question } => async move {
+                match probes.question(&asked, &question).await {
+                    Ok(word) => Measured::Said(word),
+                    Err(why) => Measured::Erroring(why),
+                }
+            }
+            .boxed(),
+            Probe::Job { body, timeout } => {
+                let (jobs, phase) = (self.jobs.clone(), phase.clone());
+                async move { jobs.check(&phase, &body, timeout).await }.boxed()
+            }
+        }
     }
 
     fn server(&self, name: &str) -> Result<Prometheus, String> {
@@ -147,14 +166,14 @@ impl Checks {
     }
 }
 
-/// Asks what a check asks; `at` is now.
-async fn ask(prometheus: &Prometheus, probe: &Probe, at: Timestamp) -> Measured {
-    match probe {
-        Probe::Prometheus { query, legacy: None, .. } => match prometheus.query(query).await {
+/// Asks a Prometheus; `at` is now.
+async fn query(prometheus: &Prometheus, queries: &Queries, at: Timestamp) -> Measured {
+    match queries {
+        Queries::Value { query, legacy: None } => match prometheus.query(query).await {
             prometheus::Measured::Value(value) => Measured::Value(value),
             other => without_value(other),
         },
-        Probe::Prometheus { query, legacy: Some(legacy), .. } => {
+        Queries::Value { query, legacy: Some(legacy) } => {
             match join(prometheus.query(legacy), prometheus.query(query)).await {
                 (prometheus::Measured::Value(legacy), prometheus::Measured::Value(new)) => {
                     Measured::Sides { legacy, new }
@@ -162,7 +181,7 @@ async fn ask(prometheus: &Prometheus, probe: &Probe, at: Timestamp) -> Measured 
                 (prometheus::Measured::Value(_), other) | (other, _) => without_value(other),
             }
         }
-        Probe::Compare { legacy, new, since, .. } => {
+        Queries::Counts { legacy, new, since } => {
             let window = Duration::try_from(at.duration_since(*since)).unwrap_or_default();
             if window < Duration::from_secs(1) {
                 return Measured::NoData;
@@ -175,9 +194,6 @@ async fn ask(prometheus: &Prometheus, probe: &Probe, at: Timestamp) -> Measured 
                 (Ok(legacy), Ok(new)) => Measured::Counts { legacy, new },
                 (Err(other), _) | (_, Err(other)) => other,
             }
-        }
-        Probe::Http { .. } | Probe::Webhook { .. } | Probe::Job { .. } => {
-            Measured::Erroring("it is not asked of a Prometheus".to_owned())
         }
     }
 }

@@ -137,7 +137,7 @@ impl Coverage {
             Probe::Http { .. } => "http",
             Probe::Webhook { .. } => "webhook",
             Probe::Job { .. } => "job",
-            Probe::Prometheus { .. } | Probe::Compare { .. } => return,
+            Probe::Prometheus { .. } => return,
         };
         *self.answered.entry((kind, metric)).or_default() += 1;
     }

@@ -139,16 +139,18 @@ impl World {
         let mut head = before.audit.clone().map_or((0, String::new()), |chain| (chain.sequence, chain.hash));
         let fresh = if before.audit == after.audit { Vec::new() } else { audit::audit_lines(&observed.phase, after) };
         for line in &fresh {
-            let follows = line.sequence == head.0 + 1 && line.previous == head.1 && line.hash == line.expected_hash();
+            let follows = line.record.sequence == head.0 + 1
+                && line.record.previous == head.1
+                && line.record.hash == line.expected_hash();
             holds("audit_records_are_a_chain", follows, || format!("{head:?} → {line:?}"));
-            head = (line.sequence, line.hash.clone());
+            head = (line.record.sequence, line.record.hash.clone());
         }
         let ends = after.audit.clone().map_or((0, String::new()), |chain| (chain.sequence, chain.hash));
         holds("audit_records_are_a_chain", ends == head, || format!("{head:?}: {:?}", after.audit));
         let told = after.history.iter().filter(|entry| !before.history.contains(entry)).count() <= fresh.len();
         holds("what_happened_is_in_the_audit_log", told, || format!("{:?}: {fresh:?}", after.history));
         let turned_down = plan.settle.iter().filter(|it| it.status.state != Some(ActionState::Accepted)).count();
-        let records = fresh.iter().filter(|line| line.what == "TurnDown").count();
+        let records = fresh.iter().filter(|line| line.record.what == "TurnDown").count();
         holds("what_happened_is_in_the_audit_log", records == turned_down, || format!("{turned_down}: {fresh:?}"));
     }
 

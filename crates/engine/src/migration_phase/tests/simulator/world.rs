@@ -25,7 +25,7 @@ use crate::{
     Known,
     migration_phase::{
         ActionView, ActiveCheck, Answer, EnvironmentView, HookView, Measured, Measurement, MigrationView, Notification,
-        Observed, PhaseIdentity, Plan, PredecessorView, Probe, PromotionView, Said, SplitView, Word,
+        Observed, PhaseIdentity, Plan, PredecessorView, Probe, PromotionView, Queries, Said, SplitView, Word,
         audit::{Line, audit_lines},
         clock_is_trusted, decide,
         finish::WATCH,
@@ -423,8 +423,9 @@ impl World {
     fn store(&mut self, plan: &Plan) {
         if plan.status.audit != self.stored.audit {
             let missing = self.stored.audit.iter().flat_map(|chain| &chain.records);
-            let missing =
-                missing.filter(|record| !self.log.iter().rev().take(64).any(|line| line.hash == record.hash)).count();
+            let missing = missing
+                .filter(|record| !self.log.iter().rev().take(64).any(|line| line.record.hash == record.hash))
+                .count();
             holds("records_are_logged_before_there_are_others", missing == 0, || {
                 format!("{missing} of {:#?}", self.stored.audit)
             });
@@ -505,9 +506,10 @@ impl World {
                         Measured::Answers { legacy: None, new: given(Some(value).filter(|value| !value.is_nan())) }
                     }
                     (Measured::NoData, Probe::Http { .. }) => Measured::Answers { legacy: None, new: given(None) },
-                    (Measured::Value(new), Probe::Prometheus { legacy: Some(_), .. }) => {
-                        Measured::Sides { legacy: 0.01, new }
-                    }
+                    (
+                        Measured::Value(new),
+                        Probe::Prometheus { queries: Queries::Value { legacy: Some(_), .. }, .. },
+                    ) => Measured::Sides { legacy: 0.01, new },
                     (result, _) => result,
                 };
                 if !watches_legacy {
