@@ -74,19 +74,19 @@ pub struct VerifiedWeight {
     /// Share of the answers that the new side gave, in parts of `weightTotal`; absent when too few answers say who gave them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_weight: Option<i32>,
-    /// The true share is between this,
+    /// Lower bound of the true share, with a confidence of 99 % (Wilson's interval), in parts of `weightTotal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<i32>,
-    /// and this, with a confidence of 99 % (Wilson's interval).
+    /// Upper bound of the true share, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<i32>,
     /// Answers that say who gave them.
     pub samples: i32,
     /// Whether the weight in force is within the interval.
     pub confirmed: bool,
-    /// When.
+    /// When it was looked at.
     pub at: Instant,
-    /// What is wrong.
+    /// What is wrong, where something is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,

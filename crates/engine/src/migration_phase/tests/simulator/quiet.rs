@@ -48,7 +48,10 @@ fn resting_in(stage: Stage) -> World {
     let mut world = world(quiet(if stage == Stage::Soaking { DAY } else { 0 }));
     if matches!(stage, Stage::Preparing | Stage::Shifting) {
         reaches(&mut world, 60, "no approval is asked for", |world| world.stage() == Some(Stage::AwaitingApproval));
-        world.environment_ready = stage == Stage::Shifting;
+        if stage == Stage::Preparing {
+            let web = world.splits.get_mut("web").unwrap();
+            (web.full, web.new_ready) = (8, 1);
+        }
         world.ask(ActionKind::Approve, "alice");
     }
     if stage == Stage::Shifting {
