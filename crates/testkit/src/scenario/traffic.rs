@@ -36,12 +36,18 @@ pub(super) enum Way {
 }
 
 impl Way {
-    const fn name(self) -> &'static str {
+    /// All streams that share the way's weights. A proxy deals requests out in turn: whoever counts only some of them counts at the turns
+    /// that the others leave.
+    const fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Main => "main",
-            Self::Path => "path",
-            Self::Subdomain => "subdomain",
+            Self::Main => &["main", "orders"],
+            Self::Path => &["path"],
+            Self::Subdomain => &["subdomain"],
         }
+    }
+
+    fn streams(self, router: &str) -> impl Iterator<Item = String> {
+        self.names().iter().map(move |name| format!("{name}-{router}"))
     }
 }
 
@@ -84,18 +90,13 @@ impl Traffic {
     }
 
     fn expect(&self, way: Way, to: Expect, grace: Duration) -> Result<()> {
-        for router in ROUTERS {
-            self.0.expect(&format!("{}-{router}", way.name()), to, grace)?;
-            if way == Way::Main {
-                self.0.expect(&format!("orders-{router}"), to, grace)?;
-            }
-        }
-        Ok(())
+        let mut streams = ROUTERS.into_iter().flat_map(|router| way.streams(router));
+        streams.try_for_each(|stream| self.0.expect(&stream, to, grace))
     }
 
     /// The way's requests on one router from an instant on.
     pub(super) fn window(&self, way: Way, router: &str, from: Instant) -> Window {
-        self.0.window_from(from).streams([format!("{}-{router}", way.name())])
+        self.0.window_from(from).streams(way.streams(router))
     }
 
     /// Waits, inside an excluded span, until no request of the main way in is answered by the new side any more, on any router.
