@@ -45,11 +45,14 @@ async fn who_asks_too_much_is_answered_429() -> Result<()> {
     shop.edit("storefront", json!({"spec": {"edge": {"rateLimit": {"requestsPerMinute": 2}}}})).await?;
     answers(entry, &shop, 429).await?;
     shop.edit("storefront", json!({"spec": {"edge": null}})).await?;
-    answers(entry, &shop, 200).await?;
-    for _ in 0..30 {
-        ensure!(status(entry, &shop).await? == 200, "the limit is gone");
-    }
-    Ok(())
+    // A few answers prove nothing: a proxy that takes up a change of any other route counts from nothing.
+    eventually("the limit is gone", TAKEN_UP, || async {
+        for asked in 0..30 {
+            ensure!(status(entry, &shop).await? == 200, "after {asked} requests it is still there");
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
