@@ -420,3 +420,11 @@ pub struct RouterPlan {
     /// What a user has to edit in a route of their own before it leads to the new side alone.
     pub awaits_edit: Option<String>,
 }
+
+impl RouterPlan {
+    /// Nothing is to be done yet about an object of that kind and name (`Kind/name`), whose weight was read back.
+    pub(super) fn begun(kind: RouterKind, object: String, observed_weight: Option<i32>) -> Self {
+        let read_back = ReadBack { kind, object, observed_weight, accepted: None, message: None };
+        Self { steps: Vec::new(), read_back, problem: None, settled: false, awaits_edit: None }
+    }
+}

@@ -1,13 +1,13 @@
 //! Whose an object is, and how it changes hands: our labels instead of owner references, release and adoption.
 
-use cutover_api::{conditions::reasons, labels, v1alpha1::traffic_split::RouterKind};
+use cutover_api::{conditions::reasons, labels};
 use serde_json::{Map, Value, json};
 
 use super::{
-    contract::{ObjectKind, Problem, RouteStep, SplitRef},
+    contract::{ObjectKind, Problem, RouteStep, RouterPlan, SplitRef},
     view::Meta,
 };
-use crate::conditions::Health;
+use crate::{Known, conditions::Health};
 
 /// Whose an object of one of our names is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,28 +57,30 @@ fn owner_labels(split: &SplitRef<'_>) -> Map<String, Value> {
 
 /// Makes an object that was left behind ours again, and changes nothing else.
 pub(super) fn adopt(kind: ObjectKind, meta: &Meta, split: &SplitRef<'_>) -> RouteStep {
-    let patch = json!({"metadata": {
-        "resourceVersion": meta.resource_version,
-        "labels": owner_labels(split),
-        "annotations": {(labels::OWNER_NAME): split.name, (labels::RELEASED_FROM): null},
-    }});
-    RouteStep::MergePatch { kind, name: meta.name.to_string(), patch }
+    let annotations = json!({(labels::OWNER_NAME): split.name, (labels::RELEASED_FROM): null});
+    patch(kind, meta, json!({"labels": owner_labels(split), "annotations": annotations}), None)
 }
 
 /// Leaves an object behind as it is: no label of ours, and a note of whose it was.
 pub(super) fn release(kind: ObjectKind, meta: &Meta, split: &SplitRef<'_>) -> RouteStep {
-    let patch = json!({"metadata": {
-        "resourceVersion": meta.resource_version,
-        "labels": {(labels::MANAGED_BY): null, (labels::OWNER_KIND): null, (labels::OWNER_UID): null},
-        "annotations": {(labels::RELEASED_FROM): format!("{}/{}", split.namespace, split.name)},
-    }});
-    RouteStep::MergePatch { kind, name: meta.name.to_string(), patch }
+    let labels = json!({(labels::MANAGED_BY): null, (labels::OWNER_KIND): null, (labels::OWNER_UID): null});
+    let annotations = json!({(labels::RELEASED_FROM): format!("{}/{}", split.namespace, split.name)});
+    patch(kind, meta, json!({"labels": labels, "annotations": annotations}), None)
 }
 
 /// A change of parts of an object's spec, in the version that was read.
 pub(super) fn patch_spec(kind: ObjectKind, meta: &Meta, spec: &Value) -> RouteStep {
-    let patch = json!({"metadata": {"resourceVersion": meta.resource_version}, "spec": spec});
-    RouteStep::MergePatch { kind, name: meta.name.to_string(), patch }
+    patch(kind, meta, json!({}), Some(spec.clone()))
+}
+
+/// A change of parts of an object's metadata and spec, in the version that was read.
+pub(super) fn patch(kind: ObjectKind, meta: &Meta, mut metadata: Value, spec: Option<Value>) -> RouteStep {
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.insert("resourceVersion".to_owned(), Value::from(&*meta.resource_version));
+    }
+    let mut patch = Map::from_iter([("metadata".to_owned(), metadata)]);
+    patch.extend(spec.map(|spec| ("spec".to_owned(), spec)));
+    RouteStep::MergePatch { kind, name: meta.name.to_string(), patch: Value::Object(patch) }
 }
 
 /// Removes an object in the version that the decision was made on.
@@ -140,26 +142,49 @@ pub(super) fn contended(kind: ObjectKind, name: &str) -> Problem {
     )
 }
 
-/// The kinds that a router needs are not there; `definitions` are whose.
-pub(super) fn not_installed(kind: RouterKind, router_index: usize, objects: &str, definitions: &str) -> Problem {
-    stalled(
-        reasons::ROUTER_NOT_INSTALLED,
-        format!(
-            "spec.routers[{router_index}].{}: the cluster does not serve {objects}: install {definitions} CRDs (the split goes on as soon as \
-             they are there), or take this router out",
-            kind.field()
-        ),
-    )
+/// Kinds of another project that a router needs, as they are called in messages.
+pub(super) struct Kinds {
+    /// Together, with a verb: `Istio's kinds are`.
+    pub(super) subject: &'static str,
+    /// As rights name them.
+    pub(super) resources: &'static str,
+    /// With their version.
+    pub(super) objects: &'static str,
+    /// Whose definitions they are: `Istio's`.
+    pub(super) definitions: &'static str,
 }
 
-/// Nothing is known of the kinds that a router needs, because they may not be read.
-pub(super) fn forbidden(kind: RouterKind, router_index: usize, resources: &str) -> Problem {
-    stalled(
-        reasons::FORBIDDEN,
-        format!(
-            "spec.routers[{router_index}].{}: the operator may not list {resources}, so that this router is left as it \
-             is: grant its account list and watch on them, as the chart does (the split goes on soon after), or take this router out",
-            kind.field()
-        ),
-    )
+impl Kinds {
+    /// Whether the router can be planned. If it cannot, the plan says why.
+    pub(super) fn are_there(
+        &self,
+        installed: Known<bool>,
+        forbidden: bool,
+        router_index: usize,
+        plan: &mut RouterPlan,
+    ) -> bool {
+        let Self { subject, resources, objects, definitions } = self;
+        let field = format!("spec.routers[{router_index}].{}", plan.read_back.kind.field());
+        match installed {
+            Known::Known(true) => return true,
+            Known::Unknown if forbidden => {
+                let message = format!(
+                    "{field}: the operator may not list {resources}, so that this router is left as it \
+                     is: grant its account list and watch on them, as the chart does (the split goes on soon after), or take this router out"
+                );
+                plan.problem = Some(stalled(reasons::FORBIDDEN, message));
+            }
+            Known::Unknown => {
+                plan.read_back.message = Some(format!("whether {subject} installed is not known yet"));
+            }
+            Known::Known(false) => {
+                let message = format!(
+                    "{field}: the cluster does not serve {objects}: install {definitions} CRDs (the split goes on as soon as \
+                     they are there), or take this router out"
+                );
+                plan.problem = Some(stalled(reasons::ROUTER_NOT_INSTALLED, message));
+            }
+        }
+        false
+    }
 }

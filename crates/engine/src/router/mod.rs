@@ -80,9 +80,7 @@ fn mismatched(kind: RouterKind, intent: &Intent<'_>) -> RouterPlan {
         intent.router_index
     );
     let problem = marks::stalled(reasons::INVALID_SPEC, message);
-    let object = names::route_name(intent.split.name);
-    let read_back = ReadBack { kind, object, observed_weight: None, accepted: None, message: None };
-    RouterPlan { steps: Vec::new(), read_back, problem: Some(problem), settled: false, awaits_edit: None }
+    RouterPlan { problem: Some(problem), ..RouterPlan::begun(kind, names::route_name(intent.split.name), None) }
 }
 
 /// The weight of the new side that the split's own route carries, or one that a split of this name left behind; `None` without

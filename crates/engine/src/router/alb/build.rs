@@ -85,14 +85,7 @@ pub(super) fn reweighed(observed: &IngressView, shares: &[Share<'_>]) -> Option<
 }
 
 fn annotated(observed: &IngressView, annotations: &Value, spec: Option<Value>) -> RouteStep {
-    let metadata = json!({"resourceVersion": observed.meta.resource_version, "annotations": annotations});
-    let mut patch = Map::from_iter([("metadata".to_owned(), metadata)]);
-    patch.extend(spec.map(|spec| ("spec".to_owned(), spec)));
-    RouteStep::MergePatch {
-        kind: ObjectKind::Ingress,
-        name: observed.meta.name.to_string(),
-        patch: Value::Object(patch),
-    }
+    marks::patch(ObjectKind::Ingress, &observed.meta, json!({"annotations": annotations}), spec)
 }
 
 /// What others have added and is in the way: an apply would leave it to them.

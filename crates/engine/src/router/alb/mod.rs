@@ -18,7 +18,7 @@ use cutover_api::{
 };
 
 use super::{
-    contract::{AlbObserved, Intent, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, SplitRef},
+    contract::{AlbObserved, Intent, ObjectKind, Problem, RouteStep, RouterPlan, SplitRef},
     marks, names,
     own::{self, Outcome},
     shares,
@@ -38,19 +38,7 @@ const MAX_WEIGHT: i32 = 999;
 pub(super) fn plan(router: &AlbRouter, intent: &Intent<'_>, observed: &AlbObserved<'_>) -> RouterPlan {
     let name = names::alb_name(intent.split.name);
     let weight = observed.ingress.and_then(|it| forward::weight(it, intent.sides, intent.weight_total));
-    let mut plan = RouterPlan {
-        steps: Vec::new(),
-        read_back: ReadBack {
-            kind: RouterKind::Alb,
-            object: format!("Ingress/{name}"),
-            observed_weight: weight,
-            accepted: None,
-            message: None,
-        },
-        problem: None,
-        settled: false,
-        awaits_edit: None,
-    };
+    let mut plan = RouterPlan::begun(RouterKind::Alb, format!("Ingress/{name}"), weight);
     outcome(router, intent, observed, weight).conclude(&mut plan, observed.backed_off);
     plan
 }

@@ -24,13 +24,12 @@ use cutover_api::{
 use self::rule::Backends;
 use super::{
     compare,
-    contract::{GatewayObserved, Intent, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, Sides, SplitRef},
-    marks::{self, Claim},
+    contract::{GatewayObserved, Intent, ObjectKind, Problem, RouteStep, RouterPlan, Sides, SplitRef},
+    marks::{self, Claim, Kinds},
     names, shares,
     shares::served_by_nobody,
     view::HttpRouteView,
 };
-use crate::Known;
 
 pub(super) use features::{carries, carries_attached};
 pub(super) use rule::read_weight;
@@ -54,48 +53,22 @@ const MEANINGFUL: [&str; 9] = [
 /// The most matches of all rules of one HTTPRoute that the API allows.
 const MAX_MATCHES: usize = 128;
 
+const KINDS: Kinds = Kinds {
+    subject: "the Gateway API is",
+    resources: "httproutes.gateway.networking.k8s.io",
+    objects: "HTTPRoutes of gateway.networking.k8s.io/v1",
+    definitions: "the Gateway API's",
+};
+
 /// See [`super::plan`].
 pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> RouterPlan {
     let name = router.attach.as_ref().map_or_else(|| names::route_name(intent.split.name), |it| it.route.clone());
     let rule = router.attach.as_ref().map_or(build::WEIGHTED, |it| it.rule.as_str());
     let weight =
         observed.route.and_then(|route| rule::weight(&route.spec.value(), rule, intent.sides, intent.weight_total));
-    let mut plan = RouterPlan {
-        awaits_edit: None,
-        steps: Vec::new(),
-        read_back: ReadBack {
-            kind: RouterKind::GatewayApi,
-            object: format!("HTTPRoute/{name}"),
-            observed_weight: weight,
-            accepted: None,
-            message: None,
-        },
-        problem: None,
-        settled: false,
-    };
-    match observed.installed {
-        Known::Unknown if observed.forbidden => {
-            plan.problem = Some(marks::forbidden(
-                RouterKind::GatewayApi,
-                intent.router_index,
-                "httproutes.gateway.networking.k8s.io",
-            ));
-            return plan;
-        }
-        Known::Unknown => {
-            plan.read_back.message = Some("whether the Gateway API is installed is not known yet".to_owned());
-            return plan;
-        }
-        Known::Known(false) => {
-            plan.problem = Some(marks::not_installed(
-                RouterKind::GatewayApi,
-                intent.router_index,
-                "HTTPRoutes of gateway.networking.k8s.io/v1",
-                "the Gateway API's",
-            ));
-            return plan;
-        }
-        Known::Known(true) => {}
+    let mut plan = RouterPlan::begun(RouterKind::GatewayApi, format!("HTTPRoute/{name}"), weight);
+    if !KINDS.are_there(observed.installed, observed.forbidden, intent.router_index, &mut plan) {
+        return plan;
     }
     if let Some(route) = observed.route {
         accept::judge(&mut plan, router, intent, observed, route);

@@ -268,17 +268,8 @@ fn rule(rule: &IngressRuleView) -> Value {
     if rule.host.is_empty() { json!({"http": http}) } else { json!({"host": rule.host, "http": http}) }
 }
 
-fn patch(observed: &IngressView, mut metadata: Value, spec: Option<Value>) -> RouteStep {
-    if let Some(metadata) = metadata.as_object_mut() {
-        metadata.insert("resourceVersion".to_owned(), Value::from(&*observed.meta.resource_version));
-    }
-    let mut patch = Map::from_iter([("metadata".to_owned(), metadata)]);
-    patch.extend(spec.map(|spec| ("spec".to_owned(), spec)));
-    RouteStep::MergePatch {
-        kind: ObjectKind::Ingress,
-        name: observed.meta.name.to_string(),
-        patch: Value::Object(patch),
-    }
+fn patch(observed: &IngressView, metadata: Value, spec: Option<Value>) -> RouteStep {
+    marks::patch(ObjectKind::Ingress, &observed.meta, metadata, spec)
 }
 
 /// An Ingress whose form the spec no longer describes: only its backends are changed.

@@ -17,17 +17,23 @@ use cutover_api::{
 };
 
 use super::{
-    contract::{Intent, IstioObserved, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, SplitRef},
-    marks, names,
+    contract::{Intent, IstioObserved, ObjectKind, Problem, RouteStep, RouterPlan, SplitRef},
+    marks::{self, Kinds},
+    names,
     own::{self, Outcome},
     shares,
     view::Meta,
 };
-use crate::Known;
-
 pub(crate) use build::hosts_and_paths;
 pub(super) use entry::read_weight;
 pub(super) use features::{carries, carries_attached};
+
+const KINDS: Kinds = Kinds {
+    subject: "Istio's kinds are",
+    resources: "virtualservices.networking.istio.io",
+    objects: "VirtualServices of networking.istio.io/v1",
+    definitions: "Istio's",
+};
 
 /// See [`super::plan`].
 pub(super) fn plan(router: &IstioRouter, intent: &Intent<'_>, observed: &IstioObserved<'_>) -> RouterPlan {
@@ -37,35 +43,9 @@ pub(super) fn plan(router: &IstioRouter, intent: &Intent<'_>, observed: &IstioOb
     let weight = observed.service.and_then(|it| {
         entry::weight(entry::named(&it.spec.value(), entry)?, intent.sides, intent.weight_total, intent.split.namespace)
     });
-    let mut plan = RouterPlan {
-        steps: Vec::new(),
-        read_back: ReadBack {
-            kind: RouterKind::Istio,
-            object: format!("VirtualService/{name}"),
-            observed_weight: weight,
-            accepted: None,
-            message: None,
-        },
-        problem: None,
-        settled: false,
-        awaits_edit: None,
-    };
-    match observed.installed {
-        Known::Unknown if observed.forbidden => {
-            let resources = "virtualservices.networking.istio.io";
-            plan.problem = Some(marks::forbidden(RouterKind::Istio, intent.router_index, resources));
-            return plan;
-        }
-        Known::Unknown => {
-            plan.read_back.message = Some("whether Istio's kinds are installed is not known yet".to_owned());
-            return plan;
-        }
-        Known::Known(false) => {
-            let objects = "VirtualServices of networking.istio.io/v1";
-            plan.problem = Some(marks::not_installed(RouterKind::Istio, intent.router_index, objects, "Istio's"));
-            return plan;
-        }
-        Known::Known(true) => {}
+    let mut plan = RouterPlan::begun(RouterKind::Istio, format!("VirtualService/{name}"), weight);
+    if !KINDS.are_there(observed.installed, observed.forbidden, intent.router_index, &mut plan) {
+        return plan;
     }
     let outcome = match attach {
         Some(attach) => attached(attach, intent, observed, weight),

@@ -219,22 +219,6 @@ fn a_pin_to_a_side_that_is_gone_has_no_rule() {
 }
 
 #[test]
-fn a_side_that_is_gone_is_never_given_more() {
-    let (split, mut world) = settled();
-    let gone = |weight| {
-        split
-            .clone()
-            .at(weight)
-            .with(|it| it.sides.new = SideBackend::Missing { service: Some(("storefront".into(), 8080)) })
-    };
-    let plan = gone(40).plan(&world);
-    assert_eq!(plan.steps, []);
-    assert_eq!(plan.problem.unwrap().reason, "ReferenceNotFound");
-    gone(10).settle(&mut world);
-    assert_eq!(split.read_weight(&world), Some(10), "but less");
-}
-
-#[test]
 fn backends_that_the_spec_renamed_are_still_read() {
     let (split, world) = settled();
     let renamed = split.with(|it| {

@@ -26,6 +26,25 @@ fn assert_refused(split: &Split, world: &World, reason: &str, parts: &[&str]) {
 }
 
 #[rstest]
+#[case::gateway(Split::gateway())]
+#[case::traefik(Split::traefik())]
+fn a_side_that_is_gone_is_never_given_more(#[case] split: Split) {
+    let mut world = World::default();
+    assert!(split.settle(&mut world).settled);
+    let gone = |weight| {
+        split
+            .clone()
+            .at(weight)
+            .with(|it| it.sides.new = SideBackend::Missing { service: Some(("storefront".into(), 8080)) })
+    };
+    let plan = gone(40).plan(&world);
+    assert_eq!(plan.steps, []);
+    assert_eq!(plan.problem.unwrap().reason, "ReferenceNotFound");
+    gone(10).settle(&mut world);
+    assert_eq!(split.read_weight(&world), Some(10), "but less");
+}
+
+#[rstest]
 #[case::two_headers(
     &[header(Side::New, "x-a", "1"), header(Side::New, "x-b", "1")],
     &["spec.pins[1].header.name: ", "one header only", "x-a", "gatewayApi"])]

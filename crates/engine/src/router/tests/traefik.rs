@@ -78,24 +78,6 @@ fn a_side_without_a_share_takes_nobody_down(#[case] weight: i32, #[case] idle: S
 }
 
 #[test]
-fn a_side_that_is_gone_is_never_given_more() {
-    let mut world = World::default();
-    let split = Split::traefik();
-    split.settle(&mut world);
-    let gone = |weight| {
-        split
-            .clone()
-            .at(weight)
-            .with(|it| it.sides.new = SideBackend::Missing { service: Some(("storefront".into(), 8080)) })
-    };
-    let plan = gone(40).plan(&world);
-    assert_eq!(plan.steps, []);
-    assert_eq!(plan.problem.unwrap().reason, "ReferenceNotFound");
-    gone(10).settle(&mut world);
-    assert_eq!(split.read_weight(&world), Some(10), "but less");
-}
-
-#[test]
 fn a_share_without_an_endpoint_is_told_of() {
     let mut world = World::default();
     let split = Split::traefik();

@@ -96,6 +96,29 @@ fn assert_written_weights(world: &World, total: i32) {
     }
 }
 
+/// The split in parts of a thousand, on two paths, with pins of which the first wins.
+fn pinned(split: Split) -> Split {
+    split.with(|it| {
+        it.total = 1000;
+        it.pins = vec![
+            header(Side::Legacy, "x-cutover", "old"),
+            cookie(Side::New, "cutover", "a.b"),
+            header(Side::New, "x-cutover", "new"),
+        ];
+        it.paths = vec![prefix("/"), prefix("/v2")];
+    })
+}
+
+/// What a proxy does with requests for a path of a [`pinned`] split.
+fn assert_pins(weight: i32, path: &str, serve: impl Fn(&Request<'_>) -> Served) {
+    let served = |header, cookie| serve(&Request { path, header, cookie });
+    assert_eq!(served(None, None), Served::New(weight));
+    assert_eq!(served(Some(("X-Cutover", "old")), Some(("cutover", "a.b"))), Served::New(0), "the first pin wins");
+    assert_eq!(served(Some(("x-cutover", "new")), None), Served::New(1000));
+    assert_eq!(served(None, Some(("cutover", "a.b"))), Served::New(1000));
+    assert_eq!(served(None, Some(("cutover", "axb"))), Served::New(weight));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -164,27 +187,14 @@ proptest! {
         new_gone in any::<bool>(),
     ) {
         let mut world = World::default();
-        let mut split = Split::gateway().with(|it| {
-            it.total = 1000;
-            it.pins = vec![
-                header(Side::Legacy, "x-cutover", "old"),
-                cookie(Side::New, "cutover", "a.b"),
-                header(Side::New, "x-cutover", "new"),
-            ];
-            it.paths = vec![prefix("/"), prefix("/v2")];
-        });
+        let mut split = pinned(Split::gateway());
         for weight in weights {
             split.weight = weight;
             let plan = split.settle(&mut world);
             assert!(plan.settled);
             assert_written_weights(&world, 1000);
             for path in ["/", "/v2/x"] {
-                let served = |header, cookie| proxies::route(&split, &world, "shop", &Request { path, header, cookie });
-                assert_eq!(served(None, None), Served::New(weight));
-                assert_eq!(served(Some(("X-Cutover", "old")), Some(("cutover", "a.b"))), Served::New(0), "the first pin wins");
-                assert_eq!(served(Some(("x-cutover", "new")), None), Served::New(1000));
-                assert_eq!(served(None, Some(("cutover", "a.b"))), Served::New(1000));
-                assert_eq!(served(None, Some(("cutover", "axb"))), Served::New(weight));
+                assert_pins(weight, path, |request| proxies::route(&split, &world, "shop", request));
             }
             assert_eq!(split.read_weight(&world), Some(weight));
         }
@@ -257,15 +267,7 @@ proptest! {
         killed in any::<bool>(),
     ) {
         let mut world = World::default();
-        let mut split = Split::traefik().with(|it| {
-            it.total = 1000;
-            it.pins = vec![
-                header(Side::Legacy, "x-cutover", "old"),
-                cookie(Side::New, "cutover", "a.b"),
-                header(Side::New, "x-cutover", "new"),
-            ];
-            it.paths = vec![prefix("/"), prefix("/v2")];
-        });
+        let mut split = pinned(Split::traefik());
         let mut before = None;
         for weight in weights {
             split.weight = weight;
@@ -283,12 +285,7 @@ proptest! {
             split.backend_mut(Side::New).ready = Known::Known(1);
             split.backend_mut(Side::Legacy).ready = Known::Known(1);
             for path in ["/", "/v2", "/v2/x", "/v20"] {
-                let served = |header, cookie| proxies::ingress_route(&split, &world, HOST, &Request { path, header, cookie });
-                assert_eq!(served(None, None), Served::New(weight));
-                assert_eq!(served(Some(("X-Cutover", "old")), Some(("cutover", "a.b"))), Served::New(0), "the first pin wins");
-                assert_eq!(served(Some(("x-cutover", "new")), None), Served::New(1000));
-                assert_eq!(served(None, Some(("cutover", "a.b"))), Served::New(1000));
-                assert_eq!(served(None, Some(("cutover", "axb"))), Served::New(weight));
+                assert_pins(weight, path, |request| proxies::ingress_route(&split, &world, HOST, request));
             }
             assert_eq!(proxies::ingress_route(&split, &world, "other.example.com", &Request::PLAIN), Served::Nothing);
             assert_eq!(split.read_weight(&world), Some(weight));
@@ -346,14 +343,7 @@ proptest! {
             let plan = split.drive(&mut world, true, |world| assert_written_weights(world, 1000));
             assert!(plan.settled);
             for path in ["/", "/v2", "/v2/x", "/v20"] {
-                let served = |header, cookie| {
-                    proxies::virtual_service(&split, &world, "shop", HOST, &Request { path, header, cookie })
-                };
-                assert_eq!(served(None, None), Served::New(weight));
-                assert_eq!(served(Some(("X-Cutover", "old")), Some(("cutover", "a.b"))), Served::New(0), "the first pin wins");
-                assert_eq!(served(Some(("x-cutover", "new")), None), Served::New(1000));
-                assert_eq!(served(None, Some(("cutover", "a.b"))), Served::New(1000));
-                assert_eq!(served(None, Some(("cutover", "axb"))), Served::New(weight));
+                assert_pins(weight, path, |request| proxies::virtual_service(&split, &world, "shop", HOST, request));
             }
             assert_eq!(split.read_weight(&world), Some(weight));
         }

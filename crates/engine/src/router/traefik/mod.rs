@@ -21,13 +21,13 @@ use cutover_api::{
 };
 
 use super::{
-    contract::{Intent, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, SplitRef, TraefikObserved},
-    marks, names,
+    contract::{Intent, ObjectKind, Problem, RouteStep, RouterPlan, SplitRef, TraefikObserved},
+    marks::{self, Kinds},
+    names,
     own::{self, Outcome},
     shares,
     view::Meta,
 };
-use crate::Known;
 
 pub(super) use features::{carries, carries_attached};
 pub(super) use members::read_weight;
@@ -36,40 +36,21 @@ pub(crate) use rules::hosts_and_paths;
 /// More rules than this are not put into one IngressRoute: the API server takes no larger object, and Traefik tries one after the other.
 const MAX_RULES: usize = 512;
 
+const KINDS: Kinds = Kinds {
+    subject: "Traefik's kinds are",
+    resources: "ingressroutes and traefikservices of traefik.io",
+    objects: "IngressRoutes and TraefikServices of traefik.io/v1alpha1",
+    definitions: "Traefik's",
+};
+
 /// See [`super::plan`].
 pub(super) fn plan(router: &TraefikRouter, intent: &Intent<'_>, observed: &TraefikObserved<'_>) -> RouterPlan {
     let name = router.attach.as_ref().map_or_else(|| names::weighted_name(intent.split.name), |it| it.service.clone());
     let weight =
         observed.service.and_then(|service| members::weight(&service.spec.value(), intent.sides, intent.weight_total));
-    let mut plan = RouterPlan {
-        awaits_edit: None,
-        steps: Vec::new(),
-        read_back: ReadBack {
-            kind: RouterKind::Traefik,
-            object: format!("TraefikService/{name}"),
-            observed_weight: weight,
-            accepted: None,
-            message: None,
-        },
-        problem: None,
-        settled: false,
-    };
-    match observed.installed {
-        Known::Unknown if observed.forbidden => {
-            let resources = "ingressroutes and traefikservices of traefik.io";
-            plan.problem = Some(marks::forbidden(RouterKind::Traefik, intent.router_index, resources));
-            return plan;
-        }
-        Known::Unknown => {
-            plan.read_back.message = Some("whether Traefik's kinds are installed is not known yet".to_owned());
-            return plan;
-        }
-        Known::Known(false) => {
-            let objects = "IngressRoutes and TraefikServices of traefik.io/v1alpha1";
-            plan.problem = Some(marks::not_installed(RouterKind::Traefik, intent.router_index, objects, "Traefik's"));
-            return plan;
-        }
-        Known::Known(true) => {}
+    let mut plan = RouterPlan::begun(RouterKind::Traefik, format!("TraefikService/{name}"), weight);
+    if !KINDS.are_there(observed.installed, observed.forbidden, intent.router_index, &mut plan) {
+        return plan;
     }
     plan.read_back.message = members::unanswered(intent.sides, weight, intent.weight_total);
     let outcome = match &router.attach {
