@@ -9,6 +9,7 @@ mod driver;
 mod error;
 mod jobs;
 mod newest;
+mod news;
 #[cfg(test)]
 mod scripted;
 

@@ -15,13 +15,15 @@ use cutover_engine::{
     environment::{VersionSource, version_job_failed, version_printed, version_told},
     migration_phase::Answer,
 };
-use futures::{Stream, stream};
+use futures::Stream;
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 use crate::{
     cluster::stores::Key,
-    controllers::jobs::{Ended, Failure, Jobs},
+    controllers::{
+        jobs::{Ended, Failure, Jobs},
+        news::News,
+    },
     outbound::http_probe::Probes,
 };
 
@@ -29,7 +31,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Versions {
     asked: Arc<Mutex<HashMap<Key, Asked>>>,
-    done: mpsc::UnboundedSender<Key>,
+    news: News,
     probes: Probes,
     jobs: Jobs,
 }
@@ -44,9 +46,8 @@ struct Asked {
 impl Versions {
     /// Nothing was asked yet, and the stream of environments of which there is something new.
     pub(super) fn new(probes: Probes, jobs: Jobs) -> (Self, impl Stream<Item = Key> + Send + 'static) {
-        let (done, mut results) = mpsc::unbounded_channel();
-        let results = stream::poll_fn(move |context| results.poll_recv(context));
-        (Self { asked: Arc::default(), done, probes, jobs }, results)
+        let (news, told) = News::new();
+        (Self { asked: Arc::default(), news, probes, jobs }, told)
     }
 
     /// What was told last by the source that the environment names now.
@@ -91,8 +92,8 @@ impl Versions {
                 VersionSource::Http(http) => version_told(http, versions.ask(http).await),
                 VersionSource::Job { body, timeout, .. } => versions.run(&environment.namespace, body, *timeout).await,
             };
-            if versions.finish(&environment, &source, told) && versions.done.send(environment).is_err() {
-                tracing::debug!("the controller of environments has ended");
+            if versions.finish(&environment, &source, told) {
+                versions.news.tell(environment);
             }
         });
     }

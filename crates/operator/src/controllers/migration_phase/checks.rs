@@ -12,14 +12,13 @@ use cutover_engine::migration_phase::{ActiveCheck, Counts, Measured, Measurement
 use futures::{
     FutureExt, Stream,
     future::{BoxFuture, join, ready},
-    stream,
 };
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 
 use super::hooks::Hooks;
 use crate::{
     cluster::stores::Key,
+    controllers::news::News,
     outbound::{
         http_probe::Probes,
         prometheus::{self, Prometheus, Servers},
@@ -30,7 +29,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Checks {
     runs: Arc<Mutex<HashMap<Key, BTreeMap<String, Run>>>>,
-    done: mpsc::UnboundedSender<Key>,
+    news: News,
     servers: Servers,
     probes: Probes,
     jobs: Hooks,
@@ -51,9 +50,8 @@ impl Checks {
         probes: Probes,
         jobs: Hooks,
     ) -> (Self, impl Stream<Item = Key> + Send + 'static) {
-        let (done, mut results) = mpsc::unbounded_channel();
-        let results = stream::poll_fn(move |context| results.poll_recv(context));
-        (Self { runs: Arc::default(), done, servers, probes, jobs }, results)
+        let (news, told) = News::new();
+        (Self { runs: Arc::default(), news, servers, probes, jobs }, told)
     }
 
     /// The newest results of a phase's checks.
@@ -104,10 +102,8 @@ impl Checks {
         let asked = self.ask(&phase, &probe, at, server_of);
         tokio::spawn(async move {
             let result = asked.await;
-            if checks.finish(&phase, &name, &probe, Measurement { result, at, round })
-                && checks.done.send(phase).is_err()
-            {
-                tracing::debug!("the controller of phases has ended");
+            if checks.finish(&phase, &name, &probe, Measurement { result, at, round }) {
+                checks.news.tell(phase);
             }
         });
     }

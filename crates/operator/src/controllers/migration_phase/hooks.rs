@@ -10,23 +10,25 @@ use std::{
 
 use cutover_api::v1alpha1::{MigrationPhaseStatus, migration_phase::HookState};
 use cutover_engine::migration_phase::{HookJob, HookView, Measured};
-use futures::{Stream, stream};
+use futures::Stream;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 use crate::{
     caches::JobEnd,
     cluster::stores::Key,
-    controllers::jobs::{Ended, Failure, JobState, Jobs},
+    controllers::{
+        jobs::{Ended, Failure, JobState, Jobs},
+        news::News,
+    },
 };
 
 /// The hooks of all phases. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Hooks {
     looks: Arc<Mutex<HashMap<Key, BTreeMap<String, Look>>>>,
-    done: mpsc::UnboundedSender<Key>,
+    news: News,
     jobs: Jobs,
 }
 
@@ -40,9 +42,8 @@ enum Look {
 impl Hooks {
     /// Nothing is known yet; and the stream of phases of which something new is known.
     pub(super) fn new(jobs: Jobs) -> (Self, impl Stream<Item = Key> + Send + 'static) {
-        let (done, mut results) = mpsc::unbounded_channel();
-        let results = stream::poll_fn(move |context| results.poll_recv(context));
-        (Self { looks: Arc::default(), done, jobs }, results)
+        let (news, told) = News::new();
+        (Self { looks: Arc::default(), news, jobs }, told)
     }
 
     /// What is known of the Jobs that the phase waits for.
@@ -149,9 +150,7 @@ impl Hooks {
         let Some(look) = looks.get_mut(&phase).and_then(|own| own.get_mut(job)) else { return };
         *look = Look::Known(view);
         drop(looks);
-        if self.done.send(phase).is_err() {
-            tracing::debug!("the controller of phases has ended");
-        }
+        self.news.tell(phase);
     }
 
     /// What there is past the cache.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,19 +12,19 @@ use cutover_api::v1alpha1::{
     traffic_split::{Exposure, VerifiedWeight, VerifyHttp},
 };
 use cutover_engine::traffic_split::verify::verified;
-use futures::{Stream, stream};
+use futures::Stream;
 use jiff::Timestamp;
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::{cluster::stores::Key, outbound::http_probe::Probes};
+use crate::{cluster::stores::Key, controllers::news::News, outbound::http_probe::Probes};
 
 /// From a sample that does not confirm a weight to the next.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The samples that are taken.
 pub(super) struct Sampled {
-    samples: std::sync::Arc<Mutex<HashMap<Key, Sample>>>,
-    news: mpsc::UnboundedSender<Key>,
+    samples: Mutex<HashMap<Key, Sample>>,
+    news: News,
     probes: Probes,
 }
 
@@ -38,22 +38,15 @@ struct About {
 
 struct Sample {
     about: About,
-    seen: Option<VerifiedWeight>,
-    task: AbortHandle,
-}
-
-impl Drop for Sample {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    seen: Arc<Mutex<Option<VerifiedWeight>>>,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Sampled {
     /// Nothing is looked at yet, and the stream of splits of which something was seen.
     pub(super) fn new(probes: Probes) -> (Self, impl Stream<Item = Key> + Send + 'static) {
-        let (news, mut told) = mpsc::unbounded_channel();
-        let samples = Self { samples: std::sync::Arc::default(), news, probes };
-        (samples, stream::poll_fn(move |context| told.poll_recv(context)))
+        let (news, told) = News::new();
+        (Self { samples: Mutex::default(), news, probes }, told)
     }
 
     /// What was seen of the weight in force. Looks from now on, unless the status says already that it was confirmed.
@@ -65,7 +58,7 @@ impl Sampled {
             return None;
         };
         if let Some(sample) = samples.get(key).filter(|sample| sample.about == about) {
-            return sample.seen.clone();
+            return sample.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         }
         let known = split.status.as_ref().and_then(|status| status.verified_weight.as_ref());
         // After a start of the operator, or once and for all: a new question is a new generation, whose status is not written yet.
@@ -74,8 +67,7 @@ impl Sampled {
             && known.is_some_and(|known| known.confirmed && known.applied_weight == about.weight);
         samples.remove(key);
         if !is_known {
-            let task = self.start(key.clone(), about.clone());
-            samples.insert(key.clone(), Sample { about, seen: None, task });
+            samples.insert(key.clone(), self.start(key.clone(), about));
         }
         None
     }
@@ -85,24 +77,24 @@ impl Sampled {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
-    fn start(&self, key: Key, about: About) -> AbortHandle {
+    fn start(&self, key: Key, about: About) -> Sample {
+        let seen: Arc<Mutex<Option<VerifiedWeight>>> = Arc::default();
         let (probes, news) = (self.probes.clone(), self.news.clone());
-        let samples = std::sync::Arc::clone(&self.samples);
+        let (asked, taken) = (about.clone(), Arc::clone(&seen));
         let task = tokio::spawn(async move {
             loop {
-                let sample = probes.sample(&about.asked).await;
-                let seen = verified(&sample, about.weight, about.total, Timestamp::now());
-                let confirmed = seen.confirmed;
-                if let Some(known) = samples.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key) {
-                    known.seen = Some(seen);
-                }
-                if news.send(key.clone()).is_err() || confirmed {
+                let sample = probes.sample(&asked.asked).await;
+                let newest = verified(&sample, asked.weight, asked.total, Timestamp::now());
+                let confirmed = newest.confirmed;
+                *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(newest);
+                news.tell(key.clone());
+                if confirmed {
                     return;
                 }
                 tokio::time::sleep(PAUSE).await;
             }
         });
-        task.abort_handle()
+        Sample { about, seen, _task: AbortOnDropHandle::new(task) }
     }
 }
 

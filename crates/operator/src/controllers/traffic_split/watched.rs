@@ -16,35 +16,29 @@ use cutover_engine::{
     migration_phase::Answer,
     traffic_split::{Answers, Probed},
 };
-use futures::{Stream, stream};
-use tokio::{sync::mpsc, task::AbortHandle};
+use futures::Stream;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::{cluster::stores::Key, outbound::http_probe::Probes};
+use crate::{cluster::stores::Key, controllers::news::News, outbound::http_probe::Probes};
 
 /// The sides that are watched.
 pub(super) struct Watched {
     sides: Mutex<HashMap<(Key, Side), Watch>>,
-    news: mpsc::UnboundedSender<Key>,
+    news: News,
     probes: Probes,
 }
 
 struct Watch {
     probe: SideProbe,
     answers: Arc<Mutex<Answers>>,
-    task: AbortHandle,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Watched {
     /// Nothing is watched yet, and the stream of splits of which a side answers otherwise than before.
     pub(super) fn new(probes: Probes) -> (Self, impl Stream<Item = Key> + Send + 'static) {
-        let (news, mut told) = mpsc::unbounded_channel();
-        (Self { sides: Mutex::default(), news, probes }, stream::poll_fn(move |context| told.poll_recv(context)))
+        let (news, told) = News::new();
+        (Self { sides: Mutex::default(), news, probes }, told)
     }
 
     /// What the sides say, legacy first. Asks them from now on, as the spec says.
@@ -89,12 +83,12 @@ impl Watched {
                 tick.tick().await;
                 let answer = ask(&probes, &asked).await;
                 let changed = taken.lock().unwrap_or_else(PoisonError::into_inner).take(answer, asked.fail_after);
-                if changed && news.send(split.clone()).is_err() {
-                    return;
+                if changed {
+                    news.tell(split.clone());
                 }
             }
         });
-        Watch { probe, answers, task: task.abort_handle() }
+        Watch { probe, answers, _task: AbortOnDropHandle::new(task) }
     }
 }
 
