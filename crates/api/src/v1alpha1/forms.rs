@@ -15,6 +15,10 @@ pub const COMPONENT_PATTERN: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 pub const HOST_PATTERN: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// Paths of routes.
 pub const PATH_PATTERN: &str = r"^/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*$";
+/// What paths are rewritten to: some routers write it into patterns of their own.
+pub const REWRITE_PATTERN: &str = r"^/([A-Za-z0-9/._~-]*[A-Za-z0-9._~-])?$";
+/// Origins of pages, as browsers say them, or every one.
+pub const ORIGIN_PATTERN: &str = r"^(\*|https?://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?)$";
 /// Paths that pods are asked for their health by; they may have a query.
 pub const HEALTH_PATH_PATTERN: &str = "^/";
 /// Container images.
@@ -63,7 +67,7 @@ pub const LINE_PATTERN: &str = "^[!-~]([ -~]*[!-~])?$";
 pub const UID_PATTERN: &str = "^[-A-Za-z0-9]+$";
 
 /// Each form in words, with an example.
-pub(crate) const WORDS: [(&str, &str); 26] = [
+pub(crate) const WORDS: [(&str, &str); 28] = [
     (
         NAME_PATTERN,
         "must be the name of an object: lower-case letters, digits, hyphens and dots, beginning and ending with a letter or digit, such as shop-v2",
@@ -81,6 +85,14 @@ pub(crate) const WORDS: [(&str, &str); 26] = [
         "must be a host name in lower case, without scheme, port and path, such as app.example.com or *.example.com",
     ),
     (PATH_PATTERN, "must be a path that begins with /, without host, query, spaces and braces, such as /v2"),
+    (
+        REWRITE_PATTERN,
+        "must be a path that begins with / and does not end with one, of letters, digits, dots, underscores, tildes, hyphens and slashes, such as /v1",
+    ),
+    (
+        ORIGIN_PATTERN,
+        "must be an origin in lower case, without path and without a slash at its end, such as https://admin.example.com, or * for every origin",
+    ),
     (HEALTH_PATH_PATTERN, "must be a path that begins with /, such as /api/health"),
     (IMAGE_PATTERN, "must be an image without spaces, such as registry.example.com/storefront:1.4.2"),
     (COMMIT_PATTERN, "must be letters, digits, dots, underscores and hyphens, such as 9f3c2ab"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::traffic_split::{Edge, PathMatch, Pin, RouterKind, Side};
+use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, PathMatch, Pin, RouterKind, Side};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
@@ -118,6 +118,8 @@ pub struct Intent<'a> {
     pub pins: &'a [Pin],
     /// `spec.edge`.
     pub edge: Option<&'a Edge>,
+    /// `spec.mirror`.
+    pub mirror: Option<&'a Mirror>,
     /// Index of the router in `spec.routers`: problems name the field at fault.
     pub router_index: usize,
     /// The two backends.

@@ -25,12 +25,44 @@ pub enum Feature {
     Timeouts,
     /// Headers on every answer.
     SecurityHeaders,
+    /// Pages of other origins may ask.
+    Cors,
+    /// Requests are sent again.
+    Retries,
+    /// After so long.
+    RetryBackoff,
+    /// Each try may take so long.
+    TryTimeout,
+    /// An endpoint with so many errors in a row is left out.
+    ConsecutiveErrors,
+    /// While so many answers are errors, nobody is asked.
+    ErrorPercent,
+    /// Requests without TLS are sent to where there is.
+    TlsRedirect,
+    /// A side sees another path than clients ask for.
+    Rewrite,
+    /// The new side gets copies of requests.
+    Mirror,
 }
 
 impl Feature {
-    /// All of them, in the order in which they are looked at and listed.
-    pub const ALL: [Self; 5] =
-        [Self::HeaderPins, Self::CookiePins, Self::RateLimit, Self::Timeouts, Self::SecurityHeaders];
+    /// All of them, in the order in which they are looked at and listed: a part before the whole, so that the part is named.
+    pub const ALL: [Self; 14] = [
+        Self::HeaderPins,
+        Self::CookiePins,
+        Self::RateLimit,
+        Self::Timeouts,
+        Self::SecurityHeaders,
+        Self::Cors,
+        Self::RetryBackoff,
+        Self::TryTimeout,
+        Self::Retries,
+        Self::ConsecutiveErrors,
+        Self::ErrorPercent,
+        Self::TlsRedirect,
+        Self::Rewrite,
+        Self::Mirror,
+    ];
 
     /// The field of a spec that asks for it.
     #[must_use]
@@ -41,6 +73,15 @@ impl Feature {
             Self::RateLimit => "spec.edge.rateLimit",
             Self::Timeouts => "spec.edge.timeouts",
             Self::SecurityHeaders => "spec.edge.securityHeaders",
+            Self::Cors => "spec.edge.cors",
+            Self::Retries => "spec.edge.retries",
+            Self::RetryBackoff => "spec.edge.retries.backoffMilliseconds",
+            Self::TryTimeout => "spec.edge.retries.perTryTimeout",
+            Self::ConsecutiveErrors => "spec.edge.circuitBreaker.consecutiveErrors",
+            Self::ErrorPercent => "spec.edge.circuitBreaker.errorPercent",
+            Self::TlsRedirect => "spec.edge.tlsRedirect",
+            Self::Rewrite => "spec.paths[].rewrite",
+            Self::Mirror => "spec.mirror",
         }
     }
 
@@ -54,6 +95,20 @@ impl Feature {
             Self::RateLimit => edge(|edge| edge.rate_limit.is_some()),
             Self::Timeouts => edge(|edge| edge.timeouts.is_some()),
             Self::SecurityHeaders => edge(|edge| edge.security_headers.is_some()),
+            Self::Cors => edge(|edge| edge.cors.is_some()),
+            Self::Retries => edge(|edge| edge.retries.is_some()),
+            Self::RetryBackoff => edge(|edge| edge.retries.is_some_and(|it| it.backoff_milliseconds.is_some())),
+            Self::TryTimeout => edge(|edge| edge.retries.is_some_and(|it| it.per_try_timeout.is_some())),
+            Self::ConsecutiveErrors => {
+                edge(|edge| edge.circuit_breaker.is_some_and(|it| it.consecutive_errors.is_some()))
+            }
+            Self::ErrorPercent => edge(|edge| edge.circuit_breaker.is_some_and(|it| it.error_percent.is_some())),
+            Self::TlsRedirect => edge(|edge| edge.tls_redirect),
+            Self::Rewrite => {
+                let at = intent.paths.iter().position(|path| path.rewrite.is_some());
+                at.map(|at| format!("spec.paths[{at}].rewrite"))
+            }
+            Self::Mirror => intent.mirror.map(|_| self.field().to_owned()),
         }
     }
 }

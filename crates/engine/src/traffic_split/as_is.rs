@@ -34,7 +34,7 @@ fn of_ingress(ingress: &IngressView) -> (Vec<String>, Vec<PathMatch>) {
         // What we put beside them ourselves is no claim.
         for path in rule.paths.iter().filter(|path| !path.path.starts_with(names::KEPT)) {
             let type_ = if &*path.path_type == "Exact" { PathType::Exact } else { PathType::Prefix };
-            add(&mut paths, PathMatch { type_, value: path.path.to_string() });
+            add(&mut paths, PathMatch::new(type_, &*path.path));
         }
     }
     (hosts, paths)
@@ -49,7 +49,7 @@ fn of_http_route(route: &HttpRouteView) -> (Vec<String>, Vec<PathMatch>) {
         let path = found.get("path");
         let text = |key: &str| path.and_then(|path| path.get(key)).and_then(Value::as_str);
         let type_ = if text("type") == Some("Exact") { PathType::Exact } else { PathType::Prefix };
-        add(&mut paths, PathMatch { type_, value: text("value").unwrap_or("/").to_owned() });
+        add(&mut paths, PathMatch::new(type_, text("value").unwrap_or("/")));
     }
     (hosts, paths)
 }

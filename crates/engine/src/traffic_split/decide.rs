@@ -169,6 +169,7 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
                 paths,
                 pins: &spec.pins,
                 edge: spec.edge.as_ref(),
+                mirror: spec.mirror.as_ref(),
                 sides,
                 new_weight: *weight,
                 weight_total: spec.weight_total,

@@ -4,7 +4,11 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::forms::LINE_PATTERN;
+use super::{
+    super::forms::LINE_PATTERN,
+    cors::Cors,
+    failure::{CircuitBreaker, Retries},
+};
 use crate::HumanDuration;
 
 /// What is done with requests and answers at the edge, on both sides alike. What a router cannot do is refused by name; docs/routers.md has
@@ -21,6 +25,18 @@ pub struct Edge {
     /// Headers that every answer bears, in place of what a side may set itself. `{}`: those that have a default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_headers: Option<SecurityHeaders>,
+    /// Which pages of other origins may ask, and for what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    /// Requests that are sent again when a side fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// When a side that fails is not asked for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// Whether requests without TLS are answered with a redirect to `https`. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls_redirect: bool,
 }
 
 /// Requests that one client address may send. Each replica of a proxy counts by itself.

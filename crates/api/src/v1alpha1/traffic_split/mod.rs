@@ -1,7 +1,10 @@
 //! TrafficSplit: one way in (hosts and paths) and its two backends, legacy and new.
 
 mod backend;
+mod cors;
 mod edge;
+mod failure;
+mod mirror;
 mod motion;
 mod probe;
 mod router;
@@ -14,7 +17,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     backend::{Backend, Capacity, CookieMatch, HeaderMatch, Pin, Safety, ServiceBackend, Side},
+    cors::{Cors, Method},
     edge::{Edge, FrameOptions, RateLimit, SecurityHeaders, StrictTransportSecurity, Timeouts},
+    failure::{CircuitBreaker, Retries},
+    mirror::Mirror,
     motion::{DiedSide, FailedOver, Failover, Ramp},
     probe::{HttpProbe, SideProbe, TcpProbe},
     router::{
@@ -24,7 +30,7 @@ pub use self::{
     status::{Endpoints, Holder, LegacyRetired, LegacyRetiring, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
     verify::{VerifiedWeight, Verify, VerifyHttp},
 };
-use super::forms::{HOST_PATTERN, NAME_PATTERN, PATH_PATTERN};
+use super::forms::{HOST_PATTERN, NAME_PATTERN, PATH_PATTERN, REWRITE_PATTERN};
 
 /// One way into the system and its two sides. The operator keeps the share of the new side in force on every router listed.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -131,6 +137,10 @@ pub struct TrafficSplitSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<Edge>,
 
+    /// Copies of requests to the new side, whose answers to them are dropped. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
+
     /// The routers that carry this split, 1 to 4. All carry the same weight, so that a split can also move from one edge to another.
     #[schemars(length(min = 1, max = 4))]
     pub routers: Vec<Router>,
@@ -146,7 +156,7 @@ pub struct TrafficSplitSpec {
 }
 
 fn default_paths() -> Vec<PathMatch> {
-    vec![PathMatch { type_: PathType::Prefix, value: "/".into() }]
+    vec![PathMatch::new(PathType::Prefix, "/")]
 }
 
 const fn default_weight_total() -> i32 {
@@ -163,6 +173,19 @@ pub struct PathMatch {
     /// The path, beginning with `/`, such as `/v2`.
     #[schemars(length(min = 1, max = 1024), regex(pattern = PATH_PATTERN))]
     pub value: String,
+    /// What a side sees in place of the path, or of the prefix: with `/v1` for the prefix `/shop`, it is asked for `/v1/cart` when clients
+    /// ask for `/shop/cart`. The same for both sides. Default: the path as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = REWRITE_PATTERN))]
+    pub rewrite: Option<String>,
+}
+
+impl PathMatch {
+    /// A path that no side sees rewritten.
+    #[must_use]
+    pub fn new(type_: PathType, value: impl Into<String>) -> Self {
+        Self { type_, value: value.into(), rewrite: None }
+    }
 }
 
 /// How a path is compared.

@@ -22,5 +22,25 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "sets headers for whole listeners, not for a split's hosts and paths",
             remedy: "set them by the annotation listener-attributes, have the application set them, or use gatewayApi",
         },
+        Feature::Cors => Carried::Not {
+            why: "answers for other origins by whole listeners, not for a split's hosts and paths",
+            remedy: "set the headers by the annotation listener-attributes, have the application answer, or use ingressNginx",
+        },
+        Feature::Retries | Feature::RetryBackoff | Feature::TryTimeout => {
+            Carried::Not { why: "never sends a request again", remedy: "have clients ask again, or use ingressNginx" }
+        }
+        Feature::ConsecutiveErrors | Feature::ErrorPercent => Carried::Not {
+            why: "leaves out endpoints by its health checks alone",
+            remedy: "set those by the annotations healthcheck-*, or take this router out",
+        },
+        Feature::TlsRedirect => Carried::Not {
+            why: "is written without a redirect",
+            remedy: "set it by the annotation ssl-redirect of this router",
+        },
+        Feature::Rewrite => Carried::Not {
+            why: "is written without transforms of paths",
+            remedy: "have both sides answer to the path that clients ask for, or use ingressNginx",
+        },
+        Feature::Mirror => Carried::Not { why: "copies no request", remedy: "take mirror out, or use istio" },
     }
 }

@@ -13,14 +13,42 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "takes headers of answers from a ConfigMap that its administrator has to allow",
             remedy: "have the application set them, or use gatewayApi",
         },
+        Feature::Cors | Feature::Retries | Feature::TlsRedirect | Feature::Rewrite => Carried::Not {
+            why: "is written without the annotations for it",
+            remedy: "add them to annotations of this router",
+        },
+        Feature::RetryBackoff | Feature::TryTimeout => Carried::Not {
+            why: "sends a request again at once, and limits all tries together",
+            remedy: "take it out, or use istio",
+        },
+        Feature::ConsecutiveErrors | Feature::ErrorPercent => Carried::Not {
+            why: "has no circuit breaker, for there is no annotation for it",
+            remedy: "take it out, or use istio or traefik",
+        },
+        Feature::Mirror => Carried::Not {
+            why: "copies every request or none, those that change something too",
+            remedy: "take mirror out, or use istio",
+        },
     }
 }
 
 /// Beside a user's Ingress.
 pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
     match feature {
-        Feature::HeaderPins | Feature::CookiePins => carries(feature),
-        Feature::RateLimit | Feature::Timeouts | Feature::SecurityHeaders => Carried::Not {
+        Feature::HeaderPins
+        | Feature::CookiePins
+        | Feature::RetryBackoff
+        | Feature::TryTimeout
+        | Feature::ConsecutiveErrors
+        | Feature::ErrorPercent
+        | Feature::Mirror => carries(feature),
+        Feature::RateLimit
+        | Feature::Timeouts
+        | Feature::SecurityHeaders
+        | Feature::Cors
+        | Feature::Retries
+        | Feature::TlsRedirect
+        | Feature::Rewrite => Carried::Not {
             why: "leaves the main Ingress as it is, and the canary goes by what that one says",
             remedy: "say it there, or let Cutover make both (className)",
         },

@@ -121,7 +121,7 @@ pub(crate) fn hosts_and_paths(service: &WholeView) -> Option<(Vec<String>, Vec<P
         let below =
             after.first().is_some_and(|(kind, below)| *kind == "prefix" && below.strip_suffix('/') == Some(value));
         let type_ = if *kind == "prefix" || below { PathType::Prefix } else { PathType::Exact };
-        paths.push(PathMatch { type_, value: (*value).to_owned() });
+        paths.push(PathMatch::new(type_, *value));
         rest = if below { after.get(1..).unwrap_or_default() } else { after };
     }
     Some((hosts, paths))

@@ -14,6 +14,27 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "has no such timeouts: that of a VirtualService is about whole requests",
             remedy: "set them by a DestinationRule of yours, or use ingressNginx",
         },
+        Feature::Cors
+        | Feature::Retries
+        | Feature::RetryBackoff
+        | Feature::TryTimeout
+        | Feature::Rewrite
+        | Feature::Mirror => Carried::Not {
+            why: "is written without it",
+            remedy: "make a VirtualService of your own and attach to an entry of it",
+        },
+        Feature::ConsecutiveErrors => Carried::Not {
+            why: "is written without DestinationRules",
+            remedy: "set outlierDetection by a DestinationRule of yours",
+        },
+        Feature::ErrorPercent => Carried::Not {
+            why: "does not count errors among all answers, only in a row",
+            remedy: "use consecutiveErrors, or the router traefik",
+        },
+        Feature::TlsRedirect => Carried::Not {
+            why: "has no redirect for one of several routes, for it is the Gateway's",
+            remedy: "set tls.httpsRedirect on the Gateway's server without TLS",
+        },
     }
 }
 
@@ -24,10 +45,23 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
             why: "has no room for pins in an attached entry, of which only the destinations are changed",
             remedy: "remove the pins, put entries for them into the VirtualService, or let Cutover make it (gateways)",
         },
-        Feature::RateLimit | Feature::Timeouts => carries(feature),
+        Feature::RateLimit
+        | Feature::Timeouts
+        | Feature::ConsecutiveErrors
+        | Feature::ErrorPercent
+        | Feature::TlsRedirect => carries(feature),
         Feature::SecurityHeaders => Carried::Not {
             why: "changes only the destinations of an attached entry",
             remedy: "add headers.response.set to that entry, or let Cutover make the VirtualService (gateways)",
+        },
+        Feature::Cors
+        | Feature::Retries
+        | Feature::RetryBackoff
+        | Feature::TryTimeout
+        | Feature::Rewrite
+        | Feature::Mirror => Carried::Not {
+            why: "changes only the destinations of an attached entry",
+            remedy: "add it to that entry, or let Cutover make the VirtualService (gateways)",
         },
     }
 }

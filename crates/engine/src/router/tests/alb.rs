@@ -18,7 +18,7 @@ fn annotated(split: &mut Split, key: &str, value: &str) {
 #[test]
 fn what_is_made_with_a_pin_and_two_paths() {
     let split = Split::alb().with(|it| {
-        it.paths = vec![prefix("/"), PathMatch { type_: PathType::Exact, value: "/health".into() }];
+        it.paths = vec![prefix("/"), PathMatch::new(PathType::Exact, "/health")];
         it.pins = vec![header(Side::New, "x-cutover", "new")];
         it.baseline = Some("5".into());
         annotated(it, "alb.ingress.kubernetes.io/scheme", "internet-facing");

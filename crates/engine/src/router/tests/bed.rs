@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cutover_api::v1alpha1::traffic_split::{
     AlbRouter, CookieMatch, Edge, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, IstioAttach,
-    IstioRouter, ParentRef, PathMatch, PathType, Pin, RouteAttach, Router, Side, TraefikAttach, TraefikRouter,
+    IstioRouter, Mirror, ParentRef, PathMatch, PathType, Pin, RouteAttach, Router, Side, TraefikAttach, TraefikRouter,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::de::DeserializeOwned;
@@ -196,6 +196,7 @@ pub struct Split {
     pub paths: Vec<PathMatch>,
     pub pins: Vec<Pin>,
     pub edge: Option<Edge>,
+    pub mirror: Option<Mirror>,
     pub sides: Sides,
     pub weight: i32,
     pub total: i32,
@@ -233,7 +234,7 @@ pub fn cookie(to: Side, name: &str, value: &str) -> Pin {
 }
 
 pub fn prefix(value: &str) -> PathMatch {
-    PathMatch { type_: PathType::Prefix, value: value.into() }
+    PathMatch::new(PathType::Prefix, value)
 }
 
 impl Split {
@@ -250,6 +251,7 @@ impl Split {
             paths: vec![prefix("/")],
             pins: Vec::new(),
             edge: None,
+            mirror: None,
             sides: Sides {
                 legacy: SideBackend::Present(backend("monolith")),
                 new: SideBackend::Present(backend("storefront")),
@@ -357,6 +359,7 @@ impl Split {
             paths: &self.paths,
             pins: &self.pins,
             edge: self.edge.as_ref(),
+            mirror: self.mirror.as_ref(),
             router_index: 0,
             sides: &self.sides,
             new_weight: self.weight,

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::traffic_split::{Edge, RateLimit, Side};
+use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, PathMatch, RateLimit, Side};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::bed::{Split, World, cookie, header, users_ingress, users_route, users_service, users_virtual_service};
+use super::bed::{
+    Split, World, cookie, header, prefix, users_ingress, users_route, users_service, users_virtual_service,
+};
 use crate::{
     conditions::Health,
     router::{
@@ -19,6 +21,10 @@ fn edge(yaml: &str) -> Edge {
     serde_yaml_ng::from_str(yaml).unwrap()
 }
 
+fn rewritten(from: &str, to: &str) -> PathMatch {
+    PathMatch { rewrite: Some(to.to_owned()), ..prefix(from) }
+}
+
 /// The least that asks for a feature.
 fn asking(feature: Feature, split: Split) -> Split {
     split.with(|split| match feature {
@@ -27,6 +33,15 @@ fn asking(feature: Feature, split: Split) -> Split {
         Feature::RateLimit => split.edge = Some(edge("rateLimit: {requestsPerMinute: 100}")),
         Feature::Timeouts => split.edge = Some(edge("timeouts: {read: 2m}")),
         Feature::SecurityHeaders => split.edge = Some(edge("securityHeaders: {}")),
+        Feature::Cors => split.edge = Some(edge("cors: {allowOrigins: ['https://a.example.com']}")),
+        Feature::Retries => split.edge = Some(edge("retries: {attempts: 2}")),
+        Feature::RetryBackoff => split.edge = Some(edge("retries: {attempts: 2, backoffMilliseconds: 50}")),
+        Feature::TryTimeout => split.edge = Some(edge("retries: {attempts: 2, perTryTimeout: 3s}")),
+        Feature::ConsecutiveErrors => split.edge = Some(edge("circuitBreaker: {consecutiveErrors: 5}")),
+        Feature::ErrorPercent => split.edge = Some(edge("circuitBreaker: {errorPercent: 50}")),
+        Feature::TlsRedirect => split.edge = Some(edge("tlsRedirect: true")),
+        Feature::Rewrite => split.paths = vec![rewritten("/shop", "/v1")],
+        Feature::Mirror => split.mirror = Some(Mirror { percent: 100, allow_unsafe: false }),
     })
 }
 

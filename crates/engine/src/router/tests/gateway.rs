@@ -13,7 +13,7 @@ use crate::{
 #[test]
 fn a_route_with_pins_and_two_paths() {
     let split = Split::gateway().with(|it| {
-        it.paths = vec![prefix("/"), PathMatch { type_: PathType::Exact, value: "/health".into() }];
+        it.paths = vec![prefix("/"), PathMatch::new(PathType::Exact, "/health")];
         it.pins = vec![header(Side::New, "x-cutover", "new"), cookie(Side::Legacy, "cutover", "old.1")];
         it.baseline = Some("5".into());
         it.router.gateway_api.as_mut().unwrap().parent_refs.as_mut().unwrap()[0].section_name = Some("https".into());

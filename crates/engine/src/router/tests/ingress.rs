@@ -31,7 +31,7 @@ fn built_in(split: &Split, world: &World) -> Vec<Value> {
 fn a_split_in_between() {
     let split = Split::nginx().with(|it| {
         it.hosts = vec!["shop.example.com".into(), "*.shop.example.com".into()];
-        it.paths = vec![prefix("/"), PathMatch { type_: PathType::Exact, value: "/health".into() }];
+        it.paths = vec![prefix("/"), PathMatch::new(PathType::Exact, "/health")];
         it.pins = vec![header(Side::New, "x-cutover", "new"), cookie(Side::New, "cutover", "always")];
         it.baseline = Some("5".into());
         it.nginx_mut().tls = Some(IngressTls { secret_name: "shop-cert".into() });

@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn exact(value: &str) -> PathMatch {
-    PathMatch { type_: PathType::Exact, value: value.into() }
+    PathMatch::new(PathType::Exact, value)
 }
 
 fn made(split: &Split) -> Value {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 fn exact(value: &str) -> PathMatch {
-    PathMatch { type_: PathType::Exact, value: value.into() }
+    PathMatch::new(PathType::Exact, value)
 }
 
 fn objects(split: &Split) -> Vec<Value> {

@@ -6,7 +6,18 @@ use crate::router::features::{Carried, Feature};
 pub(in crate::router) fn carries(feature: Feature) -> Carried {
     match feature {
         Feature::HeaderPins | Feature::CookiePins => Carried::Wholly,
-        Feature::RateLimit | Feature::Timeouts | Feature::SecurityHeaders => Carried::Not {
+        Feature::RateLimit
+        | Feature::Timeouts
+        | Feature::SecurityHeaders
+        | Feature::Cors
+        | Feature::Retries
+        | Feature::RetryBackoff
+        | Feature::TryTimeout
+        | Feature::ConsecutiveErrors
+        | Feature::ErrorPercent
+        | Feature::TlsRedirect
+        | Feature::Rewrite
+        | Feature::Mirror => Carried::Not {
             why: "is written without Middlewares and ServersTransports",
             remedy: "put a Middleware or a ServersTransport of yours on the entry point, or use a router that carries it",
         },
@@ -20,7 +31,18 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
             why: "has no room for pins in an attached TraefikService, of which only the weights are changed",
             remedy: "remove the pins, put rules for them into the IngressRoute, or let Cutover make both (remove attach)",
         },
-        Feature::RateLimit | Feature::Timeouts | Feature::SecurityHeaders => Carried::Not {
+        Feature::RateLimit
+        | Feature::Timeouts
+        | Feature::SecurityHeaders
+        | Feature::Cors
+        | Feature::Retries
+        | Feature::RetryBackoff
+        | Feature::TryTimeout
+        | Feature::ConsecutiveErrors
+        | Feature::ErrorPercent
+        | Feature::TlsRedirect
+        | Feature::Rewrite
+        | Feature::Mirror => Carried::Not {
             why: "changes only the weights of an attached TraefikService",
             remedy: "put a Middleware or a ServersTransport on the IngressRoute that leads to it",
         },

@@ -82,5 +82,5 @@ fn read(rule: &str) -> Option<(String, PathMatch)> {
         None => quoted(host.strip_prefix("Host(")?)?,
     };
     let type_ = if path.starts_with("Path(") { PathType::Exact } else { PathType::Prefix };
-    Some((host, PathMatch { type_, value: quoted(path)? }))
+    Some((host, PathMatch::new(type_, quoted(path)?)))
 }
