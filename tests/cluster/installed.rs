@@ -5,6 +5,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use anyhow::{Result, anyhow, ensure};
+use cutover_api::v1alpha1::MigrationPhase;
 use cutover_testkit::{
     control_plane::{ControlPlane, Identity},
     eventually,
@@ -86,6 +87,20 @@ pub(crate) fn operator() -> Identity {
 /// An object of one of our kinds.
 pub(crate) fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "cutover.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+/// A person's decision on the present attempt of a phase. `more` has the action, and may say otherwise of every other field.
+pub(crate) fn decision(phase: &MigrationPhase, by: &str, more: &Value) -> Value {
+    let attempt = phase.status.as_ref().and_then(|status| status.attempt);
+    let mut spec = json!({
+        "phase": phase.name_any(), "phaseUID": phase.metadata.uid, "attempt": attempt, "requestedBy": by, "reason": "a test",
+    });
+    for (field, value) in more.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
+    let mut decision = object("PhaseAction", "", &spec);
+    decision["metadata"] = json!({"generateName": "action-"});
+    decision
 }
 
 /// A Service of this name, and the one ready endpoint behind it.

@@ -184,12 +184,8 @@ spec:
         .await?;
         let api: Api<MigrationPhase> = Api::namespaced(self.client.clone(), &self.namespace);
         for phase in api.list(&ListParams::default()).await? {
-            let name = format!("approve-{}", phase.name_any());
-            let spec = json!({
-                "phase": phase.name_any(), "phaseUID": phase.metadata.uid, "attempt": 1, "action": "Approve",
-                "step": format!("to-{ASKS}"), "requestedBy": "ana", "reason": "it has soaked",
-            });
-            let action = installed::object("PhaseAction", &name, &spec);
+            let approves = json!({"action": "Approve", "step": format!("to-{ASKS}")});
+            let action = installed::decision(&phase, "ana", &approves);
             installed::create(&self.client, &self.namespace, &action, false).await?;
         }
         Ok(())

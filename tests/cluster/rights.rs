@@ -12,10 +12,10 @@ use cutover_testkit::{
     tools,
 };
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
-use kube::{Api, Client, api::DeleteParams};
+use kube::{Api, Client, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 
-use crate::installed::{api, create, install, object};
+use crate::installed::{api, create, decision, install, object};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -183,14 +183,10 @@ impl Run {
     async fn approve(&self, step: &str) -> Result<()> {
         self.until("MigrationPhase", "shift", "/status/step/stage", &json!("AwaitingApproval")).await?;
         self.until("MigrationPhase", "shift", "/status/step/name", &json!(step)).await?;
-        let phase = self.read("MigrationPhase", "shift").await?;
-        let spec = json!({
-            "phase": "shift", "phaseUID": phase["metadata"]["uid"], "attempt": phase["status"]["attempt"],
-            "action": "Approve", "step": step, "requestedBy": "admin", "reason": "looked at",
-        });
-        let name = format!("approve-{step}");
-        create(&self.client, &self.namespace, &object("PhaseAction", &name, &spec), false).await?;
-        self.until("PhaseAction", &name, "/status/state", &json!("Accepted")).await
+        let phase = serde_json::from_value(self.read("MigrationPhase", "shift").await?)?;
+        let approval = decision(&phase, "admin", &json!({"action": "Approve", "step": step}));
+        let made = create(&self.client, &self.namespace, &approval, false).await?;
+        self.until("PhaseAction", &made.name_any(), "/status/state", &json!("Accepted")).await
     }
 
     /// Everything is made, moved, left out and deleted.

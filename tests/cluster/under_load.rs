@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use cutover_api::v1alpha1::{
-    MigrationPhase, MigrationPhaseStatus, PhaseAction, TrafficSplit,
+    MigrationPhase, MigrationPhaseStatus, TrafficSplit,
     migration_phase::{PhaseState, Stage},
 };
 use cutover_testkit::{
@@ -23,7 +23,7 @@ use cutover_testkit::{
     traefik::Traefik,
 };
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt, api::PostParams};
+use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, from_value, json};
 use tokio::time::sleep;
 
@@ -212,18 +212,12 @@ spec:
 
     async fn ask(&self, way: usize, action: &str, step: Option<&str>) -> Result<()> {
         let phase = self.all::<MigrationPhase>().get(&format!("move-{way}")).await?;
-        let mut spec = json!({
-            "phase": phase.name_any(), "phaseUID": phase.metadata.uid, "attempt": 1, "action": action,
-            "requestedBy": "ana", "reason": "it has soaked",
-        });
+        let mut asked = json!({"action": action});
         if let Some(step) = step {
-            spec["step"] = step.into();
+            asked["step"] = step.into();
         }
-        let action: PhaseAction = from_value(json!({
-            "apiVersion": "cutover.dev/v1alpha1", "kind": "PhaseAction", "metadata": {"generateName": "action-"},
-            "spec": spec,
-        }))?;
-        self.all().create(&PostParams::default(), &action).await?;
+        let action = installed::decision(&phase, "ana", &asked);
+        installed::create(&self.client, &self.namespace, &action, false).await?;
         Ok(())
     }
 

@@ -18,8 +18,8 @@ use cutover_testkit::{
 };
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
-    Api, Client, Resource,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
     runtime::wait::await_condition,
 };
 use serde::de::DeserializeOwned;
@@ -290,19 +290,11 @@ impl Shop {
     /// A person asks; the name of the action.
     pub(super) async fn ask(&self, who: &str, phase: &str, action: Value) -> Result<String> {
         let present = self.all::<MigrationPhase>().get(phase).await?;
-        let attempt = present.status.and_then(|status| status.attempt);
-        let asked = json!({
-            "phase": phase, "phaseUID": present.metadata.uid, "attempt": attempt, "requestedBy": who, "reason": "a test",
-        });
-        let spec = with(asked, &action);
         let mut groups = vec!["deciders"];
-        groups.extend(spec["groups"].as_array().into_iter().flatten().filter_map(Value::as_str));
+        groups.extend(action["groups"].as_array().into_iter().flatten().filter_map(Value::as_str));
         let client = self.bed.plane.client_for(who, &groups).await?;
-        let mut object = installed::object("PhaseAction", "", &spec);
-        object["metadata"] = json!({"generateName": "action-"});
-        let action: PhaseAction = serde_json::from_value(object)?;
-        let made = Api::namespaced(client, &self.namespace).create(&PostParams::default(), &action).await?;
-        made.metadata.name.context("no name")
+        let decision = installed::decision(&present, who, &action);
+        Ok(installed::create(&client, &self.namespace, &decision, false).await?.name_any())
     }
 
     /// What became of an action, once that is known.

@@ -205,30 +205,35 @@ async fn a_phase_waits_until_its_checklist_is_attested() -> Result<()> {
     shop.moved(&[0, 50, 100]).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_tells_the_version_of_the_schema() -> Result<()> {
-    let shop = Shop::open().await?;
-    let server = Server::start(StatusCode::OK, &json!({"database": {"version": 41}})).await?;
-    let from = json!({"http": {"url": server.url(), "pointer": "/database/version", "interval": "1s"}});
-    environment(&shop, "api:1").await?;
-    let shared = json!({"database": {"schema": {"from": from}}});
-    let mut spec = json!({"shared": shared});
-    spec["shared"]["database"]["schema"]["from"]["configMap"] = Value::Null;
+/// What the gate of the schema says while it is closed.
+const CLOSED: &str = "SchemaOutOfRange";
+
+/// A phase of two steps that waits for the schema, of which this source says that it has version 41.
+async fn too_old(shop: &Shop, mut from: Value) -> Result<()> {
+    environment(shop, "api:1").await?;
+    from["configMap"] = Value::Null;
+    let spec = json!({"shared": {"database": {"schema": {"from": from}}}});
     shop.edit::<Environment>("production", json!({"spec": spec})).await?;
     let gates = json!({"schema": {"min": 42, "max": 45}});
     shop.phase("shift", &json!({"environment": "production", "gates": gates, "steps": [approved(to(50)), to(100)]}))
         .await?;
-    let closed = "SchemaOutOfRange";
-    shop.blocked("shift", closed, "the schema has version 41 and the phase works with 42 to 45").await?;
-    shop.moved(&[0]).await?;
+    shop.blocked("shift", CLOSED, "the schema has version 41 and the phase works with 42 to 45").await?;
+    shop.moved(&[0]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_tells_the_version_of_the_schema() -> Result<()> {
+    let shop = Shop::open().await?;
+    let server = Server::start(StatusCode::OK, &json!({"database": {"version": 41}})).await?;
+    too_old(&shop, json!({"http": {"url": server.url(), "pointer": "/database/version", "interval": "1s"}})).await?;
     server.says(StatusCode::OK, &json!({"database": {"version": 43}}));
     shop.asks("shift", "to-50").await?;
 
     // Without an answer nothing goes on.
     server.says(StatusCode::INTERNAL_SERVER_ERROR, &json!({}));
-    shop.blocked("shift", closed, "answers 500").await?;
+    shop.blocked("shift", CLOSED, "answers 500").await?;
     shop.accepted("ana", "shift", json!({"action": "Approve", "step": "to-50"})).await?;
-    shop.blocked("shift", closed, "answers 500").await?;
+    shop.blocked("shift", CLOSED, "answers 500").await?;
     shop.moved(&[0, 50]).await?;
     server.says(StatusCode::OK, &json!({"database": {"version": 44}}));
     shop.state("shift", PhaseState::Completed).await?;
@@ -243,32 +248,23 @@ async fn a_job_prints_the_version_of_the_schema() -> Result<()> {
     prints("connecting to the database\n41\n\n");
     let containers = json!([{"name": "ask", "image": "psql:17"}, {"name": "other", "image": "proxy:1"}]);
     let template = json!({"metadata": {"labels": {"app": "ask"}}, "spec": {"containers": containers}});
-    let from = json!({"configMap": null, "job": {"spec": {"template": template}, "interval": "1s"}});
-    environment(&shop, "api:1").await?;
-    let spec = json!({"shared": {"database": {"schema": {"from": from}}}});
-    shop.edit::<Environment>("production", json!({"spec": spec})).await?;
-    let gates = json!({"schema": {"min": 42, "max": 45}});
-    shop.phase("shift", &json!({"environment": "production", "gates": gates, "steps": [approved(to(50)), to(100)]}))
-        .await?;
-    let closed = "SchemaOutOfRange";
-    shop.blocked("shift", closed, "the schema has version 41 and the phase works with 42 to 45").await?;
-    shop.moved(&[0]).await?;
+    too_old(&shop, json!({"job": {"spec": {"template": template}, "interval": "1s"}})).await?;
     prints("43");
     shop.asks("shift", "to-50").await?;
 
     // What is no version holds, and leads nowhere back.
     prints("no route to postgres://app:hunter2@db/shop");
-    let status = shop.blocked("shift", closed, "has printed is no whole number").await?;
+    let status = shop.blocked("shift", CLOSED, "has printed is no whole number").await?;
     let told: String = status.blocked_by.iter().map(|blocker| blocker.message.as_str()).collect();
     ensure!(told.contains("postgres://***@db/shop") && !told.contains("hunter2"), "{told}");
     shop.accepted("ana", "shift", json!({"action": "Approve", "step": "to-50"})).await?;
     prints("");
-    shop.blocked("shift", closed, "has printed nothing").await?;
+    shop.blocked("shift", CLOSED, "has printed nothing").await?;
     asked.exit_code(3);
-    shop.blocked("shift", closed, "failed with exit code 3").await?;
+    shop.blocked("shift", CLOSED, "failed with exit code 3").await?;
     // That one of them has printed it does not count.
     prints("44");
-    shop.blocked("shift", closed, "it said: 44").await?;
+    shop.blocked("shift", CLOSED, "it said: 44").await?;
     shop.moved(&[0, 50]).await?;
     asked.exit_code(0);
     shop.state("shift", PhaseState::Completed).await?;

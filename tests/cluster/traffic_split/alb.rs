@@ -7,7 +7,7 @@ use cutover_testkit::eventually;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::bed::Shop;
+use super::bed::{Shop, weights_are};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const INGRESS: &str = "storefront-cutover-alb";
@@ -27,13 +27,7 @@ impl Shop {
     }
 
     async fn groups_are(&self, action: &str, expected: &[(&str, i64)]) -> Result<()> {
-        eventually(&format!("{action} is {expected:?}"), PATIENCE, || async {
-            let groups = self.target_groups(action).await?;
-            let found: Vec<_> = groups.iter().map(|(name, weight)| (name.as_str(), *weight)).collect();
-            ensure!(found == expected, "{found:?}");
-            Ok(())
-        })
-        .await
+        weights_are(action, expected, || self.target_groups(action)).await
     }
 }
 

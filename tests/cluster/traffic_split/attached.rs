@@ -39,17 +39,7 @@ spec:
     .await?;
     shop.served().await?;
     let (ingress, route) = (shop.ingresses().get("shop").await?, shop.http_routes().get("shop").await?);
-    shop.split(
-        "storefront",
-        "
-  newWeight: 0
-  routers:
-  - ingressNginx: {attach: {ingress: shop}}
-  - gatewayApi: {attach: {route: shop, rule: all}}
-",
-    )
-    .await?;
-    shop.carries("storefront", 0).await?;
+    shop.attached_to("shop").await?;
     let load = shop.load()?;
     for weight in [20, 100, 30] {
         shop.set_weight("storefront", weight).await?;

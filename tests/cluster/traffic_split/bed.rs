@@ -175,6 +175,20 @@ spec:
         .await
     }
 
+    /// A split `storefront` without weight, attached to the Ingress and to the rule `all` of the HTTPRoute of this name, once it is at rest.
+    pub(super) async fn attached_to(&self, name: &str) -> Result<()> {
+        let routers = format!(
+            "
+  newWeight: 0
+  routers:
+  - ingressNginx: {{attach: {{ingress: {name}}}}}
+  - gatewayApi: {{attach: {{route: {name}, rule: all}}}}
+"
+        );
+        self.split("storefront", &routers).await?;
+        self.carries("storefront", 0).await.map(drop)
+    }
+
     pub(super) fn splits(&self) -> Api<TrafficSplit> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
@@ -297,6 +311,20 @@ spec:
         }
         Ok(())
     }
+}
+
+/// Waits until an object has these weights, by Service.
+pub(super) async fn weights_are<F>(what: &str, expected: &[(&str, i64)], read: impl Fn() -> F) -> Result<()>
+where
+    F: Future<Output = Result<Vec<(String, i64)>>>,
+{
+    eventually(&format!("{what} has {expected:?}"), Duration::from_secs(60), || async {
+        let weights = read().await?;
+        let found: Vec<_> = weights.iter().map(|(name, weight)| (name.as_str(), *weight)).collect();
+        ensure!(found == expected, "{found:?}");
+        Ok(())
+    })
+    .await
 }
 
 /// Status, reason and message of a condition.

@@ -54,17 +54,7 @@ spec:
     .await?;
     let mark = shop.bed.plane.audit().mark()?;
     let (route_shadow, ingress_shadow) = (whole(&shop.http_routes()).await?, whole(&shop.ingresses()).await?);
-    shop.split(
-        "storefront",
-        "
-  newWeight: 0
-  routers:
-  - ingressNginx: {attach: {ingress: shop}}
-  - gatewayApi: {attach: {route: shop, rule: all}}
-",
-    )
-    .await?;
-    shop.carries("storefront", 0).await?;
+    shop.attached_to(ATTACHED).await?;
 
     let moved = AtomicBool::new(false);
     let weights = async {

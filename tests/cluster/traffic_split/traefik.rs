@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::bed::{Shop, condition};
+use super::bed::{Shop, condition, weights_are};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MANAGED: &str = "[{traefik: {entryPoints: [web]}}]";
@@ -36,13 +36,7 @@ impl Shop {
     }
 
     async fn weights_are(&self, service: &str, expected: &[(&str, i64)]) -> Result<()> {
-        eventually(&format!("{service} has {expected:?}"), PATIENCE, || async {
-            let weights = self.weights(service).await?;
-            let found: Vec<_> = weights.iter().map(|(name, weight)| (name.as_str(), *weight)).collect();
-            ensure!(found == expected, "{found:?}");
-            Ok(())
-        })
-        .await
+        weights_are(service, expected, || self.weights(service)).await
     }
 
     async fn on_traefik(&self, name: &str, more: &str) -> Result<()> {
