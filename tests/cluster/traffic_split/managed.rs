@@ -2,12 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use cutover_api::v1alpha1::TrafficSplitStatus;
 use cutover_testkit::eventually;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::bed::{OPERATOR, Shop, condition};
+
+impl Shop {
+    /// The main Ingress of `storefront` leads to this Service.
+    async fn main_leads_to(&self, service: &str) -> Result<()> {
+        let ingress = self.ingresses().get("storefront").await?;
+        let paths = ingress.data["spec"]["rules"][0]["http"]["paths"].as_array().context("no paths")?;
+        let main = paths.iter().find(|path| path["path"] == "/").context("no main path")?;
+        ensure!(main["backend"]["service"]["name"] == service, "{main:#}");
+        Ok(())
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn undisturbed_a_weight_is_served_from_the_instant_status_says_so_and_nothing_is_lost() -> Result<()> {
@@ -22,6 +34,35 @@ async fn undisturbed_a_weight_is_served_from_the_instant_status_says_so_and_noth
         shop.shares(&load, Instant::now(), f64::from(weight)).await?;
     }
     load.stop().await?.check(20_000)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undisturbed_a_complete_cutover_leads_the_main_route_to_new_and_back_and_loses_nothing() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.managed("storefront", 40).await?;
+    shop.carries("storefront", 40).await?;
+    shop.served().await?;
+    shop.main_leads_to("storefront-cutover-legacy").await?;
+    let load = shop.load()?;
+    shop.set_weight("storefront", 100).await?;
+    shop.carries("storefront", 100).await?;
+    shop.main_leads_to("storefront-cutover-new").await?;
+    // A proxy whose main backend has no endpoint answers every request with an error, the canary's too.
+    shop.ready("old", false).await?;
+    shop.shares(&load, Instant::now(), 100.0).await?;
+
+    shop.set_weight("storefront", 40).await?;
+    let waits = |status: &TrafficSplitStatus| {
+        condition(status, "Reconciling").is_some_and(|(_, reason, _)| reason == "InsufficientCapacity")
+    };
+    let status = shop.until("storefront", "waits for legacy", waits).await?;
+    ensure!(status.applied_weight == Some(100), "{status:#?}");
+    shop.main_leads_to("storefront-cutover-new").await?;
+    shop.ready("old", true).await?;
+    shop.carries("storefront", 40).await?;
+    shop.main_leads_to("storefront-cutover-legacy").await?;
+    shop.shares(&load, Instant::now(), 40.0).await?;
+    load.stop().await?.check(10_000)
 }
 
 #[tokio::test(flavor = "multi_thread")]

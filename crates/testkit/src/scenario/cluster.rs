@@ -62,7 +62,7 @@ impl Cluster {
         let at = self.traefik.entry_points();
         Access {
             kubeconfig: self.plane.kubeconfig().to_owned(),
-            entry_points: vec![("ingressNginx", at.nginx), ("gatewayApi", at.gateway)],
+            entry_points: vec![("ingressNginx", at.nginx), ("gatewayApi", at.gateway), ("traefik", at.web)],
             prometheus: self.prometheus.address(),
             pid: std::env::var(crate::namespace::PID_VARIABLE).ok().and_then(|pid| pid.parse().ok()),
         }

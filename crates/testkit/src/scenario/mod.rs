@@ -1,5 +1,5 @@
 //! The whole story on real parts: a sample shop moves from its legacy system to the new one, in four phases, under load,
-//! through two routers, while pods are rolled, the leader is killed and the new system fails once.
+//! through three routers, while pods are rolled, the leader is killed and the new system fails once.
 //!
 //! `make demo` shows it, and a cluster test runs it; both fail unless every expectation in [`verdict`] is met.
 
@@ -45,12 +45,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rate: 300, sample: 2_000, total: 20_000 }
+        Self { rate: 200, sample: 1_400, total: 20_000 }
     }
 }
 
 impl Options {
-    /// The same story at a third of the rate: for machines that do something else as well.
+    /// The same story at half the rate: for machines that do something else as well.
     #[must_use]
     pub fn quiet() -> Self {
         Self { rate: 104, sample: 700, total: 7_000 }

@@ -15,7 +15,7 @@ const HOST: &str = "shop.example.com";
 const TESTERS_HOST: &str = "new.shop.example.com";
 
 /// The routers, as status names them, and their label in the load.
-pub(super) const ROUTERS: [&str; 2] = ["ingressNginx", "gatewayApi"];
+pub(super) const ROUTERS: [&str; 3] = ["ingressNginx", "gatewayApi", "traefik"];
 
 /// For how long after status says that a weight is applied an answer of the side before is still right: requests under way, and
 /// the proxy's own reload.
@@ -58,13 +58,13 @@ impl Traffic {
     /// Starts `rate` requests per second and router on the main way in, and a few on each of the others.
     pub(super) fn start(at: EntryPoints, rate: u32) -> Result<Self> {
         let mut streams = Vec::new();
-        for (router, entry) in ROUTERS.into_iter().zip([at.nginx, at.gateway]) {
+        for (router, entry) in ROUTERS.into_iter().zip([at.nginx, at.gateway, at.web]) {
             let stream = |name: &str, host: &str| Stream::new(format!("{name}-{router}"), entry, host).router(router);
             streams.push(stream("main", HOST).rate(rate).expect(Expect::Legacy));
             streams.push(stream("orders", HOST).path("/orders").post().rate(20).expect(Expect::Legacy));
-            streams.push(stream("path", HOST).path("/v2/items").rate(rate * 5 / 8).expect(Expect::Legacy));
+            streams.push(stream("path", HOST).path("/v2/items").rate(rate * 3 / 4).expect(Expect::Legacy));
             streams.push(stream("pinned", HOST).header("x-cutover", "new").rate(20).expect(Expect::New));
-            streams.push(stream("subdomain", TESTERS_HOST).rate(rate * 5 / 8).expect(Expect::NotRouted));
+            streams.push(stream("subdomain", TESTERS_HOST).rate(rate * 3 / 4).expect(Expect::NotRouted));
         }
         Ok(Self(LoadGenerator::start(LoadOptions::default(), streams)?))
     }
