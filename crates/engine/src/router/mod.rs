@@ -29,6 +29,7 @@ mod headers;
 mod ingress;
 mod istio;
 mod marks;
+mod methods;
 pub mod names;
 mod own;
 mod shares;
@@ -48,6 +49,7 @@ pub use contract::{
     AlbObserved, AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, IstioObserved,
     ObjectKind, Observed, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved,
 };
+pub(crate) use ingress::path_of as ingress_path;
 pub(crate) use istio::hosts_and_paths as virtual_service_hosts_and_paths;
 pub use names::{alb_name, alias_name, canary_name, route_name, weighted_name};
 pub(crate) use traefik::hosts_and_paths as ingress_route_hosts_and_paths;

@@ -5,7 +5,8 @@ use cutover_api::v1alpha1::traffic_split::{PathMatch, PathType};
 use serde_json::Value;
 
 use crate::router::{
-    HttpRouteView, IngressView, Observed, ingress_route_hosts_and_paths, names, virtual_service_hosts_and_paths,
+    HttpRouteView, IngressView, Observed, ingress_path, ingress_route_hosts_and_paths, names,
+    virtual_service_hosts_and_paths,
 };
 
 /// Hosts and paths of the split's own route; `None` without one, or when they cannot be read from it.
@@ -33,8 +34,7 @@ fn of_ingress(ingress: &IngressView) -> (Vec<String>, Vec<PathMatch>) {
         add(&mut hosts, rule.host.to_string());
         // What we put beside them ourselves is no claim.
         for path in rule.paths.iter().filter(|path| !path.path.starts_with(names::KEPT)) {
-            let type_ = if &*path.path_type == "Exact" { PathType::Exact } else { PathType::Prefix };
-            add(&mut paths, PathMatch::new(type_, &*path.path));
+            add(&mut paths, ingress_path(ingress, path));
         }
     }
     (hosts, paths)
@@ -45,11 +45,16 @@ fn of_http_route(route: &HttpRouteView) -> (Vec<String>, Vec<PathMatch>) {
     let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let hosts = list(&spec, "hostnames").iter().filter_map(Value::as_str).map(str::to_owned).collect();
     let mut paths = Vec::new();
-    for found in list(&spec, "rules").iter().flat_map(|rule| list(rule, "matches")) {
-        let path = found.get("path");
-        let text = |key: &str| path.and_then(|path| path.get(key)).and_then(Value::as_str);
-        let type_ = if text("type") == Some("Exact") { PathType::Exact } else { PathType::Prefix };
-        add(&mut paths, PathMatch::new(type_, text("value").unwrap_or("/")));
+    for rule in list(&spec, "rules") {
+        let to = list(&rule, "filters").iter().find_map(|it| it.pointer("/urlRewrite/path").cloned());
+        let to = |key: &str| Some(to.as_ref()?.get(key)?.as_str()?.to_owned());
+        for found in list(&rule, "matches") {
+            let path = found.get("path");
+            let text = |key: &str| path.and_then(|path| path.get(key)).and_then(Value::as_str);
+            let type_ = if text("type") == Some("Exact") { PathType::Exact } else { PathType::Prefix };
+            let rewrite = to("replacePrefixMatch").or_else(|| to("replaceFullPath"));
+            add(&mut paths, PathMatch { rewrite, ..PathMatch::new(type_, text("value").unwrap_or("/")) });
+        }
     }
     (hosts, paths)
 }

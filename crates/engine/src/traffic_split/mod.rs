@@ -8,7 +8,7 @@
 //!                       router::plan what is written for it
 //! ```
 
-mod as_is;
+pub(crate) mod as_is;
 pub mod backend;
 mod baseline;
 pub mod capacity;

@@ -25,6 +25,10 @@ use crate::{
 
 /// What the annotations of conditions begin with.
 const CONDITIONS: &str = "alb.ingress.kubernetes.io/conditions.";
+/// The port that requests without TLS are sent to.
+const SSL_REDIRECT: &str = "alb.ingress.kubernetes.io/ssl-redirect";
+/// What the load balancer listens on, as JSON.
+const LISTEN_PORTS: &str = "alb.ingress.kubernetes.io/listen-ports";
 /// The port of a rule's backend that is an action.
 const USE_ANNOTATION: &str = "use-annotation";
 
@@ -32,8 +36,31 @@ fn weighted(shares: &[Share<'_>]) -> String {
     action(shares.iter().map(|share| (share.service, share.port, share.weight.min(MAX_WEIGHT))))
 }
 
-/// An annotation of the spec that cannot be taken over.
+/// The port with TLS of a load balancer that listens without it too.
+fn tls_port(router: &AlbRouter) -> Option<u64> {
+    let listens: Vec<BTreeMap<String, u64>> = serde_json::from_str(router.annotations.get(LISTEN_PORTS)?).ok()?;
+    let port = |protocol: &str| listens.iter().find_map(|it| it.get(protocol)).copied();
+    port("HTTP").and_then(|_| port("HTTPS"))
+}
+
+/// An annotation of the spec that cannot be taken over, or that is missing.
 pub(super) fn annotation_refused(router: &AlbRouter, intent: &Intent<'_>) -> Option<Problem> {
+    if intent.edge.is_some_and(|edge| edge.tls_redirect) {
+        let at = format!("spec.routers[{}].alb.annotations", intent.router_index);
+        let why = if router.annotations.contains_key(SSL_REDIRECT) {
+            Some(format!("{at}[{SSL_REDIRECT}]: spec.edge says the same: remove one of them"))
+        } else if tls_port(router).is_none() {
+            Some(format!(
+                "spec.edge.tlsRedirect: alb redirects from a port without TLS to one with it: say both in {at}[{LISTEN_PORTS}], such as \
+                 [{{\"HTTP\": 80}}, {{\"HTTPS\": 443}}]"
+            ))
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            return Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, why));
+        }
+    }
     let ours = |key: &&String| key.starts_with(ACTIONS) || key.starts_with(CONDITIONS);
     let key = router.annotations.keys().find(ours)?;
     Some(marks::stalled(
@@ -99,8 +126,12 @@ fn strays(observed: &IngressView, wanted: &BTreeMap<String, String>) -> Option<R
 
 fn annotations(router: &AlbRouter, intent: &Intent<'_>, shares: &[Share<'_>]) -> BTreeMap<String, String> {
     let mut all = router.annotations.clone();
+    if intent.edge.is_some_and(|edge| edge.tls_redirect) {
+        all.extend(tls_port(router).map(|port| (SSL_REDIRECT.to_owned(), port.to_string())));
+    }
     if !all.is_empty() {
-        all.insert(names::WRITTEN.to_owned(), short_hash(&router.annotations.keys().collect::<Vec<_>>()));
+        let written = short_hash(&all.keys().collect::<Vec<_>>());
+        all.insert(names::WRITTEN.to_owned(), written);
     }
     all.extend(intent.baseline.map(|baseline| (labels::BASELINE.to_owned(), baseline.to_owned())));
     all.insert(WEIGHTED.to_owned(), weighted(shares));

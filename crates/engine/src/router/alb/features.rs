@@ -33,10 +33,9 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "leaves out endpoints by its health checks alone",
             remedy: "set those by the annotations healthcheck-*, or take this router out",
         },
-        Feature::TlsRedirect => Carried::Not {
-            why: "is written without a redirect",
-            remedy: "set it by the annotation ssl-redirect of this router",
-        },
+        Feature::TlsRedirect => {
+            Carried::Within("with ports of both kinds in `listen-ports`; for every Ingress of its group alike")
+        }
         Feature::Rewrite => Carried::Not {
             why: "is written without transforms of paths",
             remedy: "have both sides answer to the path that clients ask for, or use ingressNginx",

@@ -1,6 +1,9 @@
 //! What HTTPRoutes carry.
 
-use crate::router::features::{Carried, Feature};
+use crate::router::{
+    contract::Intent,
+    features::{Carried, Feature},
+};
 
 /// An HTTPRoute made by us.
 pub(in crate::router) fn carries(feature: Feature) -> Carried {
@@ -23,11 +26,22 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "has no circuit breaker, for the API knows none",
             remedy: "set one at the Gateway's implementation, or use istio or traefik",
         },
-        Feature::Cors | Feature::TlsRedirect | Feature::Rewrite | Feature::Mirror => Carried::Not {
-            why: "is written without filters other than that of headers",
-            remedy: "set this at the Gateway's implementation, or use another router",
+        Feature::Cors => Carried::WhereListed("HTTPRouteCORS"),
+        Feature::Rewrite => Carried::WhereListed("HTTPRoutePathRewrite"),
+        Feature::Mirror => Carried::WhereListed("HTTPRouteRequestMirror"),
+        Feature::TlsRedirect => Carried::Not {
+            why: "is written without a route for requests without TLS",
+            remedy: "make an HTTPRoute of your own with a RequestRedirect on that listener",
         },
     }
+}
+
+/// What a part of the intent needs to be listed besides, and the field that asks for it.
+pub(super) fn listed_besides(intent: &Intent<'_>) -> impl Iterator<Item = (String, &'static str)> {
+    let part = intent.mirror.filter(|it| it.percent < 100);
+    let by_method = intent.mirror.filter(|it| !it.allow_unsafe);
+    let part = part.map(|_| ("spec.mirror.percent".to_owned(), "HTTPRouteRequestPercentageMirror"));
+    part.into_iter().chain(by_method.map(|_| ("spec.mirror.allowUnsafe".to_owned(), "HTTPRouteMethodMatching")))
 }
 
 /// One rule of a user's HTTPRoute.

@@ -15,18 +15,19 @@ mod accept;
 mod build;
 mod features;
 mod rule;
+mod rules;
 
 use cutover_api::{
     conditions::reasons,
     v1alpha1::traffic_split::{GatewayApiRouter, RouteAttach, RouterKind},
 };
 
-use self::rule::Backends;
+use self::{features::listed_besides, rule::Backends};
 use super::{
     compare,
     contract::{GatewayObserved, Intent, ObjectKind, Problem, RouteStep, RouterPlan, Sides, SplitRef},
     marks::{self, Claim, Kinds},
-    names, shares,
+    methods, names, shares,
     shares::served_by_nobody,
     view::HttpRouteView,
 };
@@ -53,6 +54,9 @@ const MEANINGFUL: [&str; 9] = [
 /// The most matches of all rules of one HTTPRoute that the API allows.
 const MAX_MATCHES: usize = 128;
 
+/// The most rules of one.
+const MAX_RULES: usize = 16;
+
 const KINDS: Kinds = Kinds {
     subject: "the Gateway API is",
     resources: "httproutes.gateway.networking.k8s.io",
@@ -63,7 +67,7 @@ const KINDS: Kinds = Kinds {
 /// See [`super::plan`].
 pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> RouterPlan {
     let name = router.attach.as_ref().map_or_else(|| names::route_name(intent.split.name), |it| it.route.clone());
-    let rule = router.attach.as_ref().map_or(build::WEIGHTED, |it| it.rule.as_str());
+    let rule = router.attach.as_ref().map_or(rules::WEIGHTED, |it| it.rule.as_str());
     let weight =
         observed.route.and_then(|route| rule::weight(&route.spec.value(), rule, intent.sides, intent.weight_total));
     let mut plan = RouterPlan::begun(RouterKind::GatewayApi, format!("HTTPRoute/{name}"), weight);
@@ -79,6 +83,9 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
         managed(router, intent, observed, weight)
     };
     settle(&mut plan, intent, observed, &name, outcome);
+    if let Err(why) = methods::copies(intent) {
+        plan.read_back.message.get_or_insert_with(|| why.to_owned());
+    }
     plan
 }
 
@@ -157,7 +164,7 @@ fn managed(
     if let Some(problem) = refusal(router, intent, observed) {
         // The form of the spec waits; the weight in force does not.
         let step = observed.route.and_then(|route| {
-            let spec = rule::with_backends(&route.spec.value(), build::WEIGHTED, &backends)?;
+            let spec = rule::with_weights(&route.spec.value(), &backends)?;
             build::patch(route, &spec)
         });
         return Outcome { step, problem: Some(problem), last: true };
@@ -237,19 +244,19 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     if let Some(problem) = shares::external_name(intent.sides) {
         return Some(problem);
     }
-    let matches = intent.paths.len().saturating_mul(intent.pins.len().saturating_add(1));
-    if router.attach.is_none() && matches > MAX_MATCHES {
+    let (rules, matches) = rules::size(intent);
+    if router.attach.is_none() && (matches > MAX_MATCHES || rules > MAX_RULES) {
         return refused(format!(
-            "spec.pins: {} paths for {} pins and the weighted rule are {matches} matches, and an HTTPRoute takes {MAX_MATCHES}: have fewer, or \
-             make two splits of the paths",
+            "spec.pins: {} paths for {} pins and the weighted rule are {rules} rules with {matches} matches, and an HTTPRoute takes {MAX_RULES} \
+             and {MAX_MATCHES}: have fewer pins and rewritten paths, or make two splits of the paths",
             intent.paths.len(),
             intent.pins.len()
         ));
     }
     for class in observed.classes {
         let Some(supported) = &class.supported_features else { continue };
-        let mut needed =
-            std::iter::once((field.clone(), FEATURE)).chain(super::features::to_be_listed(carries, intent));
+        let needed = std::iter::once((field.clone(), FEATURE)).chain(super::features::to_be_listed(carries, intent));
+        let mut needed = needed.chain(listed_besides(intent));
         let lacking = needed.find(|(_, feature)| !supported.iter().any(|it| **it == **feature));
         if let Some((field, feature)) = lacking {
             return refused(format!(

@@ -3,7 +3,7 @@
 use cutover_api::v1alpha1::traffic_split::Side;
 use serde_json::{Map, Value, json};
 
-use super::build;
+use super::rules as ours;
 use crate::router::{
     contract::{GatewayObserved, Intent, Problem, SideBackend, Sides, SplitRef},
     marks::{self, Claim},
@@ -53,7 +53,7 @@ pub(super) fn named<'a>(spec: &'a Value, name: &str) -> Option<&'a Value> {
 
 fn position(spec: &Value, name: &str) -> Option<usize> {
     let rules = rules(spec);
-    let last = || rules.len().checked_sub(1).filter(|_| name == build::WEIGHTED);
+    let last = || rules.len().checked_sub(1).filter(|_| name == ours::WEIGHTED);
     rules.iter().position(|rule| text(rule, "name") == Some(name)).or_else(last)
 }
 
@@ -122,11 +122,25 @@ pub(super) fn weight(spec: &Value, rule: &str, sides: &Sides, total: i32) -> Opt
     shares::read(&list, total)
 }
 
-/// The list of rules with this rule's backends changed, and nothing else; `None` if they are as wanted. What an entry has besides its
-/// weight (filters) stays.
+/// The list of rules with this rule's backends changed, and nothing else; `None` if they are as wanted.
 pub(super) fn with_backends(spec: &Value, rule: &str, wanted: &Backends<'_>) -> Option<Value> {
     let at = position(spec, rule)?;
-    let old = refs(rules(spec).get(at)?);
+    with_refs(spec, at, changed(rules(spec).get(at)?, wanted)?)
+}
+
+/// The same of every rule that carries weights, in a route of ours.
+pub(super) fn with_weights(spec: &Value, wanted: &Backends<'_>) -> Option<Value> {
+    let weighted = rules(spec).iter().enumerate().filter(|(_, rule)| ours::is_weighted(rule));
+    let changes: Vec<_> = weighted.filter_map(|(at, rule)| Some((at, changed(rule, wanted)?))).collect();
+    let mut changes = changes.into_iter();
+    let (at, refs) = changes.next()?;
+    let first = with_refs(spec, at, refs);
+    changes.try_fold(first?, |spec, (at, refs)| with_refs(&spec, at, refs))
+}
+
+/// A rule's backends with these weights; `None` if they have them. What an entry has besides its weight (filters) stays.
+fn changed(rule: &Value, wanted: &Backends<'_>) -> Option<Vec<Value>> {
+    let old = refs(rule);
     let keep = |it: &Value| wanted.0.iter().find(|(service, _)| is_service(it, *service));
     let mut new: Vec<Value> = old
         .iter()
@@ -139,10 +153,7 @@ pub(super) fn with_backends(spec: &Value, rule: &str, wanted: &Backends<'_>) -> 
         .collect();
     let added = wanted.0.iter().filter(|(service, _)| !old.iter().any(|it| is_service(it, *service)));
     new.extend(added.map(|(service, weight)| backend_ref(*service, *weight)));
-    if new == old {
-        return None;
-    }
-    with_refs(spec, at, new)
+    (new != old).then_some(new)
 }
 
 /// See [`crate::router::read_weight`].
@@ -158,7 +169,7 @@ pub(in crate::router) fn read_weight(
     match rule {
         None => {
             let ours = marks::claim(&route.meta, &split) != Claim::Foreign;
-            ours.then(|| weight(&spec, build::WEIGHTED, sides, total)).flatten()
+            ours.then(|| weight(&spec, ours::WEIGHTED, sides, total)).flatten()
         }
         // A user's rule bears our weights when it lists both sides. With one of them it may never have been touched.
         Some(rule) => {

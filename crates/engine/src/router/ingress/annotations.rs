@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{IngressNginxRouter, RateLimit},
+    v1alpha1::traffic_split::{Cors, Edge, IngressNginxRouter, RateLimit},
 };
 
+use super::rewrite::{self, TARGET, USE_REGEX};
 use crate::{
     hash::short_hash,
     router::{
@@ -26,6 +27,16 @@ const LIMIT_RPM: &str = "nginx.ingress.kubernetes.io/limit-rpm";
 const BURST_MULTIPLIER: &str = "nginx.ingress.kubernetes.io/limit-burst-multiplier";
 const CONNECT_TIMEOUT: &str = "nginx.ingress.kubernetes.io/proxy-connect-timeout";
 const READ_TIMEOUT: &str = "nginx.ingress.kubernetes.io/proxy-read-timeout";
+const FORCE_SSL_REDIRECT: &str = "nginx.ingress.kubernetes.io/force-ssl-redirect";
+const NEXT_UPSTREAM: &str = "nginx.ingress.kubernetes.io/proxy-next-upstream";
+const NEXT_UPSTREAM_TRIES: &str = "nginx.ingress.kubernetes.io/proxy-next-upstream-tries";
+const ENABLE_CORS: &str = "nginx.ingress.kubernetes.io/enable-cors";
+const CORS_ORIGIN: &str = "nginx.ingress.kubernetes.io/cors-allow-origin";
+const CORS_METHODS: &str = "nginx.ingress.kubernetes.io/cors-allow-methods";
+const CORS_HEADERS: &str = "nginx.ingress.kubernetes.io/cors-allow-headers";
+const CORS_EXPOSE: &str = "nginx.ingress.kubernetes.io/cors-expose-headers";
+const CORS_CREDENTIALS: &str = "nginx.ingress.kubernetes.io/cors-allow-credentials";
+const CORS_MAX_AGE: &str = "nginx.ingress.kubernetes.io/cors-max-age";
 
 /// What annotations cannot say, and an annotation of the spec that cannot be taken over.
 pub(super) fn refusal(router: &IngressNginxRouter, intent: &Intent<'_>) -> Option<Problem> {
@@ -70,17 +81,44 @@ pub(super) fn of_main<'a>(router: &'a IngressNginxRouter, intent: &Intent<'_>) -
     said
 }
 
-/// `spec.edge` as annotations. The canary takes them over with everything else of the main Ingress's location.
+/// `spec.edge` and rewritten paths as annotations. The canary takes them over with everything else of the main Ingress's location.
 fn of_edge(intent: &Intent<'_>) -> BTreeMap<&'static str, String> {
-    let Some(edge) = intent.edge else { return BTreeMap::new() };
+    let target = rewrite::target(intent);
+    let rewrites = [(USE_REGEX, target.as_ref().map(|_| "true".to_owned())), (TARGET, target)];
+    let edge = intent.edge.map(edge_annotations).into_iter().flatten();
+    rewrites.into_iter().chain(edge).filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+fn edge_annotations(edge: &Edge) -> impl Iterator<Item = (&'static str, Option<String>)> {
     let limit = edge.rate_limit.as_ref();
     let said = [
         (LIMIT_RPM, limit.map(|limit| limit.requests_per_minute.to_string())),
         (BURST_MULTIPLIER, limit.and_then(multiplier).map(|times| times.to_string())),
         (CONNECT_TIMEOUT, edge.timeouts.and_then(|it| it.connect).map(|it| it.as_secs().to_string())),
         (READ_TIMEOUT, edge.timeouts.and_then(|it| it.read).map(|it| it.as_secs().to_string())),
+        (FORCE_SSL_REDIRECT, edge.tls_redirect.then(|| "true".to_owned())),
+        // Without the word `non_idempotent`, what HTTP does not allow to repeat is not repeated.
+        (NEXT_UPSTREAM, edge.retries.map(|_| "error timeout http_502 http_503 http_504".to_owned())),
+        // The first time is one of them.
+        (NEXT_UPSTREAM_TRIES, edge.retries.map(|it| it.attempts.saturating_add(1).to_string())),
     ];
-    said.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    said.into_iter().chain(edge.cors.iter().flat_map(cors))
+}
+
+/// All of them, since each has a default of its own.
+fn cors(cors: &Cors) -> impl Iterator<Item = (&'static str, Option<String>)> {
+    let methods: Vec<&str> = cors.allow_methods.iter().map(|it| it.as_str()).collect();
+    let exposed = (!cors.expose_headers.is_empty()).then(|| cors.expose_headers.join(", "));
+    [
+        (ENABLE_CORS, Some("true".to_owned())),
+        (CORS_ORIGIN, Some(cors.allow_origins.join(", "))),
+        (CORS_METHODS, Some(methods.join(", "))),
+        (CORS_HEADERS, Some(cors.allow_headers.join(", "))),
+        (CORS_EXPOSE, exposed),
+        (CORS_CREDENTIALS, Some(cors.allow_credentials.to_string())),
+        (CORS_MAX_AGE, Some(cors.max_age.as_secs().to_string())),
+    ]
+    .into_iter()
 }
 
 /// How many minutes' worth of requests may come at once; `None` if that is no whole number.

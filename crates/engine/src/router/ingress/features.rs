@@ -8,14 +8,13 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         Feature::HeaderPins => Carried::Within("one header; to Legacy only by the value `never`"),
         Feature::CookiePins => Carried::Within("one cookie; `always` to New, `never` to Legacy"),
         Feature::RateLimit => Carried::Within("`burst` a multiple of `requestsPerMinute`"),
-        Feature::Timeouts => Carried::Wholly,
+        Feature::Timeouts | Feature::Cors | Feature::Retries | Feature::TlsRedirect => Carried::Wholly,
+        Feature::Rewrite => {
+            Carried::Within("the same for every path; the host's paths become expressions, in any case of letters")
+        }
         Feature::SecurityHeaders => Carried::Not {
             why: "takes headers of answers from a ConfigMap that its administrator has to allow",
             remedy: "have the application set them, or use gatewayApi",
-        },
-        Feature::Cors | Feature::Retries | Feature::TlsRedirect | Feature::Rewrite => Carried::Not {
-            why: "is written without the annotations for it",
-            remedy: "add them to annotations of this router",
         },
         Feature::RetryBackoff | Feature::TryTimeout => Carried::Not {
             why: "sends a request again at once, and limits all tries together",

@@ -31,6 +31,7 @@ mod moves;
 mod objects;
 mod pins;
 mod read;
+mod rewrite;
 
 use cutover_api::{
     conditions::reasons,
@@ -50,6 +51,7 @@ use crate::Known;
 
 pub(super) use features::{carries, carries_attached};
 pub(super) use read::read_weight;
+pub(crate) use rewrite::read as path_of;
 
 /// What was found out before anything is built.
 struct Scene<'a> {
@@ -129,6 +131,7 @@ fn survey<'a>(router: &IngressNginxRouter, intent: &'a Intent<'a>, observed: &'a
     let carries = if router.attach.is_some() { carries_attached } else { carries };
     let mut refusal = super::features::refusal("ingressNginx", carries, intent)
         .or_else(|| annotations::refusal(router, intent))
+        .or_else(|| rewrite::refusal(intent))
         .or_else(|| alias::refusal(intent));
     let pins = pins::annotations(intent.pins).unwrap_or_else(|problem| {
         refusal.get_or_insert(problem);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cutover_api::{
     labels,
-    v1alpha1::traffic_split::{IngressNginxRouter, PathType, Side},
+    v1alpha1::traffic_split::{IngressNginxRouter, Side},
 };
 use serde_json::{Map, Value, json};
 
@@ -12,6 +12,7 @@ use super::{
     Scene,
     annotations::{self, CANARY, CANARY_WEIGHT, CANARY_WEIGHT_TOTAL, CLASS},
     moves::Next,
+    rewrite,
 };
 use crate::router::{
     contract::{Intent, ObjectKind, RouteStep, SplitRef},
@@ -70,17 +71,12 @@ fn canary_backend(split: SplitRef<'_>) -> (Box<str>, IngressPort) {
 
 /// Every path of every host, to one backend.
 fn rules(intent: &Intent<'_>, backend: &(Box<str>, IngressPort)) -> Vec<IngressRuleView> {
-    let path_type = |type_| match type_ {
-        PathType::Prefix => "Prefix",
-        PathType::Exact => "Exact",
-    };
     let paths: Box<[IngressPathView]> = intent
         .paths
         .iter()
-        .map(|path| IngressPathView {
-            path: path.value.as_str().into(),
-            path_type: path_type(path.type_).into(),
-            backend: Some(backend.clone()),
+        .map(|path| {
+            let (path, path_type) = rewrite::written(path);
+            IngressPathView { path: path.into(), path_type: path_type.into(), backend: Some(backend.clone()) }
         })
         .collect();
     intent.hosts.iter().map(|host| IngressRuleView { host: host.as_str().into(), paths: paths.clone() }).collect()

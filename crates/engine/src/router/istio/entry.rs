@@ -3,7 +3,7 @@
 use cutover_api::v1alpha1::traffic_split::Side;
 use serde_json::{Value, json};
 
-use super::build;
+use super::http;
 use crate::router::{
     contract::{IstioObserved, ObjectKind, RouteStep, SideBackend, Sides, SplitRef},
     marks::{self, Claim},
@@ -16,7 +16,8 @@ pub(super) fn destination(service: &str, port: i32) -> Value {
     json!({"host": service, "port": {"number": port}})
 }
 
-fn http(spec: &Value) -> &[Value] {
+/// All entries.
+pub(super) fn http(spec: &Value) -> &[Value] {
     spec.get("http").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -91,15 +92,30 @@ pub(super) fn weight(entry: &Value, sides: &Sides, total: i32, namespace: &str) 
     shares::read(&list, total)
 }
 
-/// The list of entries with this entry's destinations changed, and nothing else; `None` if they are as wanted. What a destination has
-/// besides its weight (headers, a subset) stays.
-pub(super) fn reweighed(service: &WholeView, name: &str, shares: &[Share<'_>], namespace: &str) -> Option<RouteStep> {
+/// The list of entries with the destinations of those changed that are `meant`, by their name, and nothing else; `None` if they are as
+/// wanted. What a destination has besides its weight (headers, a subset) stays.
+pub(super) fn reweighed(
+    service: &WholeView,
+    meant: impl Fn(&str) -> bool,
+    shares: &[Share<'_>],
+    namespace: &str,
+) -> Option<RouteStep> {
     let mut spec = service.spec.value();
-    let entry = spec
-        .get_mut("http")?
-        .as_array_mut()?
-        .iter_mut()
-        .find(|it| it.get("name").and_then(Value::as_str) == Some(name))?;
+    let http = spec.get_mut("http")?;
+    let mut changed = false;
+    for entry in http.as_array_mut()?.iter_mut() {
+        if entry.get("name").and_then(Value::as_str).is_some_and(&meant)
+            && let Some(route) = rerouted(entry, shares, namespace)
+        {
+            entry.as_object_mut()?.insert("route".to_owned(), route.into());
+            changed = true;
+        }
+    }
+    changed.then(|| marks::patch_spec(ObjectKind::VirtualService, &service.meta, &json!({"http": http})))
+}
+
+/// The entry's destinations with these shares; `None` if it has them.
+fn rerouted(entry: &Value, shares: &[Share<'_>], namespace: &str) -> Option<Vec<Value>> {
     let old = routes(entry).to_vec();
     let share_of = |it: &Value| shares.iter().find(|share| leads_to(it, (share.service, share.port), namespace));
     let mut new: Vec<Value> = Vec::with_capacity(2);
@@ -114,11 +130,7 @@ pub(super) fn reweighed(service: &WholeView, name: &str, shares: &[Share<'_>], n
     new.extend(
         unlisted.map(|share| json!({"destination": destination(share.service, share.port), "weight": share.weight})),
     );
-    if new == old {
-        return None;
-    }
-    entry.as_object_mut()?.insert("route".to_owned(), new.into());
-    Some(marks::patch_spec(ObjectKind::VirtualService, &service.meta, &json!({"http": spec.get("http")?})))
+    (new != old).then_some(new)
 }
 
 /// See [`crate::router::read_weight`].
@@ -131,7 +143,7 @@ pub(in crate::router) fn read_weight(
 ) -> Option<i32> {
     let service = observed.service?;
     let spec = service.spec.value();
-    let found = named(&spec, attached_to.unwrap_or(build::WEIGHTED))?;
+    let found = named(&spec, attached_to.unwrap_or(http::WEIGHTED))?;
     // A user's entry bears our weights when it lists both sides. With one of them it may never have been touched.
     let ours = match attached_to {
         None => marks::claim(&service.meta, &split) != Claim::Foreign,

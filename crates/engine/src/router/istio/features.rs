@@ -5,7 +5,15 @@ use crate::router::features::{Carried, Feature};
 /// A VirtualService made by us.
 pub(in crate::router) fn carries(feature: Feature) -> Carried {
     match feature {
-        Feature::HeaderPins | Feature::CookiePins | Feature::SecurityHeaders => Carried::Wholly,
+        Feature::HeaderPins
+        | Feature::CookiePins
+        | Feature::SecurityHeaders
+        | Feature::Cors
+        | Feature::Retries
+        | Feature::RetryBackoff
+        | Feature::TryTimeout
+        | Feature::Rewrite
+        | Feature::Mirror => Carried::Wholly,
         Feature::RateLimit => Carried::Not {
             why: "has no rate limit, for a VirtualService knows none",
             remedy: "limit by an EnvoyFilter of yours at the gateway, or use ingressNginx",
@@ -13,15 +21,6 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         Feature::Timeouts => Carried::Not {
             why: "has no such timeouts: that of a VirtualService is about whole requests",
             remedy: "set them by a DestinationRule of yours, or use ingressNginx",
-        },
-        Feature::Cors
-        | Feature::Retries
-        | Feature::RetryBackoff
-        | Feature::TryTimeout
-        | Feature::Rewrite
-        | Feature::Mirror => Carried::Not {
-            why: "is written without it",
-            remedy: "make a VirtualService of your own and attach to an entry of it",
         },
         Feature::ConsecutiveErrors => Carried::Not {
             why: "is written without DestinationRules",

@@ -10,6 +10,7 @@
 mod build;
 mod entry;
 mod features;
+mod http;
 
 use cutover_api::{
     conditions::reasons,
@@ -19,7 +20,7 @@ use cutover_api::{
 use super::{
     contract::{Intent, IstioObserved, ObjectKind, Problem, RouteStep, RouterPlan, SplitRef},
     marks::{self, Kinds},
-    names,
+    methods, names,
     own::{self, Outcome},
     shares,
     view::Meta,
@@ -39,7 +40,7 @@ const KINDS: Kinds = Kinds {
 pub(super) fn plan(router: &IstioRouter, intent: &Intent<'_>, observed: &IstioObserved<'_>) -> RouterPlan {
     let attach = router.attach.as_ref();
     let name = attach.map_or_else(|| names::route_name(intent.split.name), |it| it.virtual_service.clone());
-    let entry = attach.map_or(build::WEIGHTED, |it| it.http.as_str());
+    let entry = attach.map_or(http::WEIGHTED, |it| it.http.as_str());
     let weight = observed.service.and_then(|it| {
         entry::weight(entry::named(&it.spec.value(), entry)?, intent.sides, intent.weight_total, intent.split.namespace)
     });
@@ -52,6 +53,7 @@ pub(super) fn plan(router: &IstioRouter, intent: &Intent<'_>, observed: &IstioOb
         None => managed(router, intent, observed, weight),
     };
     outcome.conclude(&mut plan, observed.backed_off);
+    plan.read_back.message = methods::copies(intent).err().map(str::to_owned);
     plan
 }
 
@@ -72,7 +74,7 @@ fn managed(router: &IstioRouter, intent: &Intent<'_>, observed: &IstioObserved<'
         // The form of the spec waits; the weight in force does not.
         let steps: Vec<_> = observed
             .service
-            .and_then(|it| entry::reweighed(it, build::WEIGHTED, &shares, intent.split.namespace))
+            .and_then(|it| entry::reweighed(it, http::is_weighted, &shares, intent.split.namespace))
             .into_iter()
             .collect();
         return Outcome { steps, problem: Some(problem), last: observed.service.is_some() };
@@ -113,7 +115,7 @@ fn attached(attach: &IstioAttach, intent: &Intent<'_>, observed: &IstioObserved<
     match shares::wanted(intent, weight) {
         Ok(_) if problem.is_some() && !begun => Outcome { steps: Vec::new(), problem, last: false },
         Ok(shares) => {
-            let steps = entry::reweighed(service, entry, &shares, namespace).into_iter().collect();
+            let steps = entry::reweighed(service, |name| name == entry, &shares, namespace).into_iter().collect();
             Outcome { steps, problem, last: true }
         }
         Err(missing) => Outcome::refused(missing),

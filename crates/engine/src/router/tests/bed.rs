@@ -243,6 +243,8 @@ impl Split {
             "metadata": {"name": "example"}, "spec": {"controllerName": CONTROLLER},
             "status": {"supportedFeatures": [
                 {"name": "Gateway"}, {"name": "HTTPRoute"}, {"name": "HTTPRouteResponseHeaderModification"},
+                {"name": "HTTPRouteCORS"}, {"name": "HTTPRoutePathRewrite"}, {"name": "HTTPRouteRequestMirror"},
+                {"name": "HTTPRouteRequestPercentageMirror"}, {"name": "HTTPRouteMethodMatching"},
             ]},
         });
         Self {

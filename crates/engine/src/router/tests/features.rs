@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, PathMatch, RateLimit, Side};
+use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, RateLimit, Side};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::bed::{
-    Split, World, cookie, header, prefix, users_ingress, users_route, users_service, users_virtual_service,
+use super::{
+    bed::{Split, World, cookie, header, users_ingress, users_route, users_service, users_virtual_service},
+    edge::{edge, rewritten},
 };
 use crate::{
     conditions::Health,
@@ -16,14 +17,6 @@ use crate::{
         features::{COLUMNS, Carried, Feature, markdown},
     },
 };
-
-fn edge(yaml: &str) -> Edge {
-    serde_yaml_ng::from_str(yaml).unwrap()
-}
-
-fn rewritten(from: &str, to: &str) -> PathMatch {
-    PathMatch { rewrite: Some(to.to_owned()), ..prefix(from) }
-}
 
 /// The least that asks for a feature.
 fn asking(feature: Feature, split: Split) -> Split {
@@ -39,7 +32,13 @@ fn asking(feature: Feature, split: Split) -> Split {
         Feature::TryTimeout => split.edge = Some(edge("retries: {attempts: 2, perTryTimeout: 3s}")),
         Feature::ConsecutiveErrors => split.edge = Some(edge("circuitBreaker: {consecutiveErrors: 5}")),
         Feature::ErrorPercent => split.edge = Some(edge("circuitBreaker: {errorPercent: 50}")),
-        Feature::TlsRedirect => split.edge = Some(edge("tlsRedirect: true")),
+        Feature::TlsRedirect => {
+            split.edge = Some(edge("tlsRedirect: true"));
+            if let Some(alb) = &mut split.router.alb {
+                let ports = r#"[{"HTTP": 80}, {"HTTPS": 8443}]"#.to_owned();
+                alb.annotations = BTreeMap::from([("alb.ingress.kubernetes.io/listen-ports".to_owned(), ports)]);
+            }
+        }
         Feature::Rewrite => split.paths = vec![rewritten("/shop", "/v1")],
         Feature::Mirror => split.mirror = Some(Mirror { percent: 100, allow_unsafe: false }),
     })
@@ -90,7 +89,7 @@ fn what_a_router_does_not_carry_it_refuses_by_name_and_what_it_carries_it_does_n
                     assert_eq!(split.settle(&mut world).problem, None, "{what}");
                     let bare = split.with(|it| it.classes[0].supported_features = Some(Box::new(["HTTPRoute".into()])));
                     let problem = bare.plan(&world).problem.unwrap_or_else(|| panic!("{what} is not refused"));
-                    let (said, field) = (&problem.message, feature.field());
+                    let (said, field) = (&problem.message, feature.field().split("[]").next().unwrap());
                     assert_eq!(problem.reason, "UnsupportedByRouter", "{what}");
                     assert!(
                         said.starts_with(field) && said.contains(listed) && said.contains("another class"),

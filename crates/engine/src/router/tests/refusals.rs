@@ -142,7 +142,7 @@ fn more_matches_than_a_route_takes() {
         &split,
         &World::default(),
         "UnsupportedByRouter",
-        &["spec.pins: ", "144 matches", "takes 128", "two splits"],
+        &["spec.pins: ", "144 matches", "takes 16 and 128", "two splits"],
     );
 }
 

@@ -1,0 +1,159 @@
+//! The rules of the HTTPRoute that we make: every pin's and the weighted one, each in as many parts as paths and methods are treated
+//! differently.
+//!
+//! A match by method outranks one by header, so that pins are divided by method as the weighted rule is.
+
+use cutover_api::v1alpha1::traffic_split::{CookieMatch, Cors, Edge, Mirror, PathMatch, PathType, Pin};
+use serde_json::{Map, Value, json};
+
+use super::rule::{Backends, backend_ref};
+use crate::router::{
+    contract::{Backend, Intent},
+    headers, methods,
+};
+
+/// Name of the rule that carries the weights, and what the names of its further parts begin with.
+pub(super) const WEIGHTED: &str = "weighted";
+
+/// Whether a rule of ours carries weights. Older versions of the API keep no names: there it is a rule that looks for no header.
+pub(super) fn is_weighted(rule: &Value) -> bool {
+    let by_header = |it: &Value| it.get("headers").and_then(Value::as_array).is_some_and(|it| !it.is_empty());
+    match rule.get("name").and_then(Value::as_str).and_then(|name| Some(name.strip_prefix(WEIGHTED)?.strip_prefix('-')))
+    {
+        Some(None) => rule.get("name") == Some(&WEIGHTED.into()),
+        Some(Some(at)) => at.parse::<usize>().is_ok(),
+        None => {
+            rule.get("name").is_none()
+                && !rule.get("matches").and_then(Value::as_array).into_iter().flatten().any(by_header)
+        }
+    }
+}
+
+/// All rules, the weighted ones last.
+pub(super) fn of(intent: &Intent<'_>, backends: &Backends<'_>) -> Vec<Value> {
+    let copies = methods::copies(intent).ok().flatten();
+    let classes = methods::classes(copies.map(|(mirror, _)| mirror), false);
+    let mut all = Vec::new();
+    let mut add = |name: &str, header: Option<&Value>, backends: &Value, copies: Option<(&Mirror, &Backend)>| {
+        let mut at = 0_usize;
+        for class in &classes {
+            let copies = copies.filter(|_| class.copied);
+            for (matches, rewrite) in parts(intent.paths, &class.methods, header) {
+                at += 1;
+                let name = if at == 1 { name.to_owned() } else { format!("{name}-{at}") };
+                let mut rule = Map::from_iter([
+                    ("name".to_owned(), name.into()),
+                    ("matches".to_owned(), matches.into()),
+                    ("backendRefs".to_owned(), backends.clone()),
+                ]);
+                let mut filters: Vec<Value> = intent.edge.into_iter().flat_map(of_every_rule).collect();
+                filters.extend(rewrite.map(|path| json!({"type": "URLRewrite", "urlRewrite": {"path": path}})));
+                filters.extend(copies.map(|(mirror, new)| mirrored(*mirror, new)));
+                if !filters.is_empty() {
+                    rule.insert("filters".to_owned(), filters.into());
+                }
+                all.push(Value::Object(rule));
+            }
+        }
+    };
+    for (at, pin) in intent.pins.iter().enumerate() {
+        // Left out while the pin's side is not there: a rule without a backend is an error for its requests.
+        let (Some(backend), Some(header)) = (intent.sides.get(pin.to).present(), pinned(pin)) else { continue };
+        let backends = json!([backend_ref((&backend.service, backend.port), 1)]);
+        add(&format!("pin-{}", at + 1), Some(&header), &backends, None);
+    }
+    add(WEIGHTED, None, &backends.refs(), copies);
+    all
+}
+
+/// How many rules and matches these are at most, copies or not.
+pub(super) fn size(intent: &Intent<'_>) -> (usize, usize) {
+    let classes = methods::classes(intent.mirror, false);
+    let parts: Vec<_> = classes.iter().flat_map(|class| parts(intent.paths, &class.methods, None)).collect();
+    let matches: usize = parts.iter().map(|(matches, _)| matches.len()).sum();
+    let times = intent.pins.len().saturating_add(1);
+    (parts.len().saturating_mul(times), matches.saturating_mul(times))
+}
+
+/// Matches of rules, each with its rewrite: those of paths that stay as they are in one. A rewritten prefix is alone in its rule, as the API
+/// demands.
+fn parts(paths: &[PathMatch], methods: &[&str], header: Option<&Value>) -> Vec<(Vec<Value>, Option<Value>)> {
+    let of = |path: &PathMatch| -> Vec<Value> {
+        let one = |method: Option<&&str>| {
+            let mut one = Map::from_iter([("path".to_owned(), path_match(path))]);
+            one.extend(header.map(|header| ("headers".to_owned(), json!([header]))));
+            one.extend(method.map(|method| ("method".to_owned(), (*method).into())));
+            Value::Object(one)
+        };
+        if methods.is_empty() { vec![one(None)] } else { methods.iter().map(|method| one(Some(method))).collect() }
+    };
+    let as_they_are: Vec<Value> = paths.iter().filter(|path| path.rewrite.is_none()).flat_map(of).collect();
+    let rewritten = paths.iter().filter_map(|path| Some((path, path.rewrite.as_ref()?))).flat_map(|(path, to)| {
+        let rewrite = match path.type_ {
+            PathType::Prefix => json!({"type": "ReplacePrefixMatch", "replacePrefixMatch": to}),
+            PathType::Exact => json!({"type": "ReplaceFullPath", "replaceFullPath": to}),
+        };
+        of(path).into_iter().map(move |found| (vec![found], Some(rewrite.clone())))
+    });
+    (!as_they_are.is_empty()).then_some((as_they_are, None)).into_iter().chain(rewritten).collect()
+}
+
+/// What the edge does with every request and answer.
+fn of_every_rule(edge: &Edge) -> Vec<Value> {
+    let security = edge.security_headers.as_ref().map(|security| {
+        // To set replaces a header of the application, so that none comes twice.
+        let set: Vec<Value> =
+            headers::of(security).into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        json!({"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": set}})
+    });
+    security.into_iter().chain(edge.cors.as_ref().map(|it| json!({"type": "CORS", "cors": cors(it)}))).collect()
+}
+
+fn cors(cors: &Cors) -> Value {
+    let mut said = Map::from_iter([
+        ("allowOrigins".to_owned(), json!(cors.allow_origins)),
+        ("allowMethods".to_owned(), json!(cors.allow_methods)),
+        ("allowHeaders".to_owned(), json!(cors.allow_headers)),
+        ("maxAge".to_owned(), cors.max_age.as_secs().into()),
+    ]);
+    if cors.allow_credentials {
+        said.insert("allowCredentials".to_owned(), true.into());
+    }
+    if !cors.expose_headers.is_empty() {
+        said.insert("exposeHeaders".to_owned(), json!(cors.expose_headers));
+    }
+    Value::Object(said)
+}
+
+/// All are copied where no percentage is said.
+fn mirrored(mirror: Mirror, new: &Backend) -> Value {
+    let to = json!({"group": "", "kind": "Service", "name": new.service, "port": new.port});
+    let copied = match mirror.percent {
+        100 => json!({"backendRef": to}),
+        percent => json!({"backendRef": to, "percent": percent}),
+    };
+    json!({"type": "RequestMirror", "requestMirror": copied})
+}
+
+fn pinned(pin: &Pin) -> Option<Value> {
+    match (&pin.header, &pin.cookie) {
+        (Some(header), _) => Some(json!({"type": "Exact", "name": header.name, "value": header.value})),
+        (None, Some(cookie)) => {
+            Some(json!({"type": "RegularExpression", "name": "cookie", "value": cookie_expression(cookie)}))
+        }
+        (None, None) => None,
+    }
+}
+
+/// Matches a `cookie` header that holds this cookie with this value, for engines that search and for those that match the whole.
+fn cookie_expression(cookie: &CookieMatch) -> String {
+    format!(r"^(.*;\s*)?{}={}(;.*)?$", cookie.name, cookie.value.replace('.', r"\."))
+}
+
+fn path_match(path: &PathMatch) -> Value {
+    let type_ = match path.type_ {
+        PathType::Prefix => "PathPrefix",
+        PathType::Exact => "Exact",
+    };
+    json!({"type": type_, "value": path.value})
+}
