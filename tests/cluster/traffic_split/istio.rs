@@ -158,3 +158,45 @@ spec:
     .await?;
     shop.entry_has("shop", "all", 30.0).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_virtual_service_keeps_clients_with_their_sides_while_both_have_a_share() -> Result<()> {
+    let shop = open().await?;
+    shop.split(
+        "storefront",
+        "
+  newWeight: 30
+  pins: [{to: Legacy, header: {name: x-cutover, value: old}}]
+  stickiness: {cookie: {name: side, maxAge: 24h}}
+  routers: [{istio: {gateways: [infra/edge]}}]
+",
+    )
+    .await?;
+    let names = async || {
+        let made = shop.virtual_services().get("storefront").await?;
+        let entries = made.data["spec"]["http"].as_array().context("no entries")?.clone();
+        anyhow::Ok(entries.iter().filter_map(|it| Some(it["name"].as_str()?.to_owned())).collect::<Vec<_>>().join(" "))
+    };
+    let first = shop.carries("storefront", 30).await?.stickiness.context("no epoch")?;
+    ensure!(names().await? == "pin-1 sticky-new sticky-legacy weighted", "{}", names().await?);
+    shop.set_weight("storefront", 60).await?;
+    let second = shop.carries("storefront", 60).await?.stickiness.context("no epoch")?;
+    ensure!((second.epoch, second.dealt) == (first.epoch, vec![30, 60]), "another epoch");
+    ensure!(names().await? == "pin-1 sticky-new sticky-legacy sticky-older weighted", "{}", names().await?);
+    // 30 of 70, so that 60 of 100 are on the new side.
+    let share = shop.entry_share("storefront", "sticky-older").await?;
+    ensure!((share - 300.0 / 7.0).abs() < 0.01, "{share} %");
+    shop.set_weight("storefront", 10).await?;
+    let third = shop.carries("storefront", 10).await?.stickiness.context("no epoch")?;
+    ensure!(third.epoch > first.epoch && third.dealt == [10], "{third:?}");
+    let service = shop.virtual_services().get("storefront").await?;
+    let written = service.data.to_string();
+    let names_of = |epoch| written.contains(&format!("side-{epoch}="));
+    ensure!(names_of(third.epoch) && !names_of(first.epoch), "{written}");
+    for weight in [0, 100] {
+        shop.set_weight("storefront", weight).await?;
+        shop.carries("storefront", weight).await?;
+        ensure!(names().await? == "pin-1 weighted", "{}", names().await?);
+    }
+    Ok(())
+}

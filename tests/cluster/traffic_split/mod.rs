@@ -10,5 +10,6 @@ mod istio;
 mod managed;
 mod motion;
 mod overlaps;
+mod sticky;
 mod traefik;
 mod wire;

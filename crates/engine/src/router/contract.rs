@@ -6,6 +6,7 @@ use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, PathMatch, Pin, RouterK
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
+use super::sticky::Sticky;
 use super::view::{
     EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView, WholeView,
 };
@@ -116,6 +117,8 @@ pub struct Intent<'a> {
     pub paths: &'a [PathMatch],
     /// `spec.pins`.
     pub pins: &'a [Pin],
+    /// `spec.stickiness`, and what cookies are out.
+    pub stickiness: Option<Sticky<'a>>,
     /// `spec.edge`.
     pub edge: Option<&'a Edge>,
     /// `spec.mirror`.

@@ -19,6 +19,8 @@ pub enum Feature {
     HeaderPins,
     /// Requests with a cookie go to one side.
     CookiePins,
+    /// Who was served by a side stays with it.
+    Stickiness,
     /// So many requests per client.
     RateLimit,
     /// How long a backend is waited for.
@@ -47,9 +49,10 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order in which they are looked at and listed: a part before the whole, so that the part is named.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::HeaderPins,
         Self::CookiePins,
+        Self::Stickiness,
         Self::RateLimit,
         Self::Timeouts,
         Self::SecurityHeaders,
@@ -70,6 +73,7 @@ impl Feature {
         match self {
             Self::HeaderPins => "spec.pins[].header",
             Self::CookiePins => "spec.pins[].cookie",
+            Self::Stickiness => "spec.stickiness",
             Self::RateLimit => "spec.edge.rateLimit",
             Self::Timeouts => "spec.edge.timeouts",
             Self::SecurityHeaders => "spec.edge.securityHeaders",
@@ -92,6 +96,7 @@ impl Feature {
         match self {
             Self::HeaderPins => pin(intent.pins.iter().position(|pin| pin.header.is_some())),
             Self::CookiePins => pin(intent.pins.iter().position(|pin| pin.cookie.is_some())),
+            Self::Stickiness => intent.stickiness.map(|_| self.field().to_owned()),
             Self::RateLimit => edge(|edge| edge.rate_limit.is_some()),
             Self::Timeouts => edge(|edge| edge.timeouts.is_some()),
             Self::SecurityHeaders => edge(|edge| edge.security_headers.is_some()),

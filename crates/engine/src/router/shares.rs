@@ -11,6 +11,8 @@ use crate::conditions::Health;
 /// One backend of a weighted list.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share<'a> {
+    /// Which side it is.
+    pub(super) side: Side,
     /// Its Service.
     pub(super) service: &'a str,
     /// The Service's port.
@@ -39,8 +41,13 @@ pub(super) fn wanted<'a>(intent: &Intent<'a>, observed_weight: Option<i32>) -> R
     for (side, weight) in [(Side::Legacy, total - intent.new_weight), (Side::New, intent.new_weight)] {
         let before = observed_weight.map(|new| if side == Side::New { new } else { total - new });
         let backend = intent.sides.get(side);
-        let share =
-            service_port(backend).map(|(service, port)| Share { service, port, weight, backend: backend.present() });
+        let share = service_port(backend).map(|(service, port)| Share {
+            side,
+            service,
+            port,
+            weight,
+            backend: backend.present(),
+        });
         match (backend, share) {
             (SideBackend::Present(_), Some(share)) => shares.push(share),
             (SideBackend::Absent, _) => {}

@@ -1,6 +1,9 @@
 //! The decision: who holds the split, which weight is wanted, and what each router is to be sent.
 
-use cutover_api::v1alpha1::{TrafficSplitSpec, traffic_split::TrafficSplitStatus};
+use cutover_api::v1alpha1::{
+    TrafficSplitSpec,
+    traffic_split::{StickinessStatus, TrafficSplitStatus},
+};
 use jiff::Timestamp;
 
 use super::{
@@ -9,11 +12,12 @@ use super::{
     capacity::{Capacities, SideCapacity},
     conflict::{Claimant, conflict},
     holder::{Claim, Ruling, arbitrate},
+    stickiness,
     weight::{Carried, Scales, Wanted, weigh},
 };
 use crate::{
     Known,
-    router::{self, Intent, Problem, RouteStep, RouterPlan, Sides, SplitRef},
+    router::{self, Intent, Problem, RouteStep, RouterPlan, Sides, SplitRef, Sticky},
 };
 
 /// A spec that was judged against what it refers to.
@@ -101,13 +105,16 @@ pub struct Plan {
     pub ruling: Ruling,
     /// Which weights are wanted.
     pub wanted: Wanted,
+    /// Which cookies hold clients at a side, where the spec asks for that.
+    pub stickiness: Option<StickinessStatus>,
     /// Per router of the spec, in its order. Empty while an input is unknown.
     pub routers: Vec<RouterPlan>,
     /// An input is unknown: nothing moves.
     pub unknown: bool,
     /// The status is to be written before the routes: a phase's request is on record before it is effective, so that after a crash no
     /// older one can be; and so is the first weight of a split, or a change of `spec.newWeight` before the first status would look
-    /// like one that was made while the status was lost. The same holds for what a rule was like before it was attached to.
+    /// like one that was made while the status was lost. The same holds for what a rule was like before it was attached to, and for the
+    /// cookies that count: a crash between the two must not let one from before a fall count after it.
     pub announce: bool,
     /// Per router of the spec, in its order: it attaches to a rule that does not name the new side.
     pub bare: Vec<bool>,
@@ -149,6 +156,7 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
         now,
     };
     let wanted = weigh(&scales);
+    let stickiness = stickiness::of(spec, status, &wanted, now);
     let baseline = claims
         .iter()
         .find(|claim| ruling.holder.as_ref().is_some_and(|holder| holder.uid == claim.uid))
@@ -168,6 +176,7 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
                 hosts,
                 paths,
                 pins: &spec.pins,
+                stickiness: spec.stickiness.as_ref().zip(stickiness.as_ref()).map(Sticky::of),
                 edge: spec.edge.as_ref(),
                 mirror: spec.mirror.as_ref(),
                 sides,
@@ -197,8 +206,12 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
             |plan: &RouterPlan| status.routers.iter().any(|known| known.added && known.object == plan.read_back.object);
         plans.iter().zip(&bare).any(|(plan, bare)| *bare && !recorded(plan))
     };
-    let announce = moves && (ruling.holder != status.holder || status.desired_weight.is_none() || attaches());
-    Plan { ruling, wanted, routers: plans, unknown, announce, bare }
+    let announce = moves
+        && (ruling.holder != status.holder
+            || status.desired_weight.is_none()
+            || stickiness != status.stickiness
+            || attaches());
+    Plan { ruling, wanted, stickiness, routers: plans, unknown, announce, bare }
 }
 
 /// Without a legacy side, a weight of nothing is no route.

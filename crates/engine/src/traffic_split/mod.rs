@@ -20,6 +20,7 @@ mod probed;
 pub mod ramp;
 mod retired;
 pub mod status;
+pub(crate) mod stickiness;
 #[cfg(test)]
 mod tests;
 pub mod verify;

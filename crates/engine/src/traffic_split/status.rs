@@ -83,6 +83,7 @@ pub fn status(outcome: &Outcome, now: Timestamp) -> TrafficSplitStatus {
         endpoints: endpoints(outcome),
         died: plan.wanted.died.clone(),
         failed_over: plan.wanted.failed_over.clone(),
+        stickiness: plan.stickiness.clone(),
         verified_weight: verified(outcome, applied),
         last_transition_time,
     }

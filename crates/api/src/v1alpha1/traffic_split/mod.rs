@@ -9,6 +9,7 @@ mod motion;
 mod probe;
 mod router;
 mod status;
+mod stickiness;
 mod verify;
 
 use kube::{CustomResource, KubeSchema};
@@ -28,6 +29,7 @@ pub use self::{
         ParentRef, RouteAttach, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,
     },
     status::{Endpoints, Holder, LegacyRetired, LegacyRetiring, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
+    stickiness::{Stickiness, StickinessStatus, StickyCookie},
     verify::{VerifiedWeight, Verify, VerifyHttp},
 };
 use super::forms::{HOST_PATTERN, NAME_PATTERN, PATH_PATTERN, REWRITE_PATTERN};
@@ -60,6 +62,7 @@ use super::forms::{HOST_PATTERN, NAME_PATTERN, PATH_PATTERN, REWRITE_PATTERN};
     validation = Rule::new("has(self.legacy) || self.newWeight == self.weightTotal || self.newWeight == 0").message("without a legacy backend newWeight is 0 or weightTotal: there is nobody to share with").field_path(".newWeight"),
     validation = Rule::new("!has(self.ramp) || self.ramp.maxStep <= self.weightTotal").message("maxStep must not be greater than weightTotal").field_path(".ramp.maxStep"),
     validation = Rule::new("!has(self.failover) || self.failover == 'Off' || has(self.legacy)").message("without a legacy backend there is no side to fail over to").field_path(".failover"),
+    validation = Rule::new("!has(self.stickiness) || has(self.legacy)").message("without a legacy backend there is no side to stick to but one").field_path(".stickiness"),
     validation = Rule::new("has(self.environment) || (!has(self.new.component) && (!has(self.legacy) || !has(self.legacy.component)))").message("a backend names a component, so environment must be set").field_path(".environment"),
     validation = Rule::new("!has(self.pins) || has(self.legacy) || self.pins.all(p, p.to == 'New')").message("without a legacy backend no pin can lead to Legacy").field_path(".pins"),
     validation = Rule::new("!self.routers.exists(r, (has(r.gatewayApi) && has(r.gatewayApi.attach)) || (has(r.traefik) && has(r.traefik.attach)) || (has(r.istio) && has(r.istio.attach))) || (!has(self.exposure) || self.exposure == 'Exposed')").message("a split that attaches to an existing route cannot be Hidden: the route is not ours to leave out").field_path(".exposure"),
@@ -116,6 +119,10 @@ pub struct TrafficSplitSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub pins: Vec<Pin>,
+
+    /// Keeps who was served by one side on that side, by a cookie. Pins come before it. Default: every request is dealt anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stickiness: Option<Stickiness>,
 
     /// Bound on how fast the weight in force moves, both ways. Not in force on the way from a side that has no ready endpoint, nor when a
     /// person forces the way back. Default: at once.

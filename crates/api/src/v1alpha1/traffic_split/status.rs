@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions},
-    DiedSide, Exposure, FailedOver, RouterKind, VerifiedWeight,
+    DiedSide, Exposure, FailedOver, RouterKind, StickinessStatus, VerifiedWeight,
 };
 
 /// What is, as observed.
@@ -58,6 +58,9 @@ pub struct TrafficSplitStatus {
     /// The weight in force is that of a failover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_over: Option<FailedOver>,
+    /// What the cookies that are out say, where `spec.stickiness` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stickiness: Option<StickinessStatus>,
     /// The weight as it was seen on the wire, where `spec.verify` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_weight: Option<VerifiedWeight>,

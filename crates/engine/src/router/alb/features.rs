@@ -10,6 +10,10 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "cannot look for one cookie among others",
             remedy: "pin by a header, or take this router out",
         },
+        Feature::Stickiness => Carried::Not {
+            why: "gives its cookie one name for good, so that a rollback would not move everybody",
+            remedy: "remove stickiness, or use a router that carries it",
+        },
         Feature::RateLimit => Carried::Not {
             why: "has no rate limit in its rules",
             remedy: "limit by a web ACL of yours (wafv2-acl-arn), or use ingressNginx",

@@ -9,6 +9,10 @@ use crate::router::{
 pub(in crate::router) fn carries(feature: Feature) -> Carried {
     match feature {
         Feature::HeaderPins | Feature::CookiePins => Carried::Wholly,
+        Feature::Stickiness => Carried::Not {
+            why: "would have to set a cookie per backend, which not every implementation does as the API says",
+            remedy: "remove stickiness, or use traefik, istio or ingressNginx",
+        },
         Feature::RateLimit => Carried::Not {
             why: "has no rate limit, for the API knows none",
             remedy: "limit at the Gateway by what its implementation has for it, or use ingressNginx",
@@ -50,6 +54,10 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         Feature::HeaderPins | Feature::CookiePins => Carried::Not {
             why: "has no room for pins in an attached rule, of which only the backends are changed",
             remedy: "remove the pins, put rules for them into the HTTPRoute, or let Cutover make it (parentRefs)",
+        },
+        Feature::Stickiness => Carried::Not {
+            why: "changes only the backends of an attached rule",
+            remedy: "remove stickiness, or use a router that carries it",
         },
         Feature::RateLimit
         | Feature::Timeouts

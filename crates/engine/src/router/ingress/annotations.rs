@@ -7,12 +7,16 @@ use cutover_api::{
     v1alpha1::traffic_split::{Cors, Edge, IngressNginxRouter, RateLimit},
 };
 
+use serde_json::{Map, Value};
+
 use super::rewrite::{self, TARGET, USE_REGEX};
 use crate::{
     hash::short_hash,
     router::{
         contract::{Intent, Problem},
         marks::stalled,
+        sticky::Sticky,
+        view::IngressView,
     },
 };
 
@@ -23,6 +27,12 @@ pub(super) const CANARY_WEIGHT_TOTAL: &str = "nginx.ingress.kubernetes.io/canary
 pub(super) const CLASS: &str = "kubernetes.io/ingress.class";
 const SERVICE_UPSTREAM: &str = "nginx.ingress.kubernetes.io/service-upstream";
 const AFFINITY: &str = "nginx.ingress.kubernetes.io/affinity";
+const AFFINITY_OF_CANARIES: &str = "nginx.ingress.kubernetes.io/affinity-canary-behavior";
+const COOKIE: &str = "nginx.ingress.kubernetes.io/session-cookie-";
+const COOKIE_NAME: &str = "nginx.ingress.kubernetes.io/session-cookie-name";
+const COOKIE_MAX_AGE: &str = "nginx.ingress.kubernetes.io/session-cookie-max-age";
+const COOKIE_PATH: &str = "nginx.ingress.kubernetes.io/session-cookie-path";
+const COOKIE_SAME_SITE: &str = "nginx.ingress.kubernetes.io/session-cookie-samesite";
 const LIMIT_RPM: &str = "nginx.ingress.kubernetes.io/limit-rpm";
 const BURST_MULTIPLIER: &str = "nginx.ingress.kubernetes.io/limit-burst-multiplier";
 const CONNECT_TIMEOUT: &str = "nginx.ingress.kubernetes.io/proxy-connect-timeout";
@@ -55,6 +65,19 @@ pub(super) fn refusal(router: &IngressNginxRouter, intent: &Intent<'_>) -> Optio
         let message = format!("{field}: spec.edge says the same: remove one of them");
         return Some(stalled(reasons::UNSUPPORTED_BY_ROUTER, message));
     }
+    if intent.stickiness.is_some() {
+        if !intent.pins.is_empty() {
+            let message = "spec.stickiness: ingressNginx looks at its cookie before it looks at spec.pins: remove one of the two, or use \
+                           gatewayApi, traefik or istio";
+            return Some(stalled(reasons::UNSUPPORTED_BY_ROUTER, message.to_owned()));
+        }
+        let says = |key: &&String| key.starts_with(AFFINITY) || key.starts_with(COOKIE);
+        if let Some(key) = router.annotations.keys().find(says) {
+            let field = format!("spec.routers[{}].ingressNginx.annotations[{key}]", intent.router_index);
+            let message = format!("{field}: spec.stickiness says the same: remove one of them");
+            return Some(stalled(reasons::UNSUPPORTED_BY_ROUTER, message));
+        }
+    }
     let (key, why) = router.annotations.iter().find_map(|(key, value)| Some((key, reason(key, value)?)))?;
     let field = format!("spec.routers[{}].ingressNginx.annotations[{key}]", intent.router_index);
     Some(stalled(reasons::UNSUPPORTED_BY_ROUTER, format!("{field}: {why}")))
@@ -74,11 +97,41 @@ fn reason(key: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-/// What the main Ingress says: the spec's annotations, and `spec.edge`.
-pub(super) fn of_main<'a>(router: &'a IngressNginxRouter, intent: &Intent<'_>) -> BTreeMap<&'a str, String> {
-    let mut said: BTreeMap<&str, String> = of_edge(intent);
+/// What the main Ingress says: the spec's annotations, `spec.edge`, and what keeps clients where they are.
+pub(super) fn of_main<'a>(
+    router: &'a IngressNginxRouter,
+    intent: &Intent<'_>,
+    sticking: Option<Sticky<'_>>,
+) -> BTreeMap<&'a str, String> {
+    let mut said: BTreeMap<&'a str, String> = of_edge(intent);
+    said.extend(sticking.map(of_sticking).into_iter().flatten());
     said.extend(router.annotations.iter().map(|(key, value)| (key.as_str(), value.clone())));
     said
+}
+
+/// The canary takes these over as well, and so both sides know whom they have.
+fn of_sticking(sticking: Sticky<'_>) -> [(&'static str, String); 6] {
+    [
+        (AFFINITY, "cookie".to_owned()),
+        (AFFINITY_OF_CANARIES, "sticky".to_owned()),
+        (COOKIE_NAME, sticking.cookie()),
+        (COOKIE_MAX_AGE, sticking.max_age().to_string()),
+        (COOKIE_PATH, "/".to_owned()),
+        (COOKIE_SAME_SITE, "Lax".to_owned()),
+    ]
+}
+
+/// What takes the stickiness out of a main Ingress whose form waits, if cookies of it count there and no longer should.
+pub(super) fn outdated(
+    main: &IngressView,
+    router: &IngressNginxRouter,
+    sticking: Option<Sticky<'_>>,
+) -> Option<Map<String, Value>> {
+    let name = sticking.map(Sticky::cookie);
+    let is_ours = main.annotations.contains_key(AFFINITY_OF_CANARIES) && !router.annotations.contains_key(AFFINITY);
+    let counts = main.annotations.get(COOKIE_NAME).map(|name| &**name) == name.as_deref();
+    let keys = [AFFINITY, AFFINITY_OF_CANARIES, COOKIE_NAME, COOKIE_MAX_AGE, COOKIE_PATH, COOKIE_SAME_SITE];
+    (is_ours && !counts).then(|| keys.map(|key| (key.to_owned(), Value::Null)).into_iter().collect())
 }
 
 /// `spec.edge` and rewritten paths as annotations. The canary takes them over with everything else of the main Ingress's location.

@@ -7,6 +7,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
     match feature {
         Feature::HeaderPins => Carried::Within("one header; to Legacy only by the value `never`"),
         Feature::CookiePins => Carried::Within("one cookie; `always` to New, `never` to Legacy"),
+        Feature::Stickiness => Carried::Within("without pins; who is on legacy stays there until `maxAge` is over"),
         Feature::RateLimit => Carried::Within("`burst` a multiple of `requestsPerMinute`"),
         Feature::Timeouts | Feature::Cors | Feature::Retries | Feature::TlsRedirect => Carried::Wholly,
         Feature::Rewrite => {
@@ -34,6 +35,10 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
 /// Beside a user's Ingress.
 pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
     match feature {
+        Feature::Stickiness => Carried::Not {
+            why: "leaves the main Ingress as it is, and who has its cookie would be held by it after a rollback",
+            remedy: "remove stickiness, or let Cutover make both (className)",
+        },
         Feature::HeaderPins
         | Feature::CookiePins
         | Feature::RetryBackoff

@@ -17,6 +17,7 @@ use super::{
 use crate::router::{
     contract::{Intent, ObjectKind, RouteStep, SplitRef},
     marks, names,
+    sticky::Sticky,
     view::{IngressPathView, IngressPort, IngressRuleView, IngressTlsView, IngressView},
 };
 
@@ -24,10 +25,17 @@ use crate::router::{
 pub(super) fn steps(router: &IngressNginxRouter, scene: &Scene<'_>, next: &Next) -> Vec<RouteStep> {
     let Scene { intent, observed, .. } = scene;
     let frozen = scene.refusal.is_some();
+    // Each at a moment when it changes nothing for requests that stay: a canary is only taken away from a main Ingress that
+    // leads to the new side or is to have everything, and a rule of the canary without its main rule does nothing.
+    let main_first = next.canary.is_none() || observed.main.is_some_and(|main| drops_rules(main, intent));
+    let sticking = sticking(scene, next, main_first);
     let main = next.main.filter(|_| router.attach.is_none()).and_then(|side| match observed.main {
-        Some(main) if frozen => repointed(main, intent.split, side),
+        Some(main) if frozen => repointed(main, intent.split, side, annotations::outdated(main, router, sticking)),
         None if frozen => None,
-        main => write(intent.split, &names::route_name(intent.split.name), main, &main_ingress(router, scene, side)),
+        main => {
+            let wanted = main_ingress(router, scene, side, sticking);
+            write(intent.split, &names::route_name(intent.split.name), main, &wanted)
+        }
     });
     let canary = match (next.canary, observed.canary) {
         (None, None) => None,
@@ -37,11 +45,16 @@ pub(super) fn steps(router: &IngressNginxRouter, scene: &Scene<'_>, next: &Next)
         (Some(weight), canary) => canary_ingress(router, scene, weight)
             .and_then(|wanted| write(intent.split, &names::canary_name(intent.split.name), canary, &wanted)),
     };
-    // Each at a moment when it changes nothing for requests that stay: a canary is only taken away from a main Ingress that
-    // leads to the new side or is to have everything, and a rule of the canary without its main rule does nothing.
-    let main_first = next.canary.is_none() || observed.main.is_some_and(|main| drops_rules(main, intent));
     let both = if main_first { [main, canary] } else { [canary, main] };
     both.into_iter().flatten().collect()
+}
+
+/// What keeps clients with their sides, once the canary has the weight that they are dealt by: it never meets a greater one.
+fn sticking<'a>(scene: &Scene<'a>, next: &Next, main_first: bool) -> Option<Sticky<'a>> {
+    let weight = scene.intent.new_weight;
+    let dealt = next.main == Some(Side::Legacy) && next.canary == Some(weight);
+    let no_more = !main_first || scene.now.canary.is_some_and(|now| now <= weight);
+    scene.intent.sticking().filter(|_| dealt && no_more)
 }
 
 fn drops_rules(main: &IngressView, intent: &Intent<'_>) -> bool {
@@ -122,9 +135,14 @@ fn repeated(main: &IngressView, split: SplitRef<'_>) -> Box<[IngressRuleView]> {
         .collect()
 }
 
-fn main_ingress(router: &IngressNginxRouter, scene: &Scene<'_>, side: Side) -> IngressView {
+fn main_ingress(
+    router: &IngressNginxRouter,
+    scene: &Scene<'_>,
+    side: Side,
+    sticking: Option<Sticky<'_>>,
+) -> IngressView {
     let Scene { intent, .. } = scene;
-    let said = annotations::of_main(router, intent);
+    let said = annotations::of_main(router, intent, sticking);
     let mut annotations: BTreeMap<Box<str>, Box<str>> =
         said.iter().map(|(key, value)| ((*key).into(), value.as_str().into())).collect();
     if let Some(hash) = annotations::written(&said) {
@@ -268,11 +286,18 @@ fn patch(observed: &IngressView, metadata: Value, spec: Option<Value>) -> RouteS
     marks::patch(ObjectKind::Ingress, &observed.meta, metadata, spec)
 }
 
-/// An Ingress whose form the spec no longer describes: only its backends are changed.
-fn repointed(main: &IngressView, split: SplitRef<'_>, side: Side) -> Option<RouteStep> {
+/// An Ingress whose form the spec no longer describes: only its backends are changed, and `outdated` annotations go.
+fn repointed(
+    main: &IngressView,
+    split: SplitRef<'_>,
+    side: Side,
+    outdated: Option<Map<String, Value>>,
+) -> Option<RouteStep> {
     let rules = led_to(&main.rules, &main_backend(split, side));
-    let differs = rules != main.rules && !main.meta.deleting;
-    differs.then(|| patch(main, json!({}), Some(json!({"rules": rules.iter().map(rule).collect::<Vec<_>>()}))))
+    let spec = (rules != main.rules).then(|| json!({"rules": rules.iter().map(rule).collect::<Vec<_>>()}));
+    let differs = (spec.is_some() || outdated.is_some()) && !main.meta.deleting;
+    let metadata = outdated.map_or_else(|| json!({}), |outdated| json!({"annotations": outdated}));
+    differs.then(|| patch(main, metadata, spec))
 }
 
 /// The same for a canary, and its weight.

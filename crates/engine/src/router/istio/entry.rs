@@ -102,16 +102,23 @@ pub(super) fn reweighed(
 ) -> Option<RouteStep> {
     let mut spec = service.spec.value();
     let http = spec.get_mut("http")?;
+    reweigh(http, meant, shares, namespace)
+        .then(|| marks::patch_spec(ObjectKind::VirtualService, &service.meta, &json!({"http": http})))
+}
+
+/// Changes them in place; says whether there was anything to change.
+pub(super) fn reweigh(http: &mut Value, meant: impl Fn(&str) -> bool, shares: &[Share<'_>], namespace: &str) -> bool {
     let mut changed = false;
-    for entry in http.as_array_mut()?.iter_mut() {
+    for entry in http.as_array_mut().into_iter().flatten() {
         if entry.get("name").and_then(Value::as_str).is_some_and(&meant)
             && let Some(route) = rerouted(entry, shares, namespace)
+            && let Some(entry) = entry.as_object_mut()
         {
-            entry.as_object_mut()?.insert("route".to_owned(), route.into());
+            entry.insert("route".to_owned(), route.into());
             changed = true;
         }
     }
-    changed.then(|| marks::patch_spec(ObjectKind::VirtualService, &service.meta, &json!({"http": http})))
+    changed
 }
 
 /// The entry's destinations with these shares; `None` if it has them.

@@ -7,6 +7,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
     match feature {
         Feature::HeaderPins
         | Feature::CookiePins
+        | Feature::Stickiness
         | Feature::SecurityHeaders
         | Feature::Cors
         | Feature::Retries
@@ -43,6 +44,10 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         Feature::HeaderPins | Feature::CookiePins => Carried::Not {
             why: "has no room for pins in an attached entry, of which only the destinations are changed",
             remedy: "remove the pins, put entries for them into the VirtualService, or let Cutover make it (gateways)",
+        },
+        Feature::Stickiness => Carried::Not {
+            why: "changes only the destinations of an attached entry",
+            remedy: "remove stickiness, or let Cutover make the VirtualService (gateways)",
         },
         Feature::RateLimit
         | Feature::Timeouts

@@ -12,6 +12,7 @@ use crate::router::{
     headers,
     methods::{self, Class},
     shares::Share,
+    sticky::{STICKY, Sticky},
 };
 
 /// Name of the entry that carries the weights, and what the names of its further parts begin with.
@@ -66,10 +67,46 @@ pub(super) fn entries(intent: &Intent<'_>, shares: &[Share<'_>]) -> Vec<Value> {
             json!([{"destination": destination(&backend.service, backend.port), "weight": intent.weight_total}]);
         add(&format!("pin-{}", at + 1), Some(&headers), &route, None);
     }
-    let route =
-        |share: &Share<'_>| json!({"destination": destination(share.service, share.port), "weight": share.weight});
-    add(WEIGHTED, None, &shares.iter().map(route).collect(), copies);
+    let sticking = intent.sticking();
+    for deal in sticking.into_iter().flat_map(|sticky| sticky.deals(intent.weight_total)) {
+        let (Some(sticky), Some(shares)) = (sticking, deal.of(shares)) else { continue };
+        let route = shares.iter().map(|share| dealt(share, deal.deals().then_some(sticky))).collect();
+        // Who is on the new side needs no copies there.
+        let copies = copies.filter(|_| deal.legacy > 0);
+        add(&deal.name, Some(&with_cookie(&sticky.cookie(), &deal.value)), &route, copies);
+    }
+    add(WEIGHTED, None, &shares.iter().map(|share| dealt(share, sticking)).collect(), copies);
     all
+}
+
+/// A destination, with the cookie that who is dealt to it gets in addition to those of the application.
+fn dealt(share: &Share<'_>, sticky: Option<Sticky<'_>>) -> Value {
+    let mut it = Map::from_iter([
+        ("destination".to_owned(), destination(share.service, share.port)),
+        ("weight".to_owned(), share.weight.into()),
+    ]);
+    it.extend(sticky.map(|sticky| {
+        let add = json!({"set-cookie": sticky.set_cookie(share.side)});
+        ("headers".to_owned(), json!({"response": {"add": add}}))
+    }));
+    Value::Object(it)
+}
+
+/// Takes cookies that no longer count out of entries whose form waits; says whether there were any.
+pub(super) fn forget(http: &mut Value, sticking: Option<Sticky<'_>>) -> bool {
+    let named = |entry: &Value| entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let Some(entries) = http.as_array_mut() else { return false };
+    let mut for_cookies = entries.iter().filter(|it| named(it).starts_with(STICKY)).peekable();
+    let counts = |entry: &Value| sticking.is_some_and(|sticky| entry.to_string().contains(&sticky.pair("")));
+    if for_cookies.peek().is_none() || for_cookies.all(counts) {
+        return false;
+    }
+    entries.retain(|it| !named(it).starts_with(STICKY));
+    let routes = entries.iter_mut().filter(|it| is_weighted(&named(it))).filter_map(|it| it.get_mut("route"));
+    for destination in routes.filter_map(Value::as_array_mut).flatten().filter_map(Value::as_object_mut) {
+        destination.remove("headers");
+    }
+    true
 }
 
 /// What the edge does with every request and answer.
@@ -111,13 +148,14 @@ fn pinned(pin: &Pin) -> Option<Value> {
     match (&pin.header, &pin.cookie) {
         // Names of headers have to be in lower case here.
         (Some(header), _) => Some(json!({(header.name.to_ascii_lowercase()): {"exact": header.value}})),
-        (None, Some(cookie)) => {
-            // The expression has to match from end to end.
-            let value = cookie.value.replace('.', r"\.");
-            Some(json!({"cookie": {"regex": format!(r"(.*;\s*)?{}={value}(;.*)?", cookie.name)}}))
-        }
+        (None, Some(cookie)) => Some(with_cookie(&cookie.name, &cookie.value.replace('.', r"\."))),
         (None, None) => None,
     }
+}
+
+/// Matches a `cookie` header that holds this cookie: the expression has to match from end to end.
+fn with_cookie(name: &str, value: &str) -> Value {
+    json!({"cookie": {"regex": format!(r"(.*;\s*)?{name}={value}(;.*)?")}})
 }
 
 /// Any of the part's paths, each with the headers and the method.

@@ -17,13 +17,15 @@ use cutover_api::{
     v1alpha1::traffic_split::{IstioAttach, IstioRouter, RouterKind},
 };
 
+use serde_json::json;
+
 use super::{
     contract::{Intent, IstioObserved, ObjectKind, Problem, RouteStep, RouterPlan, SplitRef},
     marks::{self, Kinds},
     methods, names,
     own::{self, Outcome},
-    shares,
-    view::Meta,
+    shares::{self, Share},
+    view::{Meta, WholeView},
 };
 pub(crate) use build::hosts_and_paths;
 pub(super) use entry::read_weight;
@@ -72,15 +74,20 @@ fn managed(router: &IstioRouter, intent: &Intent<'_>, observed: &IstioObserved<'
     let refusal = super::features::refusal("istio", carries, intent);
     if let Some(problem) = refusal.or_else(|| shares::external_name(intent.sides)) {
         // The form of the spec waits; the weight in force does not.
-        let steps: Vec<_> = observed
-            .service
-            .and_then(|it| entry::reweighed(it, http::is_weighted, &shares, intent.split.namespace))
-            .into_iter()
-            .collect();
+        let steps: Vec<_> = observed.service.and_then(|it| kept_up(it, intent, &shares)).into_iter().collect();
         return Outcome { steps, problem: Some(problem), last: observed.service.is_some() };
     }
     let steps = build::virtual_service(router, intent, &shares, observed.service).into_iter().collect();
     Outcome { steps, problem: None, last: true }
+}
+
+/// A VirtualService whose form waits: its weights, and that no cookie of before a fall holds anybody, do not.
+fn kept_up(service: &WholeView, intent: &Intent<'_>, shares: &[Share<'_>]) -> Option<RouteStep> {
+    let mut spec = service.spec.value();
+    let http = spec.get_mut("http")?;
+    let forgotten = http::forget(http, intent.sticking());
+    let moved = entry::reweigh(http, http::is_weighted, shares, intent.split.namespace);
+    (forgotten || moved).then(|| marks::patch_spec(ObjectKind::VirtualService, &service.meta, &json!({"http": http})))
 }
 
 fn attached(attach: &IstioAttach, intent: &Intent<'_>, observed: &IstioObserved<'_>, weight: Option<i32>) -> Outcome {

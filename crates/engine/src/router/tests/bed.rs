@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use cutover_api::v1alpha1::traffic_split::{
     AlbRouter, CookieMatch, Edge, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, IstioAttach,
-    IstioRouter, Mirror, ParentRef, PathMatch, PathType, Pin, RouteAttach, Router, Side, TraefikAttach, TraefikRouter,
+    IstioRouter, Mirror, ParentRef, PathMatch, PathType, Pin, RouteAttach, Router, Side, Stickiness, StickinessStatus,
+    TraefikAttach, TraefikRouter,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use crate::{
     Known,
     router::{
         self, AlbObserved, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, IstioObserved, ObjectKind,
-        Observed, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved, alb_name, canary_name,
+        Observed, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, Sticky, TraefikObserved, alb_name, canary_name,
         route_name,
         view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView, WholeView},
         weighted_name,
@@ -195,6 +196,7 @@ pub struct Split {
     pub hosts: Vec<String>,
     pub paths: Vec<PathMatch>,
     pub pins: Vec<Pin>,
+    pub stickiness: Option<(Stickiness, StickinessStatus)>,
     pub edge: Option<Edge>,
     pub mirror: Option<Mirror>,
     pub sides: Sides,
@@ -252,6 +254,7 @@ impl Split {
             hosts: vec!["shop.example.com".into()],
             paths: vec![prefix("/")],
             pins: Vec::new(),
+            stickiness: None,
             edge: None,
             mirror: None,
             sides: Sides {
@@ -334,6 +337,15 @@ impl Split {
         Self { weight, ..self }
     }
 
+    /// At a weight, with cookies of an epoch by which clients were dealt at some weights.
+    #[must_use]
+    pub fn sticky(self, epoch: i64, dealt: &[i32]) -> Self {
+        let spec = serde_json::from_value(json!({"cookie": {"name": "side", "maxAge": "1h"}})).unwrap();
+        let weight = dealt.last().copied().unwrap_or(self.weight);
+        let known = StickinessStatus { epoch, dealt: dealt.to_vec() };
+        Self { stickiness: Some((spec, known)), weight, ..self }
+    }
+
     pub fn nginx_mut(&mut self) -> &mut IngressNginxRouter {
         self.router.ingress_nginx.as_mut().unwrap()
     }
@@ -360,6 +372,7 @@ impl Split {
             hosts: &self.hosts,
             paths: &self.paths,
             pins: &self.pins,
+            stickiness: self.stickiness.as_ref().map(|(spec, known)| Sticky::of((spec, known))),
             edge: self.edge.as_ref(),
             mirror: self.mirror.as_ref(),
             router_index: 0,

@@ -23,6 +23,7 @@ fn asking(feature: Feature, split: Split) -> Split {
     split.with(|split| match feature {
         Feature::HeaderPins => split.pins = vec![header(Side::New, "x-a", "new")],
         Feature::CookiePins => split.pins = vec![cookie(Side::New, "a", "always")],
+        Feature::Stickiness => *split = split.clone().sticky(7, &[10, split.weight]),
         Feature::RateLimit => split.edge = Some(edge("rateLimit: {requestsPerMinute: 100}")),
         Feature::Timeouts => split.edge = Some(edge("timeouts: {read: 2m}")),
         Feature::SecurityHeaders => split.edge = Some(edge("securityHeaders: {}")),

@@ -11,6 +11,7 @@ mod istio;
 mod ownership;
 mod proxies;
 mod refusals;
+mod sticky;
 mod traefik;
 mod views;
 mod walks;

@@ -51,7 +51,13 @@ pub(super) fn service(intent: &Intent<'_>, shares: &[Share<'_>], observed: Optio
         })
         .collect();
     let name = names::weighted_name(intent.split.name);
-    let spec = json!({"weighted": {"services": members}});
+    let mut weighted = json!({"services": members});
+    if let (Some(sticky), Some(weighted)) = (intent.sticking(), weighted.as_object_mut()) {
+        let (name, max_age) = (sticky.cookie(), sticky.max_age());
+        let cookie = json!({"name": name, "maxAge": max_age, "httpOnly": true, "sameSite": "lax"});
+        weighted.insert("sticky".to_owned(), json!({"cookie": cookie}));
+    }
+    let spec = json!({"weighted": weighted});
     own::write(intent, ObjectKind::TraefikService, &name, spec, intent.baseline, observed, &MEANINGFUL)
 }
 

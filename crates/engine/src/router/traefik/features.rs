@@ -6,6 +6,7 @@ use crate::router::features::{Carried, Feature};
 pub(in crate::router) fn carries(feature: Feature) -> Carried {
     match feature {
         Feature::HeaderPins | Feature::CookiePins => Carried::Wholly,
+        Feature::Stickiness => Carried::Within("who is on legacy stays there until `maxAge` is over"),
         Feature::RateLimit
         | Feature::Timeouts
         | Feature::SecurityHeaders
@@ -30,6 +31,10 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         Feature::HeaderPins | Feature::CookiePins => Carried::Not {
             why: "has no room for pins in an attached TraefikService, of which only the weights are changed",
             remedy: "remove the pins, put rules for them into the IngressRoute, or let Cutover make both (remove attach)",
+        },
+        Feature::Stickiness => Carried::Not {
+            why: "changes only the weights of an attached TraefikService",
+            remedy: "remove stickiness, or let Cutover make both (remove attach)",
         },
         Feature::RateLimit
         | Feature::Timeouts

@@ -225,6 +225,46 @@ fn both_routers_carry_the_weight_and_then_there_is_nothing_left_to_do() {
 }
 
 #[test]
+fn which_cookies_count_is_on_record_before_a_route_goes_by_it() {
+    let mut cluster = Cluster::new();
+    cluster.spec.stickiness = serde_json::from_value(json!({"cookie": {"name": "side", "maxAge": "1h"}})).unwrap();
+    cluster.spec.new_weight = 60;
+    cluster.reconcile();
+    let before = cluster.status.stickiness.clone().unwrap();
+    assert_eq!(before.dealt, [60]);
+    let bears = |cluster: &Cluster, epoch: i64| {
+        let main = cluster.world.get(ObjectKind::Ingress, NAME).unwrap();
+        main.to_string().contains(&format!("\"side-{epoch}\""))
+    };
+    assert!(bears(&cluster, before.epoch));
+
+    cluster.spec.new_weight = 30;
+    let plan = cluster.decide();
+    assert!(plan.announce && !plan.is_settled());
+    let after = plan.stickiness.clone().unwrap();
+    assert!(after.epoch > before.epoch && after.dealt == [30], "{after:?}");
+    // The process dies between the two.
+    cluster.take(&plan);
+    assert_eq!((&cluster.status.stickiness, cluster.decide().stickiness), (&Some(after.clone()), Some(after.clone())));
+    cluster.reconcile();
+    assert!(bears(&cluster, after.epoch) && !bears(&cluster, before.epoch));
+    let told = cluster.status.clone();
+    assert_eq!((cluster.reconcile(), &cluster.status), (vec![], &told));
+
+    // Neither a lost status nor a field that comes and goes brings a name back.
+    cluster.status = TrafficSplitStatus::default();
+    cluster.reconcile();
+    let found = cluster.status.stickiness.clone().unwrap();
+    assert!(found.epoch > after.epoch && found.dealt == [30], "{found:?}");
+    let field = cluster.spec.stickiness.take();
+    cluster.reconcile();
+    assert!(cluster.status.stickiness.is_none() && !bears(&cluster, found.epoch));
+    cluster.spec.stickiness = field;
+    cluster.reconcile();
+    assert!(cluster.status.stickiness.as_ref().is_some_and(|it| it.epoch > found.epoch && bears(&cluster, it.epoch)));
+}
+
+#[test]
 fn a_hold_is_shown_and_told_and_its_end_too() {
     let mut cluster = Cluster::new();
     cluster.reconcile();

@@ -1,0 +1,154 @@
+//! Clients with jars of cookies, and the sides that serve them. How many are dealt to which side is counted over clients that are new to
+//! the proxy, one after the other: it deals in turn.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use cutover_testkit::{eventually, http};
+
+use super::bed::Shop;
+
+/// For a proxy to take a change up, on a busy machine.
+const TAKEN_UP: Duration = Duration::from_secs(60);
+const CLIENTS: usize = 40;
+
+/// A client that keeps its cookies.
+#[derive(Default)]
+struct Client {
+    jar: BTreeMap<String, String>,
+    served_by: String,
+}
+
+impl Client {
+    /// Asks once; says which side it was.
+    async fn ask(&mut self, entry: SocketAddr, host: &str) -> Result<&str> {
+        let cookies: Vec<String> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let header = cookies.join("; ");
+        let header = Some(("cookie", header.as_str())).filter(|(_, cookies)| !cookies.is_empty());
+        let answer = http::get_with(entry, host, "/", header).await?;
+        ensure!(answer.status() == 200, "{}", answer.status());
+        for cookie in answer.headers().get_all("set-cookie") {
+            let (pair, _) = cookie.to_str()?.split_once(';').context("a cookie without attributes")?;
+            let (name, value) = pair.split_once('=').context("a cookie without a value")?;
+            self.jar.insert(name.to_owned(), value.to_owned());
+        }
+        self.served_by = answer.headers()["x-served-by"].to_str()?.to_owned();
+        Ok(&self.served_by)
+    }
+}
+
+/// A split with one router, and where it is asked.
+struct Way {
+    shop: Shop,
+    entry: SocketAddr,
+    clients: Vec<Client>,
+}
+
+impl Way {
+    async fn open(router: &str, entry: impl Fn(&Shop) -> SocketAddr, weight: i32) -> Result<Self> {
+        let shop = Shop::open().await?;
+        let entry = entry(&shop);
+        let more = format!(
+            "  newWeight: {weight}\n  stickiness: {{cookie: {{name: side, maxAge: 1h}}}}\n  routers: [{router}]"
+        );
+        shop.split("storefront", &more).await?;
+        let clients = (0..CLIENTS).map(|_| Client::default()).collect();
+        let way = Self { shop, entry, clients };
+        way.deals(weight).await?;
+        Ok(way)
+    }
+
+    async fn set(&self, weight: i32) -> Result<()> {
+        self.shop.set_weight("storefront", weight).await?;
+        self.deals(weight).await
+    }
+
+    /// Waits until the proxy deals those who are new to it by the weight, under the name that counts now.
+    async fn deals(&self, weight: i32) -> Result<()> {
+        let status = self.shop.carries("storefront", weight).await?;
+        let epoch = status.stickiness.context("no epoch")?.epoch;
+        eventually(&format!("new clients are dealt by {weight}"), TAKEN_UP, || async {
+            let mut on_new = 0;
+            for _ in 0..20 {
+                let mut client = Client::default();
+                on_new += i32::from(client.ask(self.entry, &self.shop.host).await? == "new");
+                let dealt = client.jar.keys().any(|name| name.starts_with(&format!("side-{epoch}")));
+                ensure!(dealt == (1..100).contains(&weight), "{:?}", client.jar);
+            }
+            ensure!((on_new * 5 - weight).abs() <= 10, "{on_new} of 20");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn all_ask(&mut self) -> Result<()> {
+        for client in &mut self.clients {
+            client.ask(self.entry, &self.shop.host).await?;
+        }
+        Ok(())
+    }
+
+    fn on_new(&self) -> usize {
+        self.clients.iter().filter(|client| client.served_by == "new").count()
+    }
+
+    /// Everybody asks a few times, and is served by the side that served them before; but for legacy's clients who `go over`.
+    async fn stay(&mut self, go_over: bool) -> Result<()> {
+        let mut before: Vec<String> = self.clients.iter().map(|client| client.served_by.clone()).collect();
+        for round in 0..5 {
+            self.all_ask().await?;
+            for (client, before) in self.clients.iter().zip(&mut before) {
+                let goes = go_over && round == 0 && before == "old" && client.served_by == "new";
+                ensure!(client.served_by == *before || goes, "from {before} to {}: {:?}", client.served_by, client.jar);
+                before.clone_from(&client.served_by);
+            }
+        }
+        Ok(())
+    }
+
+    /// All are served by one side, whatever their cookies say.
+    async fn all_on(&mut self, side: &str) -> Result<()> {
+        self.all_ask().await?;
+        let elsewhere = self.clients.iter().find(|client| client.served_by != side);
+        ensure!(elsewhere.is_none(), "served by the other side: {:?}", elsewhere.map(|client| &client.jar));
+        Ok(())
+    }
+}
+
+/// `follows`: legacy's clients go over as the weight grows.
+async fn both_sides_are_sticky(router: &str, entry: impl Fn(&Shop) -> SocketAddr, follows: bool) -> Result<()> {
+    let mut way = Way::open(router, entry, 30).await?;
+    way.all_ask().await?;
+    let at_30 = way.on_new();
+    ensure!((6..=18).contains(&at_30), "{at_30} of {CLIENTS} at 30 %");
+    way.stay(false).await?;
+
+    way.set(60).await?;
+    way.stay(follows).await?;
+    let at_60 = way.on_new();
+    let expected = if follows { 18..=30 } else { at_30..=at_30 };
+    ensure!(expected.contains(&at_60), "{at_60} of {CLIENTS} at 60 %, {at_30} before");
+
+    way.set(0).await?;
+    way.all_on("old").await?;
+
+    // Whoever was on the new side before is dealt like anybody else.
+    way.set(30).await?;
+    way.all_ask().await?;
+    let again = way.on_new();
+    ensure!((6..=18).contains(&again), "{again} of {CLIENTS} at 30 % again");
+    way.stay(false).await?;
+
+    way.set(100).await?;
+    way.all_on("new").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undisturbed_who_was_served_by_a_side_stays_with_it_on_ingresses() -> Result<()> {
+    both_sides_are_sticky("{ingressNginx: {className: nginx}}", |shop| shop.bed.entry.nginx, false).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undisturbed_who_was_served_by_a_side_stays_with_it_on_traefiks_own_kinds() -> Result<()> {
+    both_sides_are_sticky("{traefik: {entryPoints: [web]}}", |shop| shop.bed.entry.web, false).await
+}
