@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use anyhow::{Context, Result};
-use reqwest::{Client, Response, redirect::Policy};
+use reqwest::{Client, redirect::Policy};
+pub use reqwest::{Method, Response};
 
 static CLIENT: LazyLock<Result<Client, String>> = LazyLock::new(|| {
     // Whoever comes first installs it; a second one is the same.
@@ -43,6 +44,23 @@ pub async fn get_with(address: SocketAddr, host: &str, path: &str, header: Optio
         None => request,
     };
     request.send().await.with_context(|| format!("GET {url} (host {host})"))
+}
+
+/// A request of any method, without a body, with a host header and more headers, on a connection of its own.
+///
+/// # Errors
+/// As [`get`].
+pub async fn send(
+    address: SocketAddr,
+    host: &str,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Response> {
+    let url = format!("http://{address}{path}");
+    let request = client()?.request(method.clone(), &url).header("host", host);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    request.send().await.with_context(|| format!("{method} {url} (host {host})"))
 }
 
 /// The body of a successful [`get`] with the address as host.

@@ -10,6 +10,7 @@ mod istio;
 mod managed;
 mod motion;
 mod overlaps;
+mod requests;
 mod sticky;
 mod traefik;
 mod wire;

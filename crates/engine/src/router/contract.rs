@@ -193,6 +193,8 @@ pub struct GatewayObserved<'a> {
     pub forbidden: bool,
     /// Managed: the HTTPRoute called [`super::route_name`]. Attached: the one that the spec names.
     pub route: Option<&'a HttpRouteView>,
+    /// The HTTPRoute called [`super::redirect_name`].
+    pub redirect: Option<&'a HttpRouteView>,
     /// The Gateways that the route's parentRefs name, as far as they exist.
     pub gateways: &'a [&'a GatewayView],
     /// The GatewayClass of each of those, as far as they exist.

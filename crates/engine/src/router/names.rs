@@ -8,6 +8,12 @@ pub fn route_name(split: &str) -> String {
     split.to_owned()
 }
 
+/// Name of the HTTPRoute that redirects to `https`, `<split>-cutover-redirect`.
+#[must_use]
+pub fn redirect_name(split: &str) -> String {
+    format!("{split}-cutover-redirect")
+}
+
 /// Name of the canary Ingress, `<split>-cutover-canary`.
 #[must_use]
 pub fn canary_name(split: &str) -> String {

@@ -119,8 +119,11 @@ fn shared_parent(mine: &GatewayApiRouter, theirs: &GatewayApiRouter) -> bool {
     let (Some(mine), Some(theirs)) = (&mine.parent_refs, &theirs.parent_refs) else { return false };
     mine.iter().any(|my| {
         theirs.iter().any(|their| {
-            let same_section =
-                my.section_name.is_none() || their.section_name.is_none() || my.section_name == their.section_name;
+            let mut pairs = [&my.section_name, &my.redirect_from].into_iter().flatten();
+            let same_section = my.section_name.is_none()
+                || their.section_name.is_none()
+                || pairs
+                    .any(|mine| [&their.section_name, &their.redirect_from].into_iter().flatten().any(|it| it == mine));
             my.name == their.name && my.namespace == their.namespace && same_section
         })
     })

@@ -138,8 +138,9 @@ pub struct GatewayApiRouter {
 }
 
 /// A Gateway, or one listener of it.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.redirectFrom) || (has(self.sectionName) && self.sectionName != self.redirectFrom)").message("redirectFrom names the listener without TLS, so sectionName must name the one with TLS").field_path(".sectionName"))]
 pub struct ParentRef {
     /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
@@ -152,6 +153,11 @@ pub struct ParentRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
     pub section_name: Option<String>,
+    /// Name of the listener without TLS, from which requests are sent to `https` where `edge.tlsRedirect` asks for it. `sectionName` then
+    /// names the listener with TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub redirect_from: Option<String>,
 }
 
 /// One named rule of an HTTPRoute that exists.

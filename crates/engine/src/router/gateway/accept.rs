@@ -1,7 +1,10 @@
 //! Whether the gateways have accepted a route in its present form: for every parentRef, by the controller of its GatewayClass,
 //! `Accepted` and `ResolvedRefs` of the present generation, and the Gateway `Programmed`.
 
-use cutover_api::{conditions::reasons, v1alpha1::traffic_split::GatewayApiRouter};
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::traffic_split::{GatewayApiRouter, ParentRef},
+};
 use serde_json::Value;
 
 use crate::router::{
@@ -48,16 +51,36 @@ pub(super) fn judge(
     plan.read_back.accepted = Some(accepted);
 }
 
+/// What a listener without TLS has against the route that redirects from it.
+pub(super) fn refused_redirect(
+    router: &GatewayApiRouter,
+    intent: &Intent<'_>,
+    observed: &GatewayObserved<'_>,
+    route: &HttpRouteView,
+) -> Option<Problem> {
+    router.parent_refs.iter().flatten().enumerate().find_map(|(at, parent)| {
+        let field = format!("spec.routers[{}].gatewayApi.parentRefs[{at}].redirectFrom", intent.router_index);
+        let listener = view(parent, Some(parent.redirect_from.as_deref()?));
+        match one(&field, &listener, intent.split.namespace, observed, route) {
+            Verdict::Refused(problem) => Some(problem),
+            Verdict::Accepted | Verdict::Awaited(_) => None,
+        }
+    })
+}
+
+fn view(parent: &ParentRef, listener: Option<&str>) -> ParentRefView {
+    ParentRefView {
+        name: parent.name.as_str().into(),
+        namespace: parent.namespace.as_deref().map(Into::into),
+        section_name: listener.map(Into::into),
+        kind: None,
+    }
+}
+
 /// The parents that have to accept: those of the spec, or of the user's route.
 fn parents(router: &GatewayApiRouter, route: &HttpRouteView) -> Vec<ParentRefView> {
     if let Some(refs) = &router.parent_refs {
-        let view = |it: &cutover_api::v1alpha1::traffic_split::ParentRef| ParentRefView {
-            name: it.name.as_str().into(),
-            namespace: it.namespace.as_deref().map(Into::into),
-            section_name: it.section_name.as_deref().map(Into::into),
-            kind: None,
-        };
-        return refs.iter().map(view).collect();
+        return refs.iter().map(|it| view(it, it.section_name.as_deref())).collect();
     }
     let spec = route.spec.value();
     let refs = spec.get("parentRefs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);

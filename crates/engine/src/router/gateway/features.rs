@@ -33,10 +33,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         Feature::Cors => Carried::WhereListed("HTTPRouteCORS"),
         Feature::Rewrite => Carried::WhereListed("HTTPRoutePathRewrite"),
         Feature::Mirror => Carried::WhereListed("HTTPRouteRequestMirror"),
-        Feature::TlsRedirect => Carried::Not {
-            why: "is written without a route for requests without TLS",
-            remedy: "make an HTTPRoute of your own with a RequestRedirect on that listener",
-        },
+        Feature::TlsRedirect => Carried::WhereListed("HTTPRouteSchemeRedirect"),
     }
 }
 

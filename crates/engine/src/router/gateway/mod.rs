@@ -14,6 +14,7 @@
 mod accept;
 mod build;
 mod features;
+mod redirect;
 mod rule;
 mod rules;
 
@@ -83,6 +84,10 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
         managed(router, intent, observed, weight)
     };
     settle(&mut plan, intent, observed, &name, outcome);
+    // The form of a spec that is refused waits.
+    if router.attach.is_none() && refusal(router, intent, observed).is_none() {
+        redirect::plan(&mut plan, router, intent, observed);
+    }
     if let Err(why) = methods::copies(intent) {
         plan.read_back.message.get_or_insert_with(|| why.to_owned());
     }
@@ -177,7 +182,10 @@ fn managed(
         {
             None
         }
-        route => Some(build::route(intent, wanted, route.map(|it| &it.meta))),
+        route => {
+            let name = names::route_name(intent.split.name);
+            Some(build::route(intent, &name, wanted, intent.baseline, route.map(|it| &it.meta)))
+        }
     };
     Outcome::done(step)
 }
@@ -244,6 +252,9 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     if let Some(problem) = shares::external_name(intent.sides) {
         return Some(problem);
     }
+    if let Some(problem) = redirect::refusal(router, intent) {
+        return Some(problem);
+    }
     let (rules, matches) = rules::size(intent);
     if router.attach.is_none() && (matches > MAX_MATCHES || rules > MAX_RULES) {
         return refused(format!(
@@ -268,8 +279,10 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     None
 }
 
-fn own<'a>(split: &SplitRef<'_>, observed: &GatewayObserved<'a>) -> Option<&'a HttpRouteView> {
-    observed.route.filter(|route| marks::claim(&route.meta, split) == Claim::Ours && !route.meta.deleting)
+fn own<'a>(split: SplitRef<'a>, observed: &GatewayObserved<'a>) -> impl Iterator<Item = &'a HttpRouteView> {
+    let is_ours =
+        move |route: &&HttpRouteView| marks::claim(&route.meta, &split) == Claim::Ours && !route.meta.deleting;
+    [observed.route, observed.redirect].into_iter().flatten().filter(is_ours)
 }
 
 /// See [`super::is_bare`].
@@ -287,10 +300,10 @@ pub(super) fn detach(attach: &RouteAttach, sides: &Sides, observed: &GatewayObse
 
 /// See [`super::release`]. A rule that the split was attached to carries no mark of ours, and is left as it is.
 pub(super) fn release(split: SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
-    own(&split, observed).map(|route| marks::release(ObjectKind::HttpRoute, &route.meta, &split)).into_iter().collect()
+    own(split, observed).map(|route| marks::release(ObjectKind::HttpRoute, &route.meta, &split)).collect()
 }
 
 /// See [`super::remove`]. A user's route is not ours to remove, nor its weights to change.
 pub(super) fn remove(split: SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
-    own(&split, observed).map(|route| marks::delete(ObjectKind::HttpRoute, &route.meta)).into_iter().collect()
+    own(split, observed).map(|route| marks::delete(ObjectKind::HttpRoute, &route.meta)).collect()
 }

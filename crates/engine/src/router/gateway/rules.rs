@@ -150,7 +150,7 @@ fn cookie_expression(cookie: &CookieMatch) -> String {
     format!(r"^(.*;\s*)?{}={}(;.*)?$", cookie.name, cookie.value.replace('.', r"\."))
 }
 
-fn path_match(path: &PathMatch) -> Value {
+pub(super) fn path_match(path: &PathMatch) -> Value {
     let type_ = match path.type_ {
         PathType::Prefix => "PathPrefix",
         PathType::Exact => "Exact",

@@ -16,7 +16,7 @@ use crate::{
     router::{
         self, AlbObserved, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, IstioObserved, ObjectKind,
         Observed, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, Sticky, TraefikObserved, alb_name, canary_name,
-        route_name,
+        redirect_name, route_name,
         view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView, WholeView},
         weighted_name,
     },
@@ -246,7 +246,7 @@ impl Split {
             "status": {"supportedFeatures": [
                 {"name": "Gateway"}, {"name": "HTTPRoute"}, {"name": "HTTPRouteResponseHeaderModification"},
                 {"name": "HTTPRouteCORS"}, {"name": "HTTPRoutePathRewrite"}, {"name": "HTTPRouteRequestMirror"},
-                {"name": "HTTPRouteRequestPercentageMirror"}, {"name": "HTTPRouteMethodMatching"},
+                {"name": "HTTPRouteRequestPercentageMirror"}, {"name": "HTTPRouteMethodMatching"}, {"name": "HTTPRouteSchemeRedirect"},
             ]},
         });
         Self {
@@ -291,7 +291,8 @@ impl Split {
     }
 
     pub fn gateway() -> Self {
-        let parent = ParentRef { name: "edge".into(), namespace: Some("infra".into()), section_name: None };
+        let parent =
+            ParentRef { name: "edge".into(), namespace: Some("infra".into()), section_name: None, redirect_from: None };
         let router = GatewayApiRouter { parent_refs: Some(vec![parent]), attach: None };
         Self::of(Router { gateway_api: Some(router), ..Router::default() })
     }
@@ -444,6 +445,7 @@ impl Split {
             let attach = self.router.gateway_api.as_ref().and_then(|it| it.attach.as_ref());
             let name = attach.map_or_else(|| route_name(&self.name), |it| it.route.clone());
             let route = world.view::<HttpRouteView>(ObjectKind::HttpRoute, &name);
+            let redirect = world.view::<HttpRouteView>(ObjectKind::HttpRoute, &redirect_name(&self.name));
             let gateway: GatewayView = serde_json::from_value(json!({
                 "metadata": {"name": "edge", "namespace": "infra", "generation": 3},
                 "spec": {"gatewayClassName": "example"},
@@ -456,6 +458,7 @@ impl Split {
                     installed: self.installed,
                     forbidden: self.forbidden,
                     route: route.as_ref(),
+                    redirect: redirect.as_ref(),
                     gateways: &[&gateway],
                     classes: &self.classes.iter().collect::<Vec<_>>(),
                     gateways_readable: true,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::bed::{Split, World, header, prefix};
 use crate::{
     Known,
-    router::{ObjectKind, SideBackend},
+    router::{ObjectKind, SideBackend, release},
     traffic_split::as_is::hosts_and_paths,
 };
 
@@ -311,4 +311,46 @@ fn a_load_balancer_redirects_to_its_port_with_tls_or_the_field_is_refused() {
         let message = refused(&split(said));
         assert!(message.starts_with("spec.edge.tlsRedirect: alb ") && message.contains("listen-ports"), "{message}");
     }
+}
+
+#[test]
+fn a_second_route_on_the_listener_without_tls_redirects_and_goes_with_the_field() {
+    let mut world = World::default();
+    let split = Split::gateway().with(|it| {
+        it.edge = Some(edge("tlsRedirect: true"));
+        let parent = &mut it.router.gateway_api.as_mut().unwrap().parent_refs.as_mut().unwrap()[0];
+        (parent.section_name, parent.redirect_from) = (Some("https".into()), Some("http".into()));
+    });
+    let unnamed = split.clone().with(|it| {
+        it.router.gateway_api.as_mut().unwrap().parent_refs.as_mut().unwrap()[0].redirect_from = None;
+    });
+    let said = refused(&unnamed);
+    assert!(said.starts_with("spec.edge.tlsRedirect: ") && said.contains("parentRefs[0].redirectFrom"), "{said}");
+    assert!(split.settle(&mut world).settled);
+    let name = "shop-cutover-redirect";
+    let redirect = world.get(ObjectKind::HttpRoute, name).unwrap().clone();
+    let listener = |route: &Value| route["spec"]["parentRefs"][0]["sectionName"].clone();
+    assert_eq!(
+        (listener(&redirect), listener(world.get(ObjectKind::HttpRoute, "shop").unwrap())),
+        (json!("http"), json!("https"))
+    );
+    assert_eq!(
+        redirect["spec"]["rules"][0]["filters"][0]["requestRedirect"],
+        json!({"scheme": "https", "statusCode": 301})
+    );
+    assert!(redirect["spec"]["rules"][0]["backendRefs"].is_null());
+    world.edit(ObjectKind::HttpRoute, name, |route| route["spec"]["hostnames"] = json!(["elsewhere.example.com"]));
+    split.settle(&mut world);
+    assert_eq!(
+        world.get(ObjectKind::HttpRoute, name).unwrap()["spec"],
+        redirect["spec"],
+        "what somebody changes is put back"
+    );
+    let released = split.observing(&world, |intent, observed| release(intent.split, observed));
+    assert_eq!(released.len(), 2);
+    split.clone().with(|it| it.exposed = false).settle(&mut world);
+    assert!(world.get(ObjectKind::HttpRoute, name).is_none() && world.get(ObjectKind::HttpRoute, "shop").is_none());
+    split.settle(&mut world);
+    split.with(|it| it.edge = None).settle(&mut world);
+    assert!(world.get(ObjectKind::HttpRoute, name).is_none() && world.get(ObjectKind::HttpRoute, "shop").is_some());
 }

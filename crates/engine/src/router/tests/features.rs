@@ -35,6 +35,10 @@ fn asking(feature: Feature, split: Split) -> Split {
         Feature::ErrorPercent => split.edge = Some(edge("circuitBreaker: {errorPercent: 50}")),
         Feature::TlsRedirect => {
             split.edge = Some(edge("tlsRedirect: true"));
+            if let Some(parents) = split.router.gateway_api.as_mut().and_then(|it| it.parent_refs.as_mut()) {
+                parents[0].section_name = Some("https".into());
+                parents[0].redirect_from = Some("http".into());
+            }
             if let Some(alb) = &mut split.router.alb {
                 let ports = r#"[{"HTTP": 80}, {"HTTPS": 8443}]"#.to_owned();
                 alb.annotations = BTreeMap::from([("alb.ingress.kubernetes.io/listen-ports".to_owned(), ports)]);

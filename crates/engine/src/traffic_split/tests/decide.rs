@@ -98,6 +98,7 @@ impl Cluster {
                 installed: Known::Known(true),
                 forbidden: false,
                 route: routes.first(),
+                redirect: None,
                 gateways: &gateways,
                 classes: &[],
                 gateways_readable: false,

@@ -13,7 +13,8 @@ use cutover_engine::{
     Known,
     router::{
         self, AliasReady, EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta,
-        ObjectKind, ServiceView, WholeView, alb_name, alias_name, canary_name, route_name, weighted_name,
+        ObjectKind, ServiceView, WholeView, alb_name, alias_name, canary_name, redirect_name, route_name,
+        weighted_name,
     },
     traffic_split::{
         Claim, Claimant, Probed, Retirement, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets,
@@ -265,7 +266,8 @@ impl Sources {
             self.neighbours(namespace, snapshot);
         }
         let attached = |router: &Router| Some(router.gateway_api.as_ref()?.attach.as_ref()?.route.clone());
-        for name in std::iter::once(route_name(name)).chain(split.spec.routers.iter().filter_map(attached)) {
+        let ours = [route_name(name), redirect_name(name)];
+        for name in ours.into_iter().chain(split.spec.routers.iter().filter_map(attached)) {
             let cached = self.caches.http_routes.get(namespace, &name).map(|record| (**record).clone());
             snapshot.http_routes.extend(self.newest(
                 key,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit, migration_phase::Retired};
-use cutover_engine::router::{ObjectKind, alb_name, alias_name, canary_name, weighted_name};
+use cutover_engine::router::{ObjectKind, alb_name, alias_name, canary_name, redirect_name, weighted_name};
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
@@ -268,7 +268,7 @@ fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Sp
 
 /// A route without our mark may lie in the way of the split of its name. kube drops references to what does not exist.
 fn unmarked(key: &Key) -> Key {
-    let suffixes = [canary_name(""), weighted_name(""), alb_name("")];
+    let suffixes = [canary_name(""), weighted_name(""), alb_name(""), redirect_name("")];
     let name = suffixes.iter().find_map(|suffix| key.name.strip_suffix(suffix.as_str())).unwrap_or(&key.name);
     Key::new(&key.namespace, name)
 }

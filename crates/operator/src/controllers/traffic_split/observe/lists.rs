@@ -3,7 +3,8 @@
 use cutover_api::v1alpha1::traffic_split::Router;
 use cutover_engine::router::{
     self, AlbObserved, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, IngressObserved, IngressView,
-    IstioObserved, ObjectKind, ServiceView, TraefikObserved, alb_name, canary_name, route_name, weighted_name,
+    IstioObserved, ObjectKind, ServiceView, TraefikObserved, alb_name, canary_name, redirect_name, route_name,
+    weighted_name,
 };
 use kube::ResourceExt;
 
@@ -87,10 +88,12 @@ impl Lists<'_> {
         }
         let attach = self.router.gateway_api.as_ref().and_then(|router| router.attach.as_ref());
         let name = attach.map_or_else(|| route_name(&split), |attach| attach.route.clone());
+        let route = |name: &str| snapshot.http_routes.iter().find(|view| *view.meta.name == *name);
         router::Observed::GatewayApi(GatewayObserved {
             installed: snapshot.http_routes_served.installed,
             forbidden: snapshot.http_routes_served.forbidden,
-            route: snapshot.http_routes.iter().find(|view| *view.meta.name == *name),
+            route: route(&name),
+            redirect: route(&redirect_name(&split)),
             gateways: &self.gateways,
             classes: &self.classes,
             gateways_readable: snapshot.gateways_readable,
