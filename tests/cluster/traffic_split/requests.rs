@@ -110,6 +110,7 @@ async fn pages_of_listed_origins_may_ask_and_no_others() -> Result<()> {
         ensure!(header(&answer, "access-control-allow-origin") == Some("https://admin.example.com"));
         sides.extend(header(&answer, "x-served-by").map(str::to_owned));
         let other = asked(http::Method::GET, "https://elsewhere.example.com").await?;
+        sides.extend(header(&other, "x-served-by").map(str::to_owned));
         ensure!(header(&other, "access-control-allow-origin") != Some("https://elsewhere.example.com"));
         ensure!(header(&other, "access-control-allow-origin") != Some("*"));
     }
@@ -182,7 +183,7 @@ async fn a_listener_without_tls_redirects_and_the_other_serves() -> Result<()> {
 async fn what_may_be_repeated_is_sent_again_and_a_post_is_not() -> Result<()> {
     let shop = Shop::open().await?;
     let entry = shop.bed.entry.nginx;
-    // Of the two endpoints of one side, one does not answer.
+    // Of the two endpoints of one side, one answers 503 where it is asked for its health.
     let [good, bad] = [shop.address("old"), shop.address("new")];
     shop.apply(&format!(
         "
@@ -195,7 +196,7 @@ endpoints: [{{addresses: [{good}], conditions: {{ready: true}}}}, {{addresses: [
 "
     ))
     .await?;
-    shop.backends[1].script().refuse_connections(true);
+    shop.backends[1].script().not_ready(true);
     shop.split("storefront", &format!("  newWeight: 0\n  edge: {{retries: {{attempts: 2}}}}\n  routers: [{NGINX}]"))
         .await?;
     shop.carries("storefront", 0).await?;
@@ -203,21 +204,21 @@ endpoints: [{{addresses: [{good}], conditions: {{ready: true}}}}, {{addresses: [
     let statuses = async |method: http::Method| {
         let mut statuses = BTreeMap::new();
         for _ in 0..20 {
-            let answer = http::send(entry, &shop.host, method.clone(), "/", &[]).await?;
+            let answer = http::send(entry, &shop.host, method.clone(), "/api/health", &[]).await?;
             *statuses.entry(answer.status().as_u16()).or_insert(0) += 1;
         }
         anyhow::Ok(statuses)
     };
     eventually("what may be repeated is sent again, and a POST is not", TAKEN_UP, || async {
         let (read, sent) = (statuses(http::Method::GET).await?, statuses(http::Method::POST).await?);
-        ensure!(read == BTreeMap::from([(200, 20)]) && sent.get(&502).is_some_and(|bad| *bad > 0), "{read:?} {sent:?}");
+        ensure!(read == BTreeMap::from([(200, 20)]) && sent.get(&503).is_some_and(|bad| *bad > 0), "{read:?} {sent:?}");
         Ok(())
     })
     .await?;
     shop.edit("storefront", json!({"spec": {"edge": null}})).await?;
     eventually("nothing is sent again", TAKEN_UP, || async {
         let read = statuses(http::Method::GET).await?;
-        ensure!(read.get(&502).is_some_and(|bad| *bad > 0), "{read:?}");
+        ensure!(read.get(&503).is_some_and(|bad| *bad > 0), "{read:?}");
         Ok(())
     })
     .await

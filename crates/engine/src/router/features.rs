@@ -35,10 +35,8 @@ pub enum Feature {
     RetryBackoff,
     /// Each try may take so long.
     TryTimeout,
-    /// An endpoint with so many errors in a row is left out.
-    ConsecutiveErrors,
-    /// While so many answers are errors, nobody is asked.
-    ErrorPercent,
+    /// While too many answers are errors, nobody is asked.
+    CircuitBreaker,
     /// Requests without TLS are sent to where there is.
     TlsRedirect,
     /// A side sees another path than clients ask for.
@@ -49,7 +47,7 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order in which they are looked at and listed: a part before the whole, so that the part is named.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::HeaderPins,
         Self::CookiePins,
         Self::Stickiness,
@@ -60,8 +58,7 @@ impl Feature {
         Self::RetryBackoff,
         Self::TryTimeout,
         Self::Retries,
-        Self::ConsecutiveErrors,
-        Self::ErrorPercent,
+        Self::CircuitBreaker,
         Self::TlsRedirect,
         Self::Rewrite,
         Self::Mirror,
@@ -81,8 +78,7 @@ impl Feature {
             Self::Retries => "spec.edge.retries",
             Self::RetryBackoff => "spec.edge.retries.backoffMilliseconds",
             Self::TryTimeout => "spec.edge.retries.perTryTimeout",
-            Self::ConsecutiveErrors => "spec.edge.circuitBreaker.consecutiveErrors",
-            Self::ErrorPercent => "spec.edge.circuitBreaker.errorPercent",
+            Self::CircuitBreaker => "spec.edge.circuitBreaker",
             Self::TlsRedirect => "spec.edge.tlsRedirect",
             Self::Rewrite => "spec.paths[].rewrite",
             Self::Mirror => "spec.mirror",
@@ -104,10 +100,7 @@ impl Feature {
             Self::Retries => edge(|edge| edge.retries.is_some()),
             Self::RetryBackoff => edge(|edge| edge.retries.is_some_and(|it| it.backoff_milliseconds.is_some())),
             Self::TryTimeout => edge(|edge| edge.retries.is_some_and(|it| it.per_try_timeout.is_some())),
-            Self::ConsecutiveErrors => {
-                edge(|edge| edge.circuit_breaker.is_some_and(|it| it.consecutive_errors.is_some()))
-            }
-            Self::ErrorPercent => edge(|edge| edge.circuit_breaker.is_some_and(|it| it.error_percent.is_some())),
+            Self::CircuitBreaker => edge(|edge| edge.circuit_breaker.is_some()),
             Self::TlsRedirect => edge(|edge| edge.tls_redirect),
             Self::Rewrite => {
                 let at = intent.paths.iter().position(|path| path.rewrite.is_some());

@@ -23,20 +23,14 @@ pub struct Retries {
     pub per_try_timeout: Option<HumanDuration>,
 }
 
-/// When a side is not asked for a while. The two ways of telling that it fails are different things, and no router knows both.
+/// When no side is asked for a while.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.consecutiveErrors) != has(self.errorPercent)").message("circuitBreaker is exactly one of consecutiveErrors (of one endpoint) and errorPercent (of all answers)"))]
 pub struct CircuitBreaker {
-    /// After so many answers of 500 and more in a row, the endpoint that gave them is not asked; others of its side are. 1 to 1000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub consecutive_errors: Option<i32>,
     /// While more than this share of the answers of the last seconds is an error (500 and more, or none), no side is asked, and the
     /// edge answers 503. In percent, 1 to 99.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 99))]
-    pub error_percent: Option<i32>,
+    pub error_percent: i32,
     /// For how long it is not asked. `1s` to `1h`, default `30s`.
     #[serde(default = "default_open_for")]
     #[x_kube(validation = Rule::new("!self.contains('d') && duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("openFor must be from 1s to 1h"))]

@@ -33,7 +33,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         Feature::Retries | Feature::RetryBackoff | Feature::TryTimeout => {
             Carried::Not { why: "never sends a request again", remedy: "have clients ask again, or use ingressNginx" }
         }
-        Feature::ConsecutiveErrors | Feature::ErrorPercent => Carried::Not {
+        Feature::CircuitBreaker => Carried::Not {
             why: "leaves out endpoints by its health checks alone",
             remedy: "set those by the annotations healthcheck-*, or take this router out",
         },

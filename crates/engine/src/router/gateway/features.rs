@@ -26,9 +26,9 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "has no retries, for those of the API are an experiment of which no GatewayClass says whether it supports them",
             remedy: "set them at the Gateway's implementation, or use ingressNginx",
         },
-        Feature::ConsecutiveErrors | Feature::ErrorPercent => Carried::Not {
+        Feature::CircuitBreaker => Carried::Not {
             why: "has no circuit breaker, for the API knows none",
-            remedy: "set one at the Gateway's implementation, or use istio or traefik",
+            remedy: "set one at the Gateway's implementation",
         },
         Feature::Cors => Carried::WhereListed("HTTPRouteCORS"),
         Feature::Rewrite => Carried::WhereListed("HTTPRoutePathRewrite"),
@@ -61,8 +61,7 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         | Feature::Retries
         | Feature::RetryBackoff
         | Feature::TryTimeout
-        | Feature::ConsecutiveErrors
-        | Feature::ErrorPercent => carries(feature),
+        | Feature::CircuitBreaker => carries(feature),
         Feature::SecurityHeaders => Carried::Not {
             why: "changes only the backends of an attached rule",
             remedy: "add a ResponseHeaderModifier to that rule, or let Cutover make the HTTPRoute (parentRefs)",

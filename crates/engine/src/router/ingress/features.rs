@@ -21,10 +21,9 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "sends a request again at once, and limits all tries together",
             remedy: "take it out, or use istio",
         },
-        Feature::ConsecutiveErrors | Feature::ErrorPercent => Carried::Not {
-            why: "has no circuit breaker, for there is no annotation for it",
-            remedy: "take it out, or use istio or traefik",
-        },
+        Feature::CircuitBreaker => {
+            Carried::Not { why: "has no circuit breaker, for there is no annotation for it", remedy: "take it out" }
+        }
         Feature::Mirror => Carried::Not {
             why: "copies every request or none, those that change something too",
             remedy: "take mirror out, or use istio",
@@ -43,8 +42,7 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         | Feature::CookiePins
         | Feature::RetryBackoff
         | Feature::TryTimeout
-        | Feature::ConsecutiveErrors
-        | Feature::ErrorPercent
+        | Feature::CircuitBreaker
         | Feature::Mirror => carries(feature),
         Feature::RateLimit
         | Feature::Timeouts

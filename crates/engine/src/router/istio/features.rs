@@ -23,13 +23,9 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "has no such timeouts: that of a VirtualService is about whole requests",
             remedy: "set them by a DestinationRule of yours, or use ingressNginx",
         },
-        Feature::ConsecutiveErrors => Carried::Not {
-            why: "is written without DestinationRules",
-            remedy: "set outlierDetection by a DestinationRule of yours",
-        },
-        Feature::ErrorPercent => Carried::Not {
+        Feature::CircuitBreaker => Carried::Not {
             why: "does not count errors among all answers, only in a row",
-            remedy: "use consecutiveErrors, or the router traefik",
+            remedy: "set outlierDetection by a DestinationRule of yours",
         },
         Feature::TlsRedirect => Carried::Not {
             why: "has no redirect for one of several routes, for it is the Gateway's",
@@ -49,11 +45,7 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
             why: "changes only the destinations of an attached entry",
             remedy: "remove stickiness, or let Cutover make the VirtualService (gateways)",
         },
-        Feature::RateLimit
-        | Feature::Timeouts
-        | Feature::ConsecutiveErrors
-        | Feature::ErrorPercent
-        | Feature::TlsRedirect => carries(feature),
+        Feature::RateLimit | Feature::Timeouts | Feature::CircuitBreaker | Feature::TlsRedirect => carries(feature),
         Feature::SecurityHeaders => Carried::Not {
             why: "changes only the destinations of an attached entry",
             remedy: "add headers.response.set to that entry, or let Cutover make the VirtualService (gateways)",

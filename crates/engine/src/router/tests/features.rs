@@ -31,8 +31,7 @@ fn asking(feature: Feature, split: Split) -> Split {
         Feature::Retries => split.edge = Some(edge("retries: {attempts: 2}")),
         Feature::RetryBackoff => split.edge = Some(edge("retries: {attempts: 2, backoffMilliseconds: 50}")),
         Feature::TryTimeout => split.edge = Some(edge("retries: {attempts: 2, perTryTimeout: 3s}")),
-        Feature::ConsecutiveErrors => split.edge = Some(edge("circuitBreaker: {consecutiveErrors: 5}")),
-        Feature::ErrorPercent => split.edge = Some(edge("circuitBreaker: {errorPercent: 50}")),
+        Feature::CircuitBreaker => split.edge = Some(edge("circuitBreaker: {errorPercent: 50}")),
         Feature::TlsRedirect => {
             split.edge = Some(edge("tlsRedirect: true"));
             if let Some(parents) = split.router.gateway_api.as_mut().and_then(|it| it.parent_refs.as_mut()) {

@@ -14,8 +14,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         | Feature::Retries
         | Feature::RetryBackoff
         | Feature::TryTimeout
-        | Feature::ConsecutiveErrors
-        | Feature::ErrorPercent
+        | Feature::CircuitBreaker
         | Feature::TlsRedirect
         | Feature::Rewrite
         | Feature::Mirror => Carried::Not {
@@ -43,8 +42,7 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         | Feature::Retries
         | Feature::RetryBackoff
         | Feature::TryTimeout
-        | Feature::ConsecutiveErrors
-        | Feature::ErrorPercent
+        | Feature::CircuitBreaker
         | Feature::TlsRedirect
         | Feature::Rewrite
         | Feature::Mirror => Carried::Not {
