@@ -143,6 +143,48 @@ async fn both_sides_are_sticky(router: &str, entry: impl Fn(&Shop) -> SocketAddr
     way.all_on("new").await
 }
 
+const GATEWAY: &str = "{gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undisturbed_who_was_served_by_a_side_stays_with_it_on_http_routes() -> Result<()> {
+    both_sides_are_sticky(GATEWAY, |shop| shop.bed.entry.gateway, true).await
+}
+
+/// Traefik keeps a backend's filters by its Service, for every route of a namespace.
+#[tokio::test(flavor = "multi_thread")]
+async fn splits_that_share_their_services_deal_cookies_of_their_own() -> Result<()> {
+    let shop = Shop::open().await?;
+    let of = |path: &str, name: &str, more: &str| {
+        format!(
+            "  newWeight: 50\n  paths: [{{value: {path}}}]\n  stickiness: {{cookie: {{name: {name}, maxAge: 1h}}}}\n{more}\n  routers: [{GATEWAY}]"
+        )
+    };
+    let pin = "  pins: [{to: New, header: {name: x-cutover, value: new}}]";
+    shop.split("storefront", &of("/", "first", pin)).await?;
+    shop.split("checkout", &of("/checkout", "second", "")).await?;
+    let first = shop.carries("storefront", 50).await?.stickiness.context("no epoch")?.epoch;
+    let second = shop.carries("checkout", 50).await?.stickiness.context("no epoch")?.epoch;
+    let pinned = Some(("x-cutover", "new"));
+    for (path, header, dealt) in [
+        ("/", None, Some(format!("first-{first}"))),
+        ("/checkout", None, Some(format!("second-{second}"))),
+        ("/", pinned, None),
+    ] {
+        eventually(&format!("{path} with {header:?} deals {dealt:?}"), TAKEN_UP, || async {
+            for _ in 0..6 {
+                let answer = http::get_with(shop.bed.entry.gateway, &shop.host, path, header).await?;
+                ensure!(answer.status() == 200, "{}", answer.status());
+                let cookies = answer.headers().get_all("set-cookie").iter().filter_map(|it| it.to_str().ok());
+                let names: Vec<_> = cookies.filter_map(|it| Some(it.split_once('=')?.0.to_owned())).collect();
+                ensure!(names == dealt.iter().cloned().collect::<Vec<_>>(), "{names:?}");
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn undisturbed_who_was_served_by_a_side_stays_with_it_on_ingresses() -> Result<()> {
     both_sides_are_sticky("{ingressNginx: {className: nginx}}", |shop| shop.bed.entry.nginx, false).await

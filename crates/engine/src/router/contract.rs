@@ -201,6 +201,12 @@ pub struct GatewayObserved<'a> {
     pub classes: &'a [&'a GatewayClassView],
     /// Whether a Gateway and its GatewayClass can be read at all (rights, CRDs). Without, acceptance is judged by the route's status alone.
     pub gateways_readable: bool,
+    /// Services called [`super::sticky_name`] of both sides, as far as they exist.
+    pub aliases: &'a [&'a ServiceView],
+    /// EndpointSlices that we made for those, as far as they exist.
+    pub alias_slices: &'a [&'a EndpointSliceView],
+    /// Whether those Services are seen to have ready endpoints.
+    pub alias_ready: AliasReady,
     /// Others keep changing our route: write none now and say `Contended`.
     pub backed_off: bool,
 }

@@ -21,6 +21,7 @@
 //! A released route needs no call of its own to be adopted: `plan` does it. A plan compares only the fields that we own, so that an object that carries the intent is never written again.
 
 mod alb;
+mod alias;
 mod compare;
 pub mod contract;
 pub mod features;
@@ -52,7 +53,7 @@ pub use contract::{
 };
 pub(crate) use ingress::path_of as ingress_path;
 pub(crate) use istio::hosts_and_paths as virtual_service_hosts_and_paths;
-pub use names::{alb_name, alias_name, canary_name, redirect_name, route_name, weighted_name};
+pub use names::{alb_name, alias_name, canary_name, redirect_name, route_name, sticky_name, weighted_name};
 pub use sticky::Sticky;
 pub(crate) use traefik::hosts_and_paths as ingress_route_hosts_and_paths;
 pub use view::{

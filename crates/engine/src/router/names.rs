@@ -42,6 +42,15 @@ pub fn alias_name(split: &str, side: Side) -> String {
     }
 }
 
+/// Name of the alias Service by which a side's clients are dealt in an HTTPRoute, `<split>-sticky-legacy` or `<split>-sticky-new`.
+#[must_use]
+pub fn sticky_name(split: &str, side: Side) -> String {
+    match side {
+        Side::Legacy => format!("{split}-sticky-legacy"),
+        Side::New => format!("{split}-sticky-new"),
+    }
+}
+
 /// Name of the EndpointSlice that carries addresses of an alias Service without selector.
 #[must_use]
 pub fn alias_slice_name(alias: &str, address_type: &str, port: i32) -> String {

@@ -10,6 +10,8 @@ use super::{contract::Intent, shares::Share};
 
 /// What the names of such rules begin with.
 pub(super) const STICKY: &str = "sticky-";
+/// As many of them as there ever are at once.
+pub(super) const MAX_DEALS: usize = 5;
 
 /// What a split asks for, and which of its cookies count.
 #[derive(Clone, Copy, Debug)]

@@ -10,14 +10,20 @@ use super::{rule::Backends, rules};
 use crate::router::{
     contract::{Intent, ObjectKind, RouteStep},
     marks,
+    sticky::Sticky,
     view::{HttpRouteView, Meta},
 };
 
 /// `spec`, with every default of the API written out, so that what is read equals what was written.
-pub(super) fn spec(router: &GatewayApiRouter, intent: &Intent<'_>, backends: &Backends<'_>) -> Value {
+pub(super) fn spec(
+    router: &GatewayApiRouter,
+    intent: &Intent<'_>,
+    backends: &Backends<'_>,
+    sticking: Option<Sticky<'_>>,
+) -> Value {
     let parents = router.parent_refs.iter().flatten();
     let parents: Vec<Value> = parents.map(|parent| parent_ref(parent, parent.section_name.as_deref())).collect();
-    json!({"parentRefs": parents, "hostnames": intent.hosts, "rules": rules::of(intent, backends)})
+    json!({"parentRefs": parents, "hostnames": intent.hosts, "rules": rules::of(intent, backends, sticking)})
 }
 
 /// A Gateway, or one listener of it.

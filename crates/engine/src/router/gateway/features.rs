@@ -9,10 +9,6 @@ use crate::router::{
 pub(in crate::router) fn carries(feature: Feature) -> Carried {
     match feature {
         Feature::HeaderPins | Feature::CookiePins => Carried::Wholly,
-        Feature::Stickiness => Carried::Not {
-            why: "would have to set a cookie per backend, which not every implementation does as the API says",
-            remedy: "remove stickiness, or use traefik, istio or ingressNginx",
-        },
         Feature::RateLimit => Carried::Not {
             why: "has no rate limit, for the API knows none",
             remedy: "limit at the Gateway by what its implementation has for it, or use ingressNginx",
@@ -21,7 +17,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "has no such timeouts: those of the API are about whole requests",
             remedy: "set them at the Gateway's implementation, or use ingressNginx",
         },
-        Feature::SecurityHeaders => Carried::WhereListed("HTTPRouteResponseHeaderModification"),
+        Feature::Stickiness | Feature::SecurityHeaders => Carried::WhereListed("HTTPRouteResponseHeaderModification"),
         Feature::Retries | Feature::RetryBackoff | Feature::TryTimeout => Carried::Not {
             why: "has no retries, for those of the API are an experiment of which no GatewayClass says whether it supports them",
             remedy: "set them at the Gateway's implementation, or use ingressNginx",

@@ -12,6 +12,7 @@
 //! - `Accepted` says nothing about the data plane, but its absence does: the route is not served as written.
 
 mod accept;
+mod alias;
 mod build;
 mod features;
 mod redirect;
@@ -30,7 +31,7 @@ use super::{
     marks::{self, Claim, Kinds},
     methods, names, shares,
     shares::served_by_nobody,
-    view::HttpRouteView,
+    view::Meta,
 };
 
 pub(super) use features::{carries, carries_attached};
@@ -88,6 +89,9 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
     if router.attach.is_none() && refusal(router, intent, observed).is_none() {
         redirect::plan(&mut plan, router, intent, observed);
     }
+    if router.attach.is_none() && plan.settled && plan.steps.is_empty() {
+        plan.steps = alias::leftovers(intent, observed);
+    }
     if let Err(why) = methods::copies(intent) {
         plan.read_back.message.get_or_insert_with(|| why.to_owned());
     }
@@ -96,6 +100,8 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
 
 /// What is to be written, and what stands against it.
 struct Outcome {
+    /// What the route leads to.
+    aliases: Vec<RouteStep>,
     step: Option<RouteStep>,
     problem: Option<Problem>,
     /// Nothing is left to be written, now or later.
@@ -104,11 +110,11 @@ struct Outcome {
 
 impl Outcome {
     fn refused(problem: Problem) -> Self {
-        Self { step: None, problem: Some(problem), last: false }
+        Self { aliases: Vec::new(), step: None, problem: Some(problem), last: false }
     }
 
     fn done(step: Option<RouteStep>) -> Self {
-        Self { step, problem: None, last: true }
+        Self { aliases: Vec::new(), step, problem: None, last: true }
     }
 }
 
@@ -117,7 +123,7 @@ fn settle(
     intent: &Intent<'_>,
     observed: &GatewayObserved<'_>,
     name: &str,
-    Outcome { step, problem, last }: Outcome,
+    Outcome { aliases, step, problem, last }: Outcome,
 ) {
     // What a person has to do about the spec comes before what the gateway says about the route.
     plan.problem = problem.or(plan.problem.take());
@@ -126,11 +132,12 @@ fn settle(
         plan.problem = Some(marks::contended(ObjectKind::HttpRoute, name));
     }
     let has_route = intent.exposed && !served_by_nobody(intent);
-    plan.settled = last && step.is_none() && (!has_route || plan.read_back.accepted == Some(true));
-    if !held_back {
-        plan.steps.extend(step);
-    }
-    if !plan.steps.is_empty() && has_route {
+    plan.settled =
+        last && aliases.is_empty() && step.is_none() && (!has_route || plan.read_back.accepted == Some(true));
+    let writes_route = step.is_some() && !held_back;
+    plan.steps = aliases;
+    plan.steps.extend(step.filter(|_| writes_route));
+    if writes_route && has_route {
         // What was accepted is what stands now; what is being written is not accepted yet.
         plan.read_back.accepted = plan.read_back.accepted.map(|_| false);
     }
@@ -166,15 +173,18 @@ fn managed(
         Ok(backends) => backends,
         Err(problem) => return Outcome::refused(problem),
     };
+    let sticking = alias::sticking(intent, observed);
     if let Some(problem) = refusal(router, intent, observed) {
         // The form of the spec waits; the weight in force does not.
         let step = observed.route.and_then(|route| {
-            let spec = rule::with_weights(&route.spec.value(), &backends)?;
+            let spec = rules::kept_up(&route.spec.value(), intent, &backends, sticking)?;
             build::patch(route, &spec)
         });
-        return Outcome { step, problem: Some(problem), last: true };
+        let aliases = if alias::are_named(split.name, observed) { alias::steps(intent, observed) } else { Vec::new() };
+        return Outcome { aliases, step, problem: Some(problem), last: true };
     }
-    let wanted = build::spec(router, intent, &backends);
+    let aliases = if intent.stickiness.is_some() { alias::steps(intent, observed) } else { Vec::new() };
+    let wanted = build::spec(router, intent, &backends, sticking);
     let step = match observed.route {
         Some(route)
             if compare::is_same(&route.spec.value(), &wanted, &MEANINGFUL)
@@ -187,7 +197,8 @@ fn managed(
             Some(build::route(intent, &name, wanted, intent.baseline, route.map(|it| &it.meta)))
         }
     };
-    Outcome::done(step)
+    let last = sticking.is_some() == intent.sticking().is_some();
+    Outcome { aliases, step, problem: None, last }
 }
 
 fn attached(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Outcome {
@@ -228,14 +239,16 @@ fn attached(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayOb
     let weight = rule::weight(&spec, &attach.rule, intent.sides, intent.weight_total);
     let problem = refusal(router, intent, observed);
     if route.meta.deleting || served_by_nobody(intent) {
-        return Outcome { step: None, problem, last: false };
+        return Outcome { aliases: Vec::new(), step: None, problem, last: false };
     }
     let is_ours_already = rule::lists_both(found, intent.sides);
     match Backends::wanted(intent, weight) {
-        Ok(_) if problem.is_some() && !is_ours_already => Outcome { step: None, problem, last: false },
+        Ok(_) if problem.is_some() && !is_ours_already => {
+            Outcome { aliases: Vec::new(), step: None, problem, last: false }
+        }
         Ok(backends) => {
             let step = rule::with_backends(&spec, &attach.rule, &backends).and_then(|spec| build::patch(route, &spec));
-            Outcome { step, problem, last: true }
+            Outcome { aliases: Vec::new(), step, problem, last: true }
         }
         Err(missing) => Outcome::refused(missing),
     }
@@ -249,7 +262,7 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     if let Some(problem) = super::features::refusal("gatewayApi", carries, intent) {
         return Some(problem);
     }
-    if let Some(problem) = shares::external_name(intent.sides) {
+    if let Some(problem) = shares::external_name(intent.sides).or_else(|| alias::refusal(intent, observed)) {
         return Some(problem);
     }
     if let Some(problem) = redirect::refusal(router, intent) {
@@ -258,8 +271,8 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     let (rules, matches) = rules::size(intent);
     if router.attach.is_none() && (matches > MAX_MATCHES || rules > MAX_RULES) {
         return refused(format!(
-            "spec.pins: {} paths for {} pins and the weighted rule are {rules} rules with {matches} matches, and an HTTPRoute takes {MAX_RULES} \
-             and {MAX_MATCHES}: have fewer pins and rewritten paths, or make two splits of the paths",
+            "spec.pins: {} paths for {} pins, stickiness and the weighted rule are {rules} rules with {matches} matches, and an HTTPRoute takes {MAX_RULES} \
+             and {MAX_MATCHES}: have fewer pins and rewritten paths, no stickiness, or make two splits of the paths",
             intent.paths.len(),
             intent.pins.len()
         ));
@@ -279,10 +292,11 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     None
 }
 
-fn own<'a>(split: SplitRef<'a>, observed: &GatewayObserved<'a>) -> impl Iterator<Item = &'a HttpRouteView> {
-    let is_ours =
-        move |route: &&HttpRouteView| marks::claim(&route.meta, &split) == Claim::Ours && !route.meta.deleting;
-    [observed.route, observed.redirect].into_iter().flatten().filter(is_ours)
+/// What is there of the split's own: the routes, and after them what they lead to.
+fn ours<'a>(split: SplitRef<'a>, observed: &GatewayObserved<'a>) -> impl Iterator<Item = (ObjectKind, &'a Meta)> {
+    let routes = [observed.route, observed.redirect].into_iter().flatten();
+    let all = routes.map(|route| (ObjectKind::HttpRoute, &route.meta)).chain(alias::all(split.name, observed));
+    all.filter(move |(_, meta)| marks::claim(meta, &split) == Claim::Ours && !meta.deleting)
 }
 
 /// See [`super::is_bare`].
@@ -300,10 +314,10 @@ pub(super) fn detach(attach: &RouteAttach, sides: &Sides, observed: &GatewayObse
 
 /// See [`super::release`]. A rule that the split was attached to carries no mark of ours, and is left as it is.
 pub(super) fn release(split: SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
-    own(split, observed).map(|route| marks::release(ObjectKind::HttpRoute, &route.meta, &split)).collect()
+    ours(split, observed).map(|(kind, meta)| marks::release(kind, meta, &split)).collect()
 }
 
 /// See [`super::remove`]. A user's route is not ours to remove, nor its weights to change.
 pub(super) fn remove(split: SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
-    own(split, observed).map(|route| marks::delete(ObjectKind::HttpRoute, &route.meta)).collect()
+    ours(split, observed).map(|(kind, meta)| marks::delete(kind, meta)).collect()
 }

@@ -7,25 +7,19 @@ use super::rules as ours;
 use crate::router::{
     contract::{GatewayObserved, Intent, Problem, SideBackend, Sides, SplitRef},
     marks::{self, Claim},
-    shares::{self, service_port},
+    shares::{self, Share, service_port},
 };
 
 /// A Service and its port.
 type ServicePort<'a> = (&'a str, i32);
 
 /// The weighted rule's backends, legacy first. At least one of them has a weight above 0.
-pub(super) struct Backends<'a>(Vec<(ServicePort<'a>, i32)>);
+pub(super) struct Backends<'a>(pub(super) Vec<Share<'a>>);
 
 impl<'a> Backends<'a> {
     /// See [`shares::wanted`].
     pub(super) fn wanted(intent: &Intent<'a>, observed_weight: Option<i32>) -> Result<Self, Problem> {
-        let shares = shares::wanted(intent, observed_weight)?;
-        Ok(Self(shares.iter().map(|share| ((share.service, share.port), share.weight)).collect()))
-    }
-
-    /// As `backendRefs` of a rule of ours.
-    pub(super) fn refs(&self) -> Value {
-        self.0.iter().map(|(service, weight)| backend_ref(*service, *weight)).collect()
+        shares::wanted(intent, observed_weight).map(Self)
     }
 }
 
@@ -34,7 +28,7 @@ pub(super) fn backend_ref((name, port): ServicePort<'_>, weight: i32) -> Value {
     json!({"group": "", "kind": "Service", "name": name, "port": port, "weight": weight})
 }
 
-fn rules(spec: &Value) -> &[Value] {
+pub(super) fn rules(spec: &Value) -> &[Value] {
     spec.get("rules").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -141,18 +135,19 @@ pub(super) fn with_weights(spec: &Value, wanted: &Backends<'_>) -> Option<Value>
 /// A rule's backends with these weights; `None` if they have them. What an entry has besides its weight (filters) stays.
 fn changed(rule: &Value, wanted: &Backends<'_>) -> Option<Vec<Value>> {
     let old = refs(rule);
-    let keep = |it: &Value| wanted.0.iter().find(|(service, _)| is_service(it, *service));
+    let is = |it: &Value, share: &Share<'_>| is_service(it, (share.service, share.port));
+    let keep = |it: &Value| wanted.0.iter().find(|share| is(it, share));
     let mut new: Vec<Value> = old
         .iter()
         .filter_map(|it| {
-            let (_, weight) = keep(it)?;
+            let share = keep(it)?;
             let mut it = it.clone();
-            it.as_object_mut()?.insert("weight".to_owned(), (*weight).into());
+            it.as_object_mut()?.insert("weight".to_owned(), share.weight.into());
             Some(it)
         })
         .collect();
-    let added = wanted.0.iter().filter(|(service, _)| !old.iter().any(|it| is_service(it, *service)));
-    new.extend(added.map(|(service, weight)| backend_ref(*service, *weight)));
+    let added = wanted.0.iter().filter(|share| !old.iter().any(|it| is(it, share)));
+    new.extend(added.map(|share| backend_ref((share.service, share.port), share.weight)));
     (new != old).then_some(new)
 }
 

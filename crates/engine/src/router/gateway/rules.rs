@@ -3,13 +3,15 @@
 //!
 //! A match by method outranks one by header, so that pins are divided by method as the weighted rule is.
 
-use cutover_api::v1alpha1::traffic_split::{CookieMatch, Cors, Edge, Mirror, PathMatch, PathType, Pin};
+use cutover_api::v1alpha1::traffic_split::{Cors, Edge, Mirror, PathMatch, PathType, Pin, Side};
 use serde_json::{Map, Value, json};
 
-use super::rule::{Backends, backend_ref};
+use super::rule::{self, Backends, backend_ref};
 use crate::router::{
     contract::{Backend, Intent},
-    headers, methods,
+    headers, methods, names,
+    shares::Share,
+    sticky::{MAX_DEALS, STICKY, Sticky},
 };
 
 /// Name of the rule that carries the weights, and what the names of its further parts begin with.
@@ -30,7 +32,7 @@ pub(super) fn is_weighted(rule: &Value) -> bool {
 }
 
 /// All rules, the weighted ones last.
-pub(super) fn of(intent: &Intent<'_>, backends: &Backends<'_>) -> Vec<Value> {
+pub(super) fn of(intent: &Intent<'_>, backends: &Backends<'_>, sticking: Option<Sticky<'_>>) -> Vec<Value> {
     let copies = methods::copies(intent).ok().flatten();
     let classes = methods::classes(copies.map(|(mirror, _)| mirror), false);
     let mut all = Vec::new();
@@ -62,8 +64,68 @@ pub(super) fn of(intent: &Intent<'_>, backends: &Backends<'_>) -> Vec<Value> {
         let backends = json!([backend_ref((&backend.service, backend.port), 1)]);
         add(&format!("pin-{}", at + 1), Some(&header), &backends, None);
     }
-    add(WEIGHTED, None, &backends.refs(), copies);
+    for deal in sticking.into_iter().flat_map(|sticky| sticky.deals(intent.weight_total)) {
+        let (Some(sticky), Some(shares)) = (sticking, deal.of(&backends.0)) else { continue };
+        let header = cookie_match(&sticky.cookie(), &deal.value);
+        // Who is on the new side needs no copies there.
+        let copies = copies.filter(|_| deal.legacy > 0);
+        add(&deal.name, Some(&header), &refs(intent, &shares, deal.deals().then_some(sticky)), copies);
+    }
+    add(WEIGHTED, None, &refs(intent, &backends.0, sticking), copies);
     all
+}
+
+/// As `backendRefs`. Those that deal name aliases, which give a cookie in addition to those of the application.
+fn refs(intent: &Intent<'_>, shares: &[Share<'_>], dealt: Option<Sticky<'_>>) -> Value {
+    let backend = |share: &Share<'_>| {
+        let Some(sticky) = dealt else { return backend_ref((share.service, share.port), share.weight) };
+        let alias = names::sticky_name(intent.split.name, share.side);
+        let mut it = backend_ref((&alias, names::ALIAS_PORT), share.weight);
+        let add = json!([{"name": "Set-Cookie", "value": sticky.set_cookie(share.side)}]);
+        if let Some(it) = it.as_object_mut() {
+            let filters = json!([{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": add}}]);
+            it.insert("filters".to_owned(), filters);
+        }
+        it
+    };
+    shares.iter().map(backend).collect()
+}
+
+/// The list of rules of a route whose form waits; `None` if it is as it should be. The weights do not wait, and cookies that no longer count are
+/// forgotten.
+pub(super) fn kept_up(
+    spec: &Value,
+    intent: &Intent<'_>,
+    backends: &Backends<'_>,
+    sticking: Option<Sticky<'_>>,
+) -> Option<Value> {
+    let (for_cookies, others): (Vec<_>, Vec<_>) = rule::rules(spec).iter().cloned().partition(is_for_cookies);
+    if for_cookies.is_empty() {
+        return rule::with_weights(spec, backends);
+    }
+    if sticking.is_some_and(|sticky| for_cookies.iter().all(|rule| rule.to_string().contains(&sticky.pair("")))) {
+        let name = |side| names::sticky_name(intent.split.name, side);
+        let (legacy, new) = (name(Side::Legacy), name(Side::New));
+        let alias = |share: &Share<'_>| if share.side == Side::New { new.as_str() } else { legacy.as_str() };
+        let shares = backends.0.iter();
+        let shares = shares.map(|share| Share { service: alias(share), port: names::ALIAS_PORT, ..*share });
+        return rule::with_weights(spec, &Backends(shares.collect()));
+    }
+    let forgotten = json!({"rules": others});
+    rule::with_weights(&forgotten, backends).or(Some(forgotten))
+}
+
+/// Versions of the API without names of rules leave the cookie to know them by.
+fn is_for_cookies(rule: &Value) -> bool {
+    let cookie = || {
+        let (_, pair) = rule.pointer("/matches/0/headers/0/value")?.as_str()?.split_once(")?")?;
+        let (name, value) = pair.split_once('=')?;
+        let (_, epoch) = name.rsplit_once('-')?;
+        let is_value = value.starts_with("new(") || value.starts_with(r"legacy\.");
+        Some(is_value && !epoch.is_empty() && epoch.bytes().all(|it| it.is_ascii_digit()))
+    };
+    let name = rule.get("name").and_then(Value::as_str);
+    name.map_or_else(|| cookie().unwrap_or(false), |name| name.starts_with(STICKY))
 }
 
 /// How many rules and matches these are at most, copies or not.
@@ -71,7 +133,8 @@ pub(super) fn size(intent: &Intent<'_>) -> (usize, usize) {
     let classes = methods::classes(intent.mirror, false);
     let parts: Vec<_> = classes.iter().flat_map(|class| parts(intent.paths, &class.methods, None)).collect();
     let matches: usize = parts.iter().map(|(matches, _)| matches.len()).sum();
-    let times = intent.pins.len().saturating_add(1);
+    let for_cookies = if intent.stickiness.is_some() { MAX_DEALS } else { 0 };
+    let times = intent.pins.len().saturating_add(for_cookies).saturating_add(1);
     (parts.len().saturating_mul(times), matches.saturating_mul(times))
 }
 
@@ -138,16 +201,14 @@ fn mirrored(mirror: Mirror, new: &Backend) -> Value {
 fn pinned(pin: &Pin) -> Option<Value> {
     match (&pin.header, &pin.cookie) {
         (Some(header), _) => Some(json!({"type": "Exact", "name": header.name, "value": header.value})),
-        (None, Some(cookie)) => {
-            Some(json!({"type": "RegularExpression", "name": "cookie", "value": cookie_expression(cookie)}))
-        }
+        (None, Some(cookie)) => Some(cookie_match(&cookie.name, &cookie.value.replace('.', r"\."))),
         (None, None) => None,
     }
 }
 
-/// Matches a `cookie` header that holds this cookie with this value, for engines that search and for those that match the whole.
-fn cookie_expression(cookie: &CookieMatch) -> String {
-    format!(r"^(.*;\s*)?{}={}(;.*)?$", cookie.name, cookie.value.replace('.', r"\."))
+/// Matches a `cookie` header that holds this cookie with such a value, for engines that search and for those that match the whole.
+fn cookie_match(name: &str, value: &str) -> Value {
+    json!({"type": "RegularExpression", "name": "cookie", "value": format!(r"^(.*;\s*)?{name}={value}(;.*)?$")})
 }
 
 pub(super) fn path_match(path: &PathMatch) -> Value {

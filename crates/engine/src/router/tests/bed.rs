@@ -189,6 +189,26 @@ fn json_merge(object: &mut Value, patch: &Value) {
     }
 }
 
+/// A split's aliases of one kind.
+struct Aliases {
+    services: Vec<ServiceView>,
+    slices: Vec<EndpointSliceView>,
+    ready: AliasReady,
+}
+
+impl Aliases {
+    fn of(world: &World, split: &str, name: fn(&str, Side) -> String) -> Self {
+        let [legacy, new] = [name(split, Side::Legacy), name(split, Side::New)];
+        let is = |it: &str| it == legacy || it == new;
+        let mut services: Vec<ServiceView> = world.all(ObjectKind::Service);
+        services.retain(|it| is(&it.meta.name));
+        let mut slices: Vec<EndpointSliceView> = world.all(ObjectKind::EndpointSlice);
+        slices.retain(|it| is(&it.service));
+        let ready = |name: &String| world.get(ObjectKind::Service, name).map(|_| world.filled.contains(name));
+        Self { services, slices, ready: AliasReady { legacy: ready(&legacy), new: ready(&new) } }
+    }
+}
+
 /// A split with one router.
 #[derive(Clone, Debug)]
 pub struct Split {
@@ -389,13 +409,7 @@ impl Split {
             let (main, canary) = (ingress(&route_name(&self.name)), ingress(&canary_name(&self.name)));
             let attached = attach.and_then(ingress);
             let others: Vec<IngressView> = world.all(ObjectKind::Ingress);
-            let ours = |name: &str| name.starts_with(&format!("{}-cutover-", self.name));
-            let aliases: Vec<ServiceView> = world.all(ObjectKind::Service);
-            let slices: Vec<EndpointSliceView> = world.all(ObjectKind::EndpointSlice);
-            let ready = |side| {
-                let name = router::alias_name(&self.name, side);
-                world.get(ObjectKind::Service, &name).map(|_| world.filled.contains(&name))
-            };
+            let aliases = Aliases::of(world, &self.name, router::alias_name);
             then(
                 &intent,
                 &Observed::IngressNginx(IngressObserved {
@@ -403,9 +417,9 @@ impl Split {
                     canary: canary.as_ref(),
                     attached: attached.as_ref(),
                     others: &others.iter().collect::<Vec<_>>(),
-                    aliases: &aliases.iter().filter(|it| ours(&it.meta.name)).collect::<Vec<_>>(),
-                    alias_slices: &slices.iter().filter(|it| ours(&it.service)).collect::<Vec<_>>(),
-                    alias_ready: AliasReady { legacy: ready(Side::Legacy), new: ready(Side::New) },
+                    aliases: &aliases.services.iter().collect::<Vec<_>>(),
+                    alias_slices: &aliases.slices.iter().collect::<Vec<_>>(),
+                    alias_ready: aliases.ready,
                     backed_off: self.backed_off,
                 }),
             )
@@ -442,6 +456,7 @@ impl Split {
                 }),
             )
         } else {
+            let aliases = Aliases::of(world, &self.name, router::sticky_name);
             let attach = self.router.gateway_api.as_ref().and_then(|it| it.attach.as_ref());
             let name = attach.map_or_else(|| route_name(&self.name), |it| it.route.clone());
             let route = world.view::<HttpRouteView>(ObjectKind::HttpRoute, &name);
@@ -462,6 +477,9 @@ impl Split {
                     gateways: &[&gateway],
                     classes: &self.classes.iter().collect::<Vec<_>>(),
                     gateways_readable: true,
+                    aliases: &aliases.services.iter().collect::<Vec<_>>(),
+                    alias_slices: &aliases.slices.iter().collect::<Vec<_>>(),
+                    alias_ready: aliases.ready,
                     backed_off: self.backed_off,
                 }),
             )

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::bed::{Split, World, accept_all, header};
 use crate::{
-    router::{ObjectKind, SideBackend},
+    router::{self, ObjectKind, SideBackend, sticky_name},
     traffic_split::stickiness::next,
 };
 
@@ -46,9 +46,15 @@ fn share_of_new(crowd: &Crowd) -> f64 {
 }
 
 fn side(split: &Split, service: &Value) -> Side {
-    let is = |side: &SideBackend| service.as_str() == side.present().map(|it| it.service.as_str());
-    assert!(is(&split.sides.legacy) || is(&split.sides.new), "{service}");
-    if is(&split.sides.new) { Side::New } else { Side::Legacy }
+    let is = |side: Side| {
+        let own = match side {
+            Side::Legacy => split.sides.legacy.present(),
+            Side::New => split.sides.new.present(),
+        };
+        service == &sticky_name(&split.name, side) || service.as_str() == own.map(|it| it.service.as_str())
+    };
+    assert!(is(Side::Legacy) || is(Side::New), "{service}");
+    if is(Side::New) { Side::New } else { Side::Legacy }
 }
 
 fn pair(text: &str) -> Cookie {
@@ -64,6 +70,35 @@ fn dealt(header: &Value) -> Option<Cookie> {
 
 /// The rules of the split's route that are about no pin.
 fn rules(split: &Split, world: &World) -> Vec<Rule> {
+    if split.router.gateway_api.is_some() { rules_of_route(split, world) } else { entries(split, world) }
+}
+
+fn number(value: &Value) -> f64 {
+    f64::from(i32::try_from(value.as_i64().unwrap()).unwrap())
+}
+
+fn route_rules(world: &World) -> Vec<Value> {
+    world.get(ObjectKind::HttpRoute, "shop").unwrap()["spec"]["rules"].as_array().unwrap().clone()
+}
+
+fn rules_of_route(split: &Split, world: &World) -> Vec<Rule> {
+    let rule = |rule: &Value| {
+        let cookie = rule.pointer("/matches/0/headers/0/value").map(|it| {
+            let it = it.as_str().unwrap().strip_prefix(r"^(.*;\s*)?").and_then(|it| it.strip_suffix("(;.*)?$"));
+            pair(it.expect("from end to end"))
+        });
+        let backend = |backend: &Value| {
+            let cookie = backend.pointer("/filters/0/responseHeaderModifier/add/0");
+            let cookie = cookie.and_then(|it| dealt(&it["value"]).filter(|_| it["name"] == "Set-Cookie"));
+            assert!(!backend["name"].as_str().unwrap().contains("-sticky-") || cookie.is_some(), "{backend}");
+            (side(split, &backend["name"]), number(&backend["weight"]), cookie)
+        };
+        Rule { cookie, backends: rule["backendRefs"].as_array().unwrap().iter().map(backend).collect() }
+    };
+    route_rules(world).iter().map(rule).collect()
+}
+
+fn entries(split: &Split, world: &World) -> Vec<Rule> {
     let service = world.get(ObjectKind::VirtualService, "shop").unwrap();
     let entries = service["spec"]["http"].as_array().unwrap().iter();
     let rule = |entry: &Value| {
@@ -72,7 +107,7 @@ fn rules(split: &Split, world: &World) -> Vec<Rule> {
             pair(it.expect("from end to end"))
         });
         let backend = |route: &Value| {
-            let weight = f64::from(i32::try_from(route["weight"].as_i64().unwrap()).unwrap());
+            let weight = number(&route["weight"]);
             let cookie = dealt(&route["headers"]["response"]["add"]["set-cookie"]);
             (side(split, &route["destination"]["host"]), weight, cookie)
         };
@@ -214,7 +249,8 @@ proptest! {
 
     #[test]
     fn nobody_goes_back_while_the_weight_grows_and_nobody_is_held_when_it_falls(moves in moves()) {
-        walk(&Split::istio(), moves);
+        walk(&Split::istio(), moves.clone());
+        walk(&Split::gateway(), moves);
     }
 }
 
@@ -234,6 +270,7 @@ fn clients_of_weights_that_are_no_longer_told_apart_go_over_too_late_rather_than
 
 #[rstest]
 #[case::istio(Split::istio())]
+#[case::gateway(Split::gateway())]
 fn a_side_that_is_gone_holds_nobody(#[case] split: Split) {
     let mut world = World::default();
     split.clone().sticky(7, &[30]).settle(&mut world);
@@ -249,10 +286,11 @@ fn refused(split: &Split) -> Split {
         .with(|it| it.edge = Some(serde_yaml_ng::from_str("rateLimit: {requestsPerMinute: 5, burst: 7}").unwrap()))
 }
 
-#[test]
-fn a_spec_that_is_refused_does_not_keep_old_cookies_alive() {
+#[rstest]
+#[case::istio(Split::istio())]
+#[case::gateway(Split::gateway())]
+fn a_spec_that_is_refused_does_not_keep_old_cookies_alive(#[case] split: Split) {
     let mut world = World::default();
-    let split = Split::istio();
     split.clone().sticky(7, &[60]).settle(&mut world);
     let crowd = visit(&newcomers(), &rules(&split, &world));
     let refused = refused(&split);
@@ -372,6 +410,90 @@ fn a_traefik_service_bears_the_cookie_of_the_epoch_while_both_sides_have_a_share
     assert_eq!(sticky(&world), says(10), "whatever waits");
     Split::traefik().sticky(10, &[3]).at(1).settle(&mut world);
     assert_eq!(sticky(&world), Value::Null, "a router that is behind the others");
+}
+
+fn sticky_aliases(world: &World) -> Vec<&str> {
+    let of = |side| world.get(ObjectKind::Service, &sticky_name("shop", side));
+    [Side::Legacy, Side::New].into_iter().filter_map(of).map(|it| it["metadata"]["name"].as_str().unwrap()).collect()
+}
+
+/// Traefik keeps the filters of a backend by its Service: all that name one have to agree, and nobody else may name it.
+#[test]
+fn a_service_that_deals_a_cookie_deals_the_same_in_every_rule_and_is_no_one_elses() {
+    let mut world = World::default();
+    let pins = vec![header(Side::New, "x-a", "new"), header(Side::Legacy, "x-a", "old")];
+    Split::gateway().sticky(7, &[10, 20, 30]).with(|it| it.pins = pins).settle(&mut world);
+    let mut filters: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let rules = route_rules(&world);
+    let names: Vec<_> = rules.iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["pin-1", "pin-2", "sticky-new", "sticky-legacy", "sticky-from-20", "sticky-older", "weighted"]);
+    for backend in rules.iter().flat_map(|rule| rule["backendRefs"].as_array().unwrap()) {
+        filters.entry(backend["name"].as_str().unwrap().to_owned()).or_default().push(backend["filters"].clone());
+    }
+    assert_eq!(filters.keys().collect::<Vec<_>>(), ["monolith", "shop-sticky-legacy", "shop-sticky-new", "storefront"]);
+    for (service, found) in filters {
+        assert!(found.iter().all(|it| *it == found[0]), "{service}: {found:?}");
+        assert_eq!(found[0].is_null(), !service.contains("-sticky-"), "{service}");
+    }
+    assert_eq!(Split::gateway().sticky(7, &[10, 20, 30]).read_weight(&world), Some(30));
+}
+
+#[test]
+fn cookies_wait_for_the_endpoints_of_their_services_and_the_weight_does_not() {
+    let mut world = World::default();
+    world.slow_endpoints = true;
+    let split = Split::gateway().sticky(7, &[30]);
+    let plan = split.settle(&mut world);
+    assert!(!plan.settled && plan.read_back.observed_weight == Some(30), "{plan:?}");
+    assert!(rules(&split, &world).iter().all(|rule| rule.cookie.is_none()));
+    world.filled = sticky_aliases(&world).into_iter().map(str::to_owned).collect();
+    assert!(split.settle(&mut world).settled);
+    assert_eq!(rules(&split, &world).len(), 3);
+    // What is named goes on being named while pods come and go.
+    world.filled.clear();
+    assert_eq!(split.plan(&world).steps, []);
+    world.drop(ObjectKind::Service, "shop-sticky-new");
+    split.drive(&mut world, false, |_| {});
+    assert_eq!(sticky_aliases(&world), ["shop-sticky-legacy", "shop-sticky-new"]);
+}
+
+#[test]
+fn services_that_deal_cookies_come_and_go_with_stickiness_and_with_the_split() {
+    let mut world = World::default();
+    let sticky = Split::gateway().sticky(7, &[30]);
+    sticky.settle(&mut world);
+    let mut deleted = world.clone();
+    let release = sticky.observing(&world, |intent, observed| router::release(intent.split, observed));
+    for step in &release {
+        world.send(step);
+    }
+    assert_eq!(sticky.observing(&world, |intent, observed| router::release(intent.split, observed)), []);
+    let again = sticky.clone().with(|it| it.uid = "another".into());
+    assert!(again.settle(&mut world).settled, "what was left behind is adopted");
+    let bare = again.with(|it| it.stickiness = None);
+    // Not before the gateway has seen that no rule names them.
+    bare.drive(&mut world, false, |_| {});
+    assert_eq!(sticky_aliases(&world).len(), 2);
+    accept_all(&mut world);
+    bare.drive(&mut world, false, |_| {});
+    assert!(bare.settle(&mut world).settled);
+    assert_eq!(sticky_aliases(&world), [""; 0]);
+    assert_eq!(rules(&bare, &world).len(), 1);
+
+    let remove = sticky.observing(&deleted, |intent, observed| router::remove(intent.split, observed));
+    assert_eq!(remove[0].kind(), ObjectKind::HttpRoute, "the way in first");
+    for step in &remove {
+        deleted.send(step);
+    }
+    assert_eq!(sticky_aliases(&deleted), [""; 0]);
+}
+
+#[test]
+fn a_service_of_somebody_else_is_not_taken() {
+    let mut world = World::default();
+    world.put(ObjectKind::Service, json!({"metadata": {"name": "shop-sticky-new"}, "spec": {"ports": [{"port": 80}]}}));
+    let plan = Split::gateway().sticky(7, &[30]).plan(&world);
+    assert_eq!((plan.problem.map(|it| it.reason), plan.steps), (Some("Conflicted"), vec![]));
 }
 
 #[test]

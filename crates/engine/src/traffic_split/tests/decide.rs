@@ -11,7 +11,7 @@ use crate::{
     Known,
     conditions::Health,
     router::{
-        self, AliasReady, GatewayObserved, IngressObserved, ObjectKind, Problem, SplitRef, alias_name,
+        self, AliasReady, GatewayObserved, IngressObserved, ObjectKind, Problem, SplitRef, alias_name, sticky_name,
         tests::bed::{World, accept_all, backend},
         view::{EndpointSliceView, GatewayView, HttpRouteView, IngressView, ServiceView},
     },
@@ -77,9 +77,12 @@ impl Cluster {
         .unwrap();
         let named = |name: &str| ingresses.iter().find(|view| &*view.meta.name == name);
         let ready = |side| named_service(&aliases, &alias_name(NAME, side)).then_some(true);
+        let dealing = |side| named_service(&aliases, &sticky_name(NAME, side)).then_some(true);
+        let is_sticky = |it: &&ServiceView| it.meta.name.starts_with(&format!("{NAME}-sticky-"));
+        let sticky_refs: Vec<_> = aliases.iter().filter(is_sticky).collect();
         let (all, service_refs, slice_refs) = (
             ingresses.iter().collect::<Vec<_>>(),
-            aliases.iter().collect::<Vec<_>>(),
+            aliases.iter().filter(|it| !is_sticky(it)).collect::<Vec<_>>(),
             slices.iter().collect::<Vec<_>>(),
         );
         let gateways = [&gateway];
@@ -102,6 +105,9 @@ impl Cluster {
                 gateways: &gateways,
                 classes: &[],
                 gateways_readable: false,
+                aliases: &sticky_refs,
+                alias_slices: &[],
+                alias_ready: AliasReady { legacy: dealing(Side::Legacy), new: dealing(Side::New) },
                 backed_off: false,
             }),
         ];

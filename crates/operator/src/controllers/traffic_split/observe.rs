@@ -2,7 +2,7 @@
 
 mod lists;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use cutover_api::v1alpha1::{
     MigrationPhase, TrafficSplit,
@@ -12,8 +12,8 @@ use cutover_api::v1alpha1::{
 use cutover_engine::{
     Known,
     router::{
-        self, AliasReady, EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta,
-        ObjectKind, ServiceView, WholeView, alb_name, alias_name, canary_name, redirect_name, route_name,
+        self, EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta, ObjectKind,
+        ServiceView, WholeView, alb_name, alias_name, canary_name, redirect_name, route_name, sticky_name,
         weighted_name,
     },
     traffic_split::{
@@ -66,7 +66,8 @@ pub(super) struct Snapshot {
     http_routes: Vec<HttpRouteView>,
     services: Vec<ServiceView>,
     alias_slices: Vec<EndpointSliceView>,
-    alias_ready: AliasReady,
+    /// By alias Service, whether it has ready endpoints.
+    alias_ready: HashMap<Box<str>, bool>,
     gateways: Vec<GatewayView>,
     classes: Vec<GatewayClassView>,
     /// Objects of the kinds whose spec is kept whole.
@@ -135,7 +136,7 @@ impl Sources {
             http_routes: Vec::new(),
             services: Vec::new(),
             alias_slices: Vec::new(),
-            alias_ready: AliasReady::default(),
+            alias_ready: HashMap::new(),
             gateways: Vec::new(),
             classes: Vec::new(),
             wholes: Vec::new(),
@@ -339,8 +340,7 @@ impl Sources {
 
     fn aliases(&self, key: &Key, snapshot: &mut Snapshot) {
         let (namespace, split) = (&*key.namespace, &*key.name);
-        for side in [Side::Legacy, Side::New] {
-            let name = alias_name(split, side);
+        for name in aliases(split) {
             let cached = self.caches.services.get(namespace, &name).map(|record| record.view());
             let service = self.newest(key, ObjectKind::Service, &name, cached, |answer| match answer {
                 Answer::Service(view) => Some(view),
@@ -365,10 +365,7 @@ impl Sources {
                 snapshot.alias_slices.extend(slice);
             }
             snapshot.services.push(service);
-            match side {
-                Side::Legacy => snapshot.alias_ready.legacy = Some(ready),
-                Side::New => snapshot.alias_ready.new = Some(ready),
-            }
+            snapshot.alias_ready.insert(name.into(), ready);
         }
     }
 
@@ -401,6 +398,12 @@ impl Sources {
             snapshot.gateways.push((**gateway).clone());
         }
     }
+}
+
+/// The alias Services that a split may have.
+pub(super) fn aliases(split: &str) -> impl Iterator<Item = String> {
+    let sides = [Side::Legacy, Side::New].into_iter();
+    sides.flat_map(move |side| [alias_name(split, side), sticky_name(split, side)])
 }
 
 /// What a phase asks of a split, if its state holds anything and it lists the split.
@@ -502,26 +505,12 @@ impl Snapshot {
             Answer::Whole(view) => self.wholes.push((kind, view)),
             Answer::Service(view) => {
                 // Just made: it has no endpoints of its own until a cache shows them.
-                let split = self.split.name_any();
-                for (side, ready) in
-                    [(Side::Legacy, &mut self.alias_ready.legacy), (Side::New, &mut self.alias_ready.new)]
-                {
-                    if *alias_name(&split, side) == *view.meta.name {
-                        ready.get_or_insert(false);
-                    }
-                }
+                self.alias_ready.entry(view.meta.name.clone()).or_default();
                 self.services.push(view);
             }
             Answer::EndpointSlice(view) => {
-                let split = self.split.name_any();
-                let ready = view.endpoints.iter().any(|endpoint| endpoint.ready);
-                for (side, known) in
-                    [(Side::Legacy, &mut self.alias_ready.legacy), (Side::New, &mut self.alias_ready.new)]
-                {
-                    if view.meta.name.starts_with(&alias_name(&split, side)) {
-                        *known = Some(known.unwrap_or(false) || ready);
-                    }
-                }
+                *self.alias_ready.entry(view.service.clone()).or_default() |=
+                    view.endpoints.iter().any(|endpoint| endpoint.ready);
                 self.alias_slices.push(view);
             }
             Answer::Deleted(_) => {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit, migration_phase::Retired};
-use cutover_engine::router::{ObjectKind, alb_name, alias_name, canary_name, redirect_name, weighted_name};
+use cutover_engine::router::{ObjectKind, alb_name, canary_name, redirect_name, weighted_name};
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
@@ -11,7 +11,10 @@ use futures::{
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use tokio::sync::watch;
 
-use super::{observe::Sources, relations::Referred};
+use super::{
+    observe::{self, Sources},
+    relations::Referred,
+};
 use crate::{
     caches::{Whole, WholeRecord},
     cluster::stores::{Change, Index, Key, Presence},
@@ -178,8 +181,7 @@ fn slices(sources: &Arc<Sources>) -> Splits {
 
 /// The split whose alias a Service of this name is.
 fn aliased(service: &str) -> Option<&str> {
-    use cutover_api::v1alpha1::traffic_split::Side;
-    [Side::Legacy, Side::New].into_iter().find_map(|side| service.strip_suffix(&alias_name("", side)))
+    observe::aliases("").find_map(|suffix| service.strip_suffix(&suffix))
 }
 
 fn ingresses(sources: &Arc<Sources>) -> Splits {

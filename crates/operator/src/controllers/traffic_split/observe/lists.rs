@@ -1,10 +1,10 @@
 //! What of a snapshot each router is given. No I/O.
 
-use cutover_api::v1alpha1::traffic_split::Router;
+use cutover_api::v1alpha1::traffic_split::{Router, Side};
 use cutover_engine::router::{
-    self, AlbObserved, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, IngressObserved, IngressView,
-    IstioObserved, ObjectKind, ServiceView, TraefikObserved, alb_name, canary_name, redirect_name, route_name,
-    weighted_name,
+    self, AlbObserved, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, IngressObserved,
+    IngressView, IstioObserved, ObjectKind, ServiceView, TraefikObserved, alb_name, alias_name, canary_name,
+    redirect_name, route_name, sticky_name, weighted_name,
 };
 use kube::ResourceExt;
 
@@ -15,8 +15,9 @@ pub(in super::super) struct Lists<'a> {
     router: &'a Router,
     snapshot: &'a Snapshot,
     ingresses: Vec<&'a IngressView>,
-    services: Vec<&'a ServiceView>,
+    aliases: Vec<&'a ServiceView>,
     slices: Vec<&'a EndpointSliceView>,
+    alias_ready: AliasReady,
     gateways: Vec<&'a GatewayView>,
     classes: Vec<&'a GatewayClassView>,
 }
@@ -24,14 +25,23 @@ pub(in super::super) struct Lists<'a> {
 impl Snapshot {
     /// Per router, in the order given, the references that make an observation of it.
     pub(in super::super) fn lists<'a>(&'a self, routers: &'a [Router]) -> Vec<Lists<'a>> {
-        let list = |router| Lists {
-            router,
-            snapshot: self,
-            ingresses: self.ingresses.iter().collect(),
-            services: self.services.iter().collect(),
-            slices: self.alias_slices.iter().collect(),
-            gateways: self.gateways.iter().collect(),
-            classes: self.classes.iter().collect(),
+        let split = self.split.name_any();
+        let list = |router: &'a Router| {
+            // Each router has aliases of its own: what one no longer needs, another may.
+            let alias = if router.gateway_api.is_some() { sticky_name } else { alias_name };
+            let (legacy, new) = (alias(&split, Side::Legacy), alias(&split, Side::New));
+            let is_of = |service: &str| *service == *legacy || *service == *new;
+            let ready = |name: &str| self.alias_ready.get(name).copied();
+            Lists {
+                router,
+                snapshot: self,
+                ingresses: self.ingresses.iter().collect(),
+                aliases: self.services.iter().filter(|it| is_of(&it.meta.name)).collect(),
+                slices: self.alias_slices.iter().filter(|it| is_of(&it.service)).collect(),
+                alias_ready: AliasReady { legacy: ready(&legacy), new: ready(&new) },
+                gateways: self.gateways.iter().collect(),
+                classes: self.classes.iter().collect(),
+            }
         };
         routers.iter().map(list).collect()
     }
@@ -55,9 +65,9 @@ impl Lists<'_> {
                 canary: named(&canary_name(&split)),
                 attached: router.attach.as_ref().and_then(|attach| named(&attach.ingress)),
                 others: &self.ingresses,
-                aliases: &self.services,
+                aliases: &self.aliases,
                 alias_slices: &self.slices,
-                alias_ready: snapshot.alias_ready,
+                alias_ready: self.alias_ready,
                 backed_off: snapshot.backed_off,
             });
         }
@@ -97,6 +107,9 @@ impl Lists<'_> {
             gateways: &self.gateways,
             classes: &self.classes,
             gateways_readable: snapshot.gateways_readable,
+            aliases: &self.aliases,
+            alias_slices: &self.slices,
+            alias_ready: self.alias_ready,
             backed_off: snapshot.backed_off,
         })
     }
