@@ -6,7 +6,6 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::traffic_split::{Cors, Edge, IngressNginxRouter, RateLimit},
 };
-
 use serde_json::{Map, Value};
 
 use super::rewrite::{self, TARGET, USE_REGEX};
@@ -62,7 +61,7 @@ pub(super) fn refusal(router: &IngressNginxRouter, intent: &Intent<'_>) -> Optio
     let edge = of_edge(intent);
     if let Some(key) = router.annotations.keys().find(|key| edge.contains_key(key.as_str())) {
         let field = format!("spec.routers[{}].ingressNginx.annotations[{key}]", intent.router_index);
-        let message = format!("{field}: spec.edge says the same: remove one of them");
+        let message = format!("{field}: the spec says the same elsewhere: remove one of them");
         return Some(stalled(reasons::UNSUPPORTED_BY_ROUTER, message));
     }
     if intent.stickiness.is_some() {
