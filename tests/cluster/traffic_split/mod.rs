@@ -8,6 +8,7 @@ mod foreign_edits;
 mod gitops;
 mod istio;
 mod managed;
+mod matrix;
 mod motion;
 mod overlaps;
 mod requests;
