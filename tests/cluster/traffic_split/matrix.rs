@@ -96,7 +96,11 @@ spec:
 ";
                 (json!({"istio": {"attach": {"virtualService": "users", "http": "all"}}}), None, Some(users))
             }
-            "alb" => (json!({"alb": {"className": "alb"}}), None, None),
+            "alb" => {
+                let ports = r#"[{"HTTP": 80}, {"HTTPS": 443}]"#;
+                let annotations = json!({"alb.ingress.kubernetes.io/listen-ports": ports});
+                (json!({"alb": {"className": "alb", "annotations": annotations}}), None, None)
+            }
             other => bail!("these tests know no router {other}: say here how it is set up"),
         };
         let split = name.to_lowercase().replace('.', "-");
@@ -122,16 +126,19 @@ spec:
     async fn tries_every_feature(&self, shop: &Shop, carries: fn(Feature) -> Carried, listed: &[String]) -> Result<()> {
         for feature in Feature::ALL {
             let what = format!("{feature:?} on {}", self.name);
-            let plain = json!({"pins": null, "paths": null, "edge": null, "mirror": null});
+            let plain =
+                json!({"newWeight": 0, "pins": null, "stickiness": null, "paths": null, "edge": null, "mirror": null});
             shop.edit(&self.split, json!({"spec": plain})).await?;
-            shop.edit(&self.split, json!({"spec": asking(feature)})).await?;
+            let asked = asking(feature);
+            let weight = asked["newWeight"].as_i64().unwrap_or_default().try_into()?;
+            shop.edit(&self.split, json!({"spec": asked})).await?;
             let carried = match carries(feature) {
                 Carried::Not { .. } => false,
                 Carried::WhereListed(feature) => listed.iter().any(|it| it == feature),
                 Carried::Wholly | Carried::Within(_) => true,
             };
             if carried {
-                shop.carries(&self.split, 0).await.context(what.clone())?;
+                shop.carries(&self.split, weight).await.context(what.clone())?;
                 if let Some(entry) = self.entry {
                     self.is_served(feature, entry).await.context(what)?;
                 }
@@ -153,7 +160,8 @@ spec:
             Feature::CookiePins => ("/", Some(("cookie", "b=c; a=always"))),
             Feature::Cors => ("/", Some(("origin", "https://a.example.com"))),
             Feature::Rewrite => ("/shop/cart", None),
-            Feature::RateLimit
+            Feature::Stickiness
+            | Feature::RateLimit
             | Feature::Timeouts
             | Feature::SecurityHeaders
             | Feature::Retries
@@ -170,6 +178,7 @@ spec:
             let said = |name: &str| answer.headers().get(name).and_then(|it| it.to_str().ok()).unwrap_or_default();
             match feature {
                 Feature::HeaderPins | Feature::CookiePins => ensure!(said("x-served-by") == "new", "{answer:?}"),
+                Feature::Stickiness => ensure!(said("set-cookie").starts_with("side-"), "{answer:?}"),
                 Feature::RateLimit => ensure!(status == 429, "{answer:?}"),
                 Feature::SecurityHeaders => ensure!(said("x-content-type-options") == "nosniff", "{answer:?}"),
                 Feature::Cors => {
@@ -200,6 +209,8 @@ fn asking(feature: Feature) -> Value {
     match feature {
         Feature::HeaderPins => json!({"pins": [{"to": "New", "header": {"name": "x-a", "value": "new"}}]}),
         Feature::CookiePins => json!({"pins": [{"to": "New", "cookie": {"name": "a", "value": "always"}}]}),
+        // Only between the ends there is anything to stick to.
+        Feature::Stickiness => json!({"newWeight": 50, "stickiness": {"cookie": {"name": "side", "maxAge": "1h"}}}),
         Feature::RateLimit => json!({"edge": {"rateLimit": {"requestsPerMinute": 2}}}),
         Feature::Timeouts => json!({"edge": {"timeouts": {"read": "2m"}}}),
         Feature::SecurityHeaders => json!({"edge": {"securityHeaders": {}}}),
