@@ -14,7 +14,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::bed::{Shop, condition};
+use super::{
+    bed::{Shop, condition},
+    requests::two_listeners,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,10 +32,13 @@ struct Column {
     router: Value,
     /// Where the proxy serves it.
     entry: Option<SocketAddr>,
+    /// Where it redirects from, if it does.
+    redirects: Option<SocketAddr>,
 }
 
 impl Column {
-    fn new(name: &'static str, shop: &Shop) -> Result<Self> {
+    /// `listeners` are of the Gateway `front`: one without TLS, and the one that it redirects to.
+    fn new(name: &'static str, shop: &Shop, [plain, secure]: [SocketAddr; 2]) -> Result<Self> {
         let entry = shop.bed.entry;
         let (router, entry, users) = match name {
             "ingressNginx" => (json!({"ingressNginx": {"className": "nginx"}}), Some(entry.nginx), None),
@@ -50,8 +56,8 @@ spec:
                 (json!({"ingressNginx": {"attach": {"ingress": "users"}}}), Some(entry.nginx), Some(users))
             }
             "gatewayApi" => {
-                let parents = json!([{"name": "edge", "namespace": "infra"}]);
-                (json!({"gatewayApi": {"parentRefs": parents}}), Some(entry.gateway), None)
+                let parents = json!([{"name": "front", "sectionName": "secure", "redirectFrom": "plain"}]);
+                (json!({"gatewayApi": {"parentRefs": parents}}), Some(secure), None)
             }
             "gatewayApi.attach" => {
                 let users = "
@@ -105,7 +111,8 @@ spec:
         };
         let split = name.to_lowercase().replace('.', "-");
         let host = format!("{split}.{}", shop.host);
-        Ok(Self { name, split, host, users, router, entry })
+        let redirects = if name == "gatewayApi" { Some(plain) } else { entry };
+        Ok(Self { name, split, host, users, router, entry, redirects })
     }
 
     async fn set_up(&self, shop: &Shop) -> Result<()> {
@@ -139,7 +146,8 @@ spec:
             };
             if carried {
                 shop.carries(&self.split, weight).await.context(what.clone())?;
-                if let Some(entry) = self.entry {
+                let redirect = feature == Feature::TlsRedirect;
+                if let Some(entry) = if redirect { self.redirects } else { self.entry } {
                     self.is_served(feature, entry).await.context(what)?;
                 }
             } else {
@@ -167,8 +175,7 @@ spec:
             | Feature::Retries
             | Feature::RetryBackoff
             | Feature::TryTimeout
-            | Feature::ConsecutiveErrors
-            | Feature::ErrorPercent
+            | Feature::CircuitBreaker
             | Feature::TlsRedirect
             | Feature::Mirror => ("/", None),
         };
@@ -193,8 +200,7 @@ spec:
                 | Feature::Retries
                 | Feature::RetryBackoff
                 | Feature::TryTimeout
-                | Feature::ConsecutiveErrors
-                | Feature::ErrorPercent
+                | Feature::CircuitBreaker
                 | Feature::Rewrite
                 | Feature::Mirror => ensure!(status == 200, "{answer:?}"),
             }
@@ -218,8 +224,7 @@ fn asking(feature: Feature) -> Value {
         Feature::Retries => json!({"edge": {"retries": {"attempts": 2}}}),
         Feature::RetryBackoff => json!({"edge": {"retries": {"attempts": 2, "backoffMilliseconds": 50}}}),
         Feature::TryTimeout => json!({"edge": {"retries": {"attempts": 2, "perTryTimeout": "3s"}}}),
-        Feature::ConsecutiveErrors => json!({"edge": {"circuitBreaker": {"consecutiveErrors": 5}}}),
-        Feature::ErrorPercent => json!({"edge": {"circuitBreaker": {"errorPercent": 50}}}),
+        Feature::CircuitBreaker => json!({"edge": {"circuitBreaker": {"errorPercent": 50}}}),
         Feature::TlsRedirect => json!({"edge": {"tlsRedirect": true}}),
         Feature::Rewrite => json!({"paths": [{"value": "/shop", "rewrite": "/v1"}]}),
         Feature::Mirror => json!({"mirror": {"percent": 100}}),
@@ -241,7 +246,8 @@ async fn every_feature_is_carried_or_refused_by_name_on_every_router() -> Result
     let shop = Shop::open().await?;
     shop.bed.plane.install_definitions(tools::definitions("istio")?).await?;
     let listed = listed(&shop).await?;
-    let columns = COLUMNS.map(|(name, carries)| (Column::new(name, &shop), carries));
+    let listeners = two_listeners(&shop).await?;
+    let columns = COLUMNS.map(|(name, carries)| (Column::new(name, &shop, listeners), carries));
     try_join_all(columns.map(|(column, carries)| {
         let (shop, listed) = (&shop, &listed);
         async move {

@@ -132,7 +132,7 @@ async fn requests_without_tls_are_sent_to_https_as_long_as_the_split_says_so() -
 }
 
 /// Two listeners of a Gateway of the shop's own. A certificate is no matter of ours, so that neither has TLS.
-async fn two_listeners(shop: &Shop) -> Result<[SocketAddr; 2]> {
+pub(super) async fn two_listeners(shop: &Shop) -> Result<[SocketAddr; 2]> {
     let [plain, secure] = [shop.bed.entry.gateway, shop.bed.entry.web];
     shop.apply(&format!(
         "
