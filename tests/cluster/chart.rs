@@ -114,6 +114,7 @@ async fn the_operator_understands_its_flags() -> Result<()> {
         r#"watchNamespaces=["shop","bank"]"#,
         r#"prometheus={"default":"http://prometheus:9090","edge":"https://edge.example.com"}"#,
         r#"forbiddenExternalCIDRs=["10.0.0.0/8","fd00::/8"]"#,
+        r#"dnsServers=["192.0.2.53","[2001:db8::53]:5353"]"#,
         r#"outboundNetworks=["10.96.0.0/12","fd00::/8"]"#,
         r#"policies={"trustUnenforced":true}"#,
         r#"extraArgs=["--extra-ca-file=/etc/ca.crt"]"#,

@@ -11,6 +11,7 @@ mod cli;
 mod control_plane;
 mod crds;
 mod environment;
+mod host_names;
 mod installed;
 mod leadership;
 mod migration_phase;

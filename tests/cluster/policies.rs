@@ -259,6 +259,8 @@ async fn environments_take_the_rights_on_what_they_run() -> Result<()> {
     let slices = "ask for create on endpointslices";
     people.creation_takes_a_right(&environment(&json!([component("api", &workload("api:1"))])), deployments).await?;
     people.creation_takes_a_right(&environment(&json!([component("erp", &external())])), slices).await?;
+    let named = json!({"external": {"host": "erp.dc.example.com", "port": 443}});
+    people.creation_takes_a_right(&environment(&json!([component("erp", &named)])), slices).await?;
     let harmless = environment(&json!([component("monolith", &service())]));
     create(&people.plain, &people.namespace, &harmless, true).await.context("a Service that is there already")?;
 
@@ -275,6 +277,7 @@ async fn environments_take_the_rights_on_what_they_run() -> Result<()> {
     change(json!([api, erp, component("old", &workload("web:1"))]), deployments).await?;
     let other = json!({"external": {"addresses": ["192.0.2.8"], "port": 443}});
     change(json!([api, component("erp", &other), old]), slices).await?;
+    change(json!([api, component("erp", &named), old]), slices).await?;
     // What every pod reads is part of every workload.
     let config = json!({"spec": {"config": {"LD_PRELOAD": "/tmp/x"}}});
     people.change_takes_a_right("Environment", "production", &config, deployments).await?;

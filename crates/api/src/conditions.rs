@@ -18,6 +18,8 @@ pub mod types {
     pub const SPEC_DIVERGED: &str = "SpecDiverged";
     /// Something that left the spec is still in use and is kept.
     pub const PRUNE_BLOCKED: &str = "PruneBlocked";
+    /// A host name is not resolved as it should be; the addresses that were seen last stay.
+    pub const RESOLUTION_DEGRADED: &str = "ResolutionDegraded";
 }
 
 /// Reasons, PascalCase as the API conventions ask.
@@ -64,6 +66,10 @@ pub mod reasons {
     pub const UNKNOWN_INPUT: &str = "UnknownInput";
     /// Components are not all ready.
     pub const COMPONENTS_NOT_READY: &str = "ComponentsNotReady";
+    /// A host name is not resolved.
+    pub const NAME_NOT_RESOLVED: &str = "NameNotResolved";
+    /// A host name has addresses that may not be used; they are left out.
+    pub const ADDRESSES_REFUSED: &str = "AddressesRefused";
     /// What left the spec is still in use.
     pub const STILL_IN_USE: &str = "StillInUse";
     /// A running phase moves this object, which therefore cannot go yet.

@@ -1,6 +1,10 @@
 //! The operator's flags. Each is also an environment variable: `--api-qps` is `CUTOVER_API_QPS`.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use clap::{ArgAction, Parser, ValueEnum};
 use ipnet::IpNet;
@@ -126,6 +130,12 @@ pub struct Args {
     #[arg(long, env = "CUTOVER_FORBIDDEN_EXTERNAL_CIDRS", value_delimiter = ',')]
     pub forbidden_external_cidrs: Vec<IpNet>,
 
+    /// Name server that is asked for the host names of external components, as ADDRESS or ADDRESS:PORT. May be repeated; in the variable
+    /// separated by commas. Default: those of the system, /etc/resolv.conf.
+    #[arg(long = "dns-server", env = "CUTOVER_DNS_SERVER", value_name = "ADDRESS", value_delimiter = ',',
+        value_parser = parse_name_server)]
+    pub dns_servers: Vec<SocketAddr>,
+
     /// How long work under way may take to end after SIGTERM; then it is abandoned, which is safe at any point, and the
     /// Lease is given back. Stay below the pod's terminationGracePeriodSeconds. 0s to 10m.
     #[arg(long, env = "CUTOVER_SHUTDOWN_GRACE", default_value = "20s", value_parser = parse_duration)]
@@ -211,6 +221,16 @@ fn parse_namespace(text: &str) -> Result<String, String> {
         return Err(format!("{text:?} is not the name of a namespace"));
     }
     Ok(name.to_owned())
+}
+
+/// With the port of DNS unless another is given.
+fn parse_name_server(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    text.parse::<SocketAddr>()
+        .or_else(|_| text.trim_matches(['[', ']']).parse::<IpAddr>().map(|address| (address, 53).into()))
+        .map_err(|_| {
+            format!("{text:?} is not the address of a name server: give an IP address, with :PORT if it is not 53")
+        })
 }
 
 fn parse_prometheus(text: &str) -> Result<PrometheusEndpoint, String> {

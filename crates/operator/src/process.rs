@@ -46,6 +46,8 @@ pub struct Runtime {
     pub prometheus: outbound::prometheus::Servers,
     /// Makes the requests that users' specs ask for.
     pub probes: outbound::http_probe::Probes,
+    /// Resolves the host names of external components.
+    pub resolver: outbound::dns::Resolver,
     /// The sinks for notifications, and the client for them.
     pub sinks: (reqwest::Client, outbound::notify::Sinks),
     /// What Events name as their origin.
@@ -122,6 +124,7 @@ where
             outbound::reach::Reach::new(&args.outbound_networks),
             outbound::roots(args.extra_ca_file.as_ref())?,
         ),
+        resolver: outbound::dns::Resolver::new(&args.dns_servers),
         stop: shutdown.stop.clone(),
         client,
         metrics,

@@ -5,6 +5,7 @@
 
 pub mod bed;
 pub mod control_plane;
+pub mod dns;
 pub mod gateway;
 pub mod http;
 pub mod load;
@@ -15,6 +16,7 @@ pub mod ports;
 pub mod process;
 pub mod prometheus;
 pub mod scenario;
+pub mod tls;
 pub mod tools;
 pub mod traefik;
 pub mod wait;

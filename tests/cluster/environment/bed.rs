@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use cutover_api::v1alpha1::{Environment, EnvironmentStatus, FeatureFlag, FeatureFlagStatus};
 use cutover_testkit::{
     control_plane::{ControlPlane, Identity},
+    dns::NameServer,
     eventually,
     node::{NodeOptions, NodeSimulator},
     operator::{Operator, Options},
@@ -37,6 +38,8 @@ pub(super) struct Bed {
     pub(super) plane: ControlPlane,
     _node: NodeSimulator,
     _operator: Operator,
+    /// Whom the operator asks for host names.
+    pub(super) names: NameServer,
 }
 
 async fn bed() -> Result<&'static Bed> {
@@ -49,17 +52,19 @@ async fn start() -> Result<Bed> {
     crate::installed::install(&plane).await?;
     let node = Identity::User { name: "node-simulator".into(), groups: vec!["system:masters".into()] };
     let node = NodeSimulator::start(plane.config(&node).await?, NodeOptions::default()).await?;
+    let names = NameServer::start().await?;
     let options = Options {
         name: "environment-operator".into(),
         flags: vec![
             "--log-level=info,cutover_operator=debug".into(),
             "--forbidden-external-cidrs=198.51.100.0/24".into(),
+            format!("--dns-server={}", names.address()),
         ],
         program: None,
     };
     let operator = Operator::start(&plane, options).await?;
     operator.ready().await?;
-    Ok(Bed { plane, _node: node, _operator: operator })
+    Ok(Bed { plane, _node: node, _operator: operator, names })
 }
 
 /// A namespace of one test.

@@ -4,4 +4,5 @@
 mod bed;
 mod flags;
 mod lifecycle;
+mod names;
 mod workloads;

@@ -2,6 +2,7 @@
 
 mod alb;
 mod attached;
+mod backend_tls;
 mod bed;
 mod edge;
 mod foreign_edits;

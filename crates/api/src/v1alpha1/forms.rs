@@ -13,6 +13,8 @@ pub const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 pub const COMPONENT_PATTERN: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 /// Host names, with an optional leading wildcard label.
 pub const HOST_PATTERN: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// Full host names that are resolved: at least two labels, and no IP address.
+pub const DOMAIN_PATTERN: &str = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$";
 /// Paths of routes.
 pub const PATH_PATTERN: &str = r"^/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*$";
 /// What paths are rewritten to: some routers write it into patterns of their own.
@@ -67,7 +69,7 @@ pub const LINE_PATTERN: &str = "^[!-~]([ -~]*[!-~])?$";
 pub const UID_PATTERN: &str = "^[-A-Za-z0-9]+$";
 
 /// Each form in words, with an example.
-pub(crate) const WORDS: [(&str, &str); 28] = [
+pub(crate) const WORDS: [(&str, &str); 29] = [
     (
         NAME_PATTERN,
         "must be the name of an object: lower-case letters, digits, hyphens and dots, beginning and ending with a letter or digit, such as shop-v2",
@@ -83,6 +85,10 @@ pub(crate) const WORDS: [(&str, &str); 28] = [
     (
         HOST_PATTERN,
         "must be a host name in lower case, without scheme, port and path, such as app.example.com or *.example.com",
+    ),
+    (
+        DOMAIN_PATTERN,
+        "must be a full host name in lower case, with at least one dot, without a final one, and no IP address, such as app-01.dc.example.com",
     ),
     (PATH_PATTERN, "must be a path that begins with /, without host, query, spaces and braces, such as /v2"),
     (

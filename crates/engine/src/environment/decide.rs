@@ -11,6 +11,7 @@ use super::{
     observed::{ObjectKind, ObjectRef, Observed},
     plan::{Blocked, Body, Plan, Refusal, Step},
     readiness::readiness,
+    resolve,
     validate::{Component, Source, Validated},
 };
 use crate::{Known, hash::short_hash};
@@ -84,7 +85,18 @@ fn of_component(
     }
     let mut bodies: Vec<Body> = Vec::new();
     bodies.extend(build::build_service(identity, component).map(Body::Service));
-    bodies.extend(build::build_endpoint_slice(identity, component).map(Body::EndpointSlice));
+    match resolve::wanted(component, observed) {
+        Some(addresses) => {
+            let slices = build::build_endpoint_slices(identity, component, addresses);
+            bodies.extend(slices.into_iter().map(Body::EndpointSlice));
+        }
+        // Addresses that are not known do not replace any.
+        None => kept.extend(
+            resolve::published(identity, &component.name, observed)
+                .filter(|_| matches!(component.source, Source::External { .. }))
+                .map(|(name, _)| ObjectRef::new(ObjectKind::EndpointSlice, name)),
+        ),
+    }
     bodies.extend(build::build_deployment(environment, component).map(Body::Deployment));
     kept.extend(bodies.iter().map(Body::object));
     let mut steps = Vec::new();

@@ -14,6 +14,7 @@
 //! - An object of ours is recognised by the UID of its Environment in a label. Whatever has the name and not the label
 //!   is somebody else's and is left alone.
 //! - What left the spec is pruned, but not while traffic may go there, or may have to go back there.
+//! - Addresses of a host name are never replaced by none ([`resolve`]).
 //! - With an invalid spec nothing is written; readiness is still told.
 
 mod addresses;
@@ -28,11 +29,12 @@ pub mod observed;
 pub mod plan;
 pub mod pod_template;
 pub mod readiness;
+pub mod resolve;
 mod schema;
 pub mod status;
 pub mod validate;
 
-pub use addresses::local as local_address;
+pub use addresses::{local as local_address, meant as meant_address};
 pub use decide::{decide, decide_deletion};
 pub use in_use::Usage;
 pub use migrations::MigrationEnd;

@@ -13,7 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{in_use::Usage, migrations::MigrationEnd, names::CONTAINER};
+use super::{in_use::Usage, migrations::MigrationEnd, names::CONTAINER, resolve::Resolution};
 use crate::{Known, hash::short_hash};
 
 /// Kinds of what is made for an environment.
@@ -267,6 +267,8 @@ pub struct Observed {
     pub services: BTreeMap<String, ServiceView>,
     /// EndpointSlices made for the environment.
     pub slices: BTreeMap<String, SliceView>,
+    /// What is known of components' host names, by component.
+    pub names: BTreeMap<String, Resolution>,
     /// ConfigMaps made for the environment.
     pub config_maps: BTreeMap<String, ConfigMapView>,
     /// What is in the ConfigMap that holds the version of the shared database's schema, if it is there and has its label.

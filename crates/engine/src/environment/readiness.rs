@@ -1,5 +1,7 @@
 //! Whether components can take traffic.
 
+use std::collections::BTreeSet;
+
 use cutover_api::{
     conditions::reasons,
     v1alpha1::environment::{ComponentStatus, ServiceSource},
@@ -8,8 +10,9 @@ use cutover_api::{
 use super::{
     names::Identity,
     observed::{DeploymentView, Observed, ServiceView},
+    resolve,
     status::in_use,
-    validate::{Component, Source, Validated},
+    validate::{Component, Outside, Source, Validated},
 };
 use crate::Known;
 
@@ -58,28 +61,37 @@ pub fn readiness(environment: &Validated, component: &Component, observed: &Obse
             let field = format!("spec.components[{}].source.service", index(environment, component));
             of_service(observed.services.get(name), name, *port, &field)
         }
-        Source::External { addresses, .. } => {
-            let want = i32::try_from(addresses.len()).unwrap_or(i32::MAX);
-            let published: std::collections::BTreeSet<&str> = observed
-                .slices
-                .values()
-                .filter(|view| view.marks.is_of(&identity.uid) && !view.marks.deleting)
-                .filter(|view| view.marks.component.as_deref() == Some(component.name.as_str()))
-                .flat_map(|view| view.addresses.iter().map(String::as_str))
-                .collect();
-            let have = addresses.iter().filter(|address| published.contains(address.to_string().as_str())).count();
-            let reached = observed.services.get(&identity.object(&component.name));
-            let service = reached.is_some_and(|view| view.marks.is_of(&identity.uid) && !view.selects);
-            let ready = service && have == addresses.len();
-            Readiness {
-                ready,
-                settled: ready,
-                have: Some(i32::try_from(have).unwrap_or(i32::MAX)),
-                want: Some(want),
-                reason: reasons::COMPONENTS_NOT_READY,
-                message: Some(if ready { UNPROBED } else { "its addresses are not published yet" }.into()),
-            }
+        Source::External { at, .. } => of_outside(identity, component, at, observed),
+    }
+}
+
+fn of_outside(identity: &Identity, component: &Component, at: &Outside, observed: &Observed) -> Readiness {
+    let name = match at {
+        Outside::Addresses(_) => None,
+        Outside::Host { name, .. } => {
+            Some(observed.names.get(&component.name).map_or_else(String::new, |known| resolve::said(name, known)))
         }
+    };
+    let Some(addresses) = resolve::wanted(component, observed) else {
+        let message = name.filter(|said| !said.is_empty()).unwrap_or_else(|| "its host name is being resolved".into());
+        return Readiness::not(reasons::NAME_NOT_RESOLVED, message);
+    };
+    let published: BTreeSet<&str> = resolve::published(identity, &component.name, observed)
+        .flat_map(|(_, view)| view.addresses.iter().map(String::as_str))
+        .collect();
+    let have = addresses.iter().filter(|address| published.contains(address.to_string().as_str())).count();
+    let reached = observed.services.get(&identity.object(&component.name));
+    let service = reached.is_some_and(|view| view.marks.is_of(&identity.uid) && !view.selects);
+    let ready = service && have == addresses.len();
+    let state = if ready { UNPROBED } else { "its addresses are not published yet" };
+    let said = name.filter(|said| !said.is_empty()).map(|said| format!("{said}; {state}"));
+    Readiness {
+        ready,
+        settled: ready,
+        have: Some(i32::try_from(have).unwrap_or(i32::MAX)),
+        want: Some(i32::try_from(addresses.len()).unwrap_or(i32::MAX)),
+        reason: reasons::COMPONENTS_NOT_READY,
+        message: Some(said.unwrap_or_else(|| state.to_owned())),
     }
 }
 

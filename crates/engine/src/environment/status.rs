@@ -2,7 +2,7 @@
 
 use cutover_api::{
     conditions::{reasons, types},
-    v1alpha1::environment::{ComponentStatus, EnvironmentStatus, Manifest, ServiceSource},
+    v1alpha1::environment::{ComponentStatus, EnvironmentStatus, Manifest, ResolvedStatus, ServiceSource},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,6 +14,7 @@ use super::{
     observed::Observed,
     plan::{Applied, Blocked, Plan, Refusal},
     readiness::{Readiness, readiness, refreshed},
+    resolve::{self, Resolution},
     validate::{Component, Problem, Source, Validated},
 };
 use crate::{
@@ -60,6 +61,7 @@ pub fn status(
     let mut schema = previous.schema.clone();
     let mut checklist = previous.checklist.clone();
     let mut blocked: &[Blocked] = &[];
+    let mut names = None;
     let (components, health) = match verdict {
         Verdict::Invalid(problems) => {
             // Where it would have to be read may be among what is wrong: a version of long ago proves nothing.
@@ -81,6 +83,7 @@ pub fn status(
         }
         Verdict::Carried { environment, plan, applied } => {
             blocked = &plan.blocked;
+            names = of_names(environment, previous, observed);
             let source = environment.schema.as_ref();
             schema = source.map(|source| super::schema::schema(source, observed, previous.schema.as_ref(), now));
             checklist = super::checklist::checklist(&environment.attestations, &previous.checklist, now);
@@ -112,7 +115,7 @@ pub fn status(
         reason: reasons::STILL_IN_USE,
         message: told(blocked),
     };
-    let wanted = health.conditions(reason, &message).into_iter().chain([prune]);
+    let wanted = health.conditions(reason, &message).into_iter().chain([prune]).chain(names);
     EnvironmentStatus {
         observed_generation: generation,
         conditions: merge(&previous.conditions, wanted, generation, now),
@@ -149,8 +152,9 @@ fn health(refusals: &[&Refusal], looked: &[(&Component, Readiness)]) -> (Health,
         }
         return (Health::Ready, reasons::AS_DECLARED, message);
     }
-    let missing = open.iter().find(|(_, readiness)| readiness.reason == reasons::REFERENCE_NOT_FOUND);
-    let reason = missing.map_or(reasons::COMPONENTS_NOT_READY, |(_, readiness)| readiness.reason);
+    let told = |reason: &str| open.iter().any(|(_, readiness)| readiness.reason == reason);
+    let reason = [reasons::REFERENCE_NOT_FOUND, reasons::NAME_NOT_RESOLVED].into_iter().find(|reason| told(reason));
+    let reason = reason.unwrap_or(reasons::COMPONENTS_NOT_READY);
     let lines: Vec<String> = open
         .iter()
         .map(|(component, readiness)| {
@@ -158,6 +162,34 @@ fn health(refusals: &[&Refusal], looked: &[(&Component, Readiness)]) -> (Health,
         })
         .collect();
     (Health::Reconciling, reason, lines.join("; "))
+}
+
+/// That host names are not resolved as they should be. While some have not been asked for since the process started, what was said
+/// before still stands.
+fn of_names(environment: &Validated, previous: &EnvironmentStatus, observed: &Observed) -> Option<Wanted> {
+    let hosts: Vec<(&str, &str, &Resolution)> = environment
+        .components
+        .iter()
+        .filter_map(|component| {
+            let name = component.host()?;
+            Some((component.name.as_str(), name, observed.names.get(&component.name)?))
+        })
+        .collect();
+    let type_ = types::RESOLUTION_DEGRADED;
+    if hosts.iter().any(|(.., known)| known.pending) {
+        let before = previous.conditions.iter().find(|condition| condition.type_ == type_)?;
+        let reason = known_reason(&before.reason);
+        return Some(Wanted { type_, status: Some(true), reason, message: before.message.clone() });
+    }
+    let lines: Vec<String> = hosts
+        .iter()
+        .map(|(component, name, known)| (component, resolve::said(name, known)))
+        .filter(|(_, said)| !said.is_empty())
+        .map(|(component, said)| format!("{component}: {said}"))
+        .collect();
+    let stale = hosts.iter().any(|(.., known)| !known.stale.is_empty());
+    let reason = if stale { reasons::NAME_NOT_RESOLVED } else { reasons::ADDRESSES_REFUSED };
+    (!lines.is_empty()).then(|| Wanted { type_, status: Some(true), reason, message: lines.join("; ") })
 }
 
 fn of_component(
@@ -190,6 +222,10 @@ fn of_component(
         (Some(_), last) => (last.and_then(|last| last.service.clone()), last.and_then(|last| last.url.clone())),
         (None, _) => (Some(ServiceSource { name: service, port }), Some(discovery::url(identity, component))),
     };
+    let known = observed.names.get(&component.name);
+    let said_before = known.filter(|known| known.pending).and(last).and_then(|last| last.message.clone());
+    let message = refused.map(|refusal| refusal.message.clone()).or(said_before).or_else(|| readiness.message.clone());
+    let resolved = component.host().zip(known.and_then(|known| known.seen));
     ComponentStatus {
         name: component.name.clone(),
         system: component.system,
@@ -200,7 +236,8 @@ fn of_component(
         url,
         image,
         commit,
-        message: refused.map(|refusal| refusal.message.clone()).or_else(|| readiness.message.clone()).map(bounded),
+        message: message.map(bounded),
+        resolved: resolved.map(|(host, seen)| ResolvedStatus { host: host.to_owned(), last_seen: Time(seen) }),
         retired: component.retired,
         in_use: in_use(identity, &component.name, last, observed),
     }
@@ -262,13 +299,11 @@ pub fn notes(previous: &EnvironmentStatus, next: &EnvironmentStatus, applied: &A
             });
         }
     }
-    if let (Some(blocked), None) = (find(next, types::PRUNE_BLOCKED), find(previous, types::PRUNE_BLOCKED)) {
-        notes.push(Note {
-            severity: Severity::Warning,
-            reason: reasons::STILL_IN_USE,
-            action: "Prune",
-            message: blocked.message,
-        });
+    for (type_, action) in [(types::PRUNE_BLOCKED, "Prune"), (types::RESOLUTION_DEGRADED, "Resolve")] {
+        if let (Some(now), None) = (find(next, type_), find(previous, type_)) {
+            let (severity, reason) = (Severity::Warning, known_reason(&now.reason));
+            notes.push(Note { severity, reason, action, message: now.message });
+        }
     }
     let hash = |status: &EnvironmentStatus| status.manifest.as_ref().map(|manifest| manifest.hash.clone());
     if hash(previous) != hash(next) {
@@ -293,6 +328,8 @@ fn known_reason(reason: &str) -> &'static str {
         reasons::FORBIDDEN,
         reasons::REFERENCE_NOT_FOUND,
         reasons::COMPONENTS_NOT_READY,
+        reasons::NAME_NOT_RESOLVED,
+        reasons::ADDRESSES_REFUSED,
         reasons::STILL_IN_USE,
         reasons::DELETING,
         reasons::RETRYING,

@@ -61,10 +61,24 @@ pub enum Source {
     },
     /// Outside the cluster.
     External {
-        /// The addresses, all of one family.
-        addresses: BTreeSet<IpAddr>,
+        /// What it is reached by.
+        at: Outside,
         /// The port.
         port: i32,
+    },
+}
+
+/// What something outside the cluster is reached by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outside {
+    /// Addresses, all of one family.
+    Addresses(BTreeSet<IpAddr>),
+    /// A host name.
+    Host {
+        /// The full name, without a final dot.
+        name: String,
+        /// The families of its addresses that are used.
+        families: BTreeSet<api::IpFamily>,
     },
 }
 
@@ -76,6 +90,15 @@ impl Component {
             Source::Workload(workload) => (identity.object(&self.name), main_port(workload)),
             Source::Service { name, port } => (name.clone(), *port),
             Source::External { port, .. } => (identity.object(&self.name), *port),
+        }
+    }
+
+    /// The host name that it is reached by outside the cluster.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match &self.source {
+            Source::External { at: Outside::Host { name, .. }, .. } => Some(name),
+            Source::External { at: Outside::Addresses(_), .. } | Source::Workload(_) | Source::Service { .. } => None,
         }
     }
 }
@@ -195,15 +218,41 @@ fn source(component: &api::Component, field: &str, forbidden: &[IpNet], problems
         }
         (None, Some(service), None) => Some(Source::Service { name: service.name.clone(), port: service.port }),
         (None, None, Some(external)) => {
-            let field = format!("{field}.source.external.addresses");
-            let addresses = addresses::judge(&external.addresses, &field, forbidden, problems)?;
-            Some(Source::External { addresses, port: external.port })
+            let at = outside(external, &format!("{field}.source.external"), forbidden, problems)?;
+            Some(Source::External { at, port: external.port })
         }
         _ => {
             problems.push(Problem {
                 field: format!("{field}.source"),
                 message: "give exactly one of workload, service and external".into(),
             });
+            None
+        }
+    }
+}
+
+fn outside(
+    external: &api::ExternalSource,
+    field: &str,
+    forbidden: &[IpNet],
+    problems: &mut Vec<Problem>,
+) -> Option<Outside> {
+    let api::ExternalSource { addresses, host, ip_families: _, port: _ } = external;
+    match host {
+        None if !addresses.is_empty() => {
+            let addresses = addresses::judge(addresses, &format!("{field}.addresses"), forbidden, problems)?;
+            Some(Outside::Addresses(addresses))
+        }
+        Some(host) if addresses.is_empty() => {
+            if let Some(message) = addresses::refused_name(host) {
+                problems.push(Problem { field: format!("{field}.host"), message });
+                return None;
+            }
+            Some(Outside::Host { name: host.clone(), families: external.families() })
+        }
+        _ => {
+            problems
+                .push(Problem { field: field.to_owned(), message: "give exactly one of addresses and host".into() });
             None
         }
     }

@@ -43,6 +43,9 @@ fn lists_durations_and_endpoints_are_read() {
         "--prometheus=edge=https://metrics.example.com",
         "--forbidden-external-cidrs=10.0.0.0/8,fd00::/8",
         "--outbound-networks=10.96.0.0/12,192.0.2.0/24",
+        "--dns-server=192.0.2.53,192.0.2.54:5353",
+        "--dns-server=2001:db8::53",
+        "--dns-server=[2001:db8::54]:5353",
         "--leader-elect=false",
         "--trust-unenforced-policies",
         "--shutdown-grace=0s",
@@ -54,6 +57,8 @@ fn lists_durations_and_endpoints_are_read() {
     assert_eq!(args.prometheus[1].url.as_str(), "https://metrics.example.com/");
     assert_eq!(args.outbound_networks[1].to_string(), "192.0.2.0/24");
     assert!(args.forbidden_external_cidrs[0].contains(&std::net::IpAddr::from([10, 1, 2, 3])));
+    let servers: Vec<String> = args.dns_servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["192.0.2.53:53", "192.0.2.54:5353", "[2001:db8::53]:53", "[2001:db8::54]:5353"]);
     assert!(!args.leader_elect && args.trust_unenforced_policies);
 }
 
@@ -70,6 +75,7 @@ fn lists_durations_and_endpoints_are_read() {
 #[case(&["--api-burst=0"], "--api-burst")]
 #[case(&["--watch-namespaces=Shop"], "not the name of a namespace")]
 #[case(&["--watch-namespaces=shop,,"], "not the name of a namespace")]
+#[case(&["--dns-server=dns.example.com"], "is not the address of a name server")]
 #[case(&["--prometheus=http://prometheus:9090"], "expected NAME=URL")]
 #[case(&["--prometheus=Main=http://prometheus:9090"], "is not a name")]
 #[case(&["--prometheus=default=ftp://prometheus"], "neither http nor https")]

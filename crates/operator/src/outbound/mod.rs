@@ -2,6 +2,7 @@
 //!
 //! TLS is rustls on ring, with the public authorities compiled in: the container image has no certificate store.
 
+pub mod dns;
 pub mod http_probe;
 pub mod notify;
 pub mod prometheus;

@@ -4,16 +4,13 @@
 //! to, after a name was resolved and by that one resolution: a name that means something else a moment later leads nowhere else.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use cutover_engine::environment::local_address;
+use cutover_engine::environment::{local_address, meant_address as meant};
 use ipnet::IpNet;
 use reqwest::Url;
-
-/// Where IPv4 addresses are written as IPv6 ones, for a gateway to translate: `64:ff9b::/96`.
-const TRANSLATED: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
 
 /// The networks of the operator's configuration. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -72,17 +69,6 @@ impl Reach {
                 "{address} is in none of the networks that the operator may make requests to: whoever runs it can add one by --outbound-networks"
             )),
         }
-    }
-}
-
-/// The address that packets to it arrive at.
-fn meant(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) if v6.segments().get(..6) == TRANSLATED.segments().get(..6) => {
-            let [.., a, b, c, d] = v6.octets();
-            Ipv4Addr::new(a, b, c, d).into()
-        }
-        other => other,
     }
 }
 

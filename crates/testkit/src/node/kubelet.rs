@@ -16,22 +16,17 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::{World, facts::Facts};
+use crate::tls;
 
 /// Listens at a free port of the node's address.
 pub(super) async fn listen(address: Ipv4Addr) -> Result<(TcpListener, TlsAcceptor)> {
-    let made = rcgen::generate_simple_self_signed([address.to_string()])?;
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)?;
+    let (acceptor, _) = tls::acceptor([address.to_string()])?;
     let listener = TcpListener::bind((address, 0)).await.with_context(|| format!("the node's port at {address}"))?;
-    Ok((listener, TlsAcceptor::from(Arc::new(config))))
+    Ok((listener, acceptor))
 }
 
 /// Serves until the simulator ends.

@@ -1,11 +1,13 @@
 //! A component: its system, its role, and how it is run or reached.
 
+use std::collections::BTreeSet;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::forms::{COMPONENT_PATTERN, LABEL_PATTERN},
+    super::forms::{COMPONENT_PATTERN, DOMAIN_PATTERN, LABEL_PATTERN},
     Workload,
 };
 
@@ -120,8 +122,8 @@ pub struct Source {
     /// A Service of the same namespace that somebody else keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSource>,
-    /// Outside the cluster: a Service without selector, and its addresses. Nobody asks these for their health: it is ready once they are
-    /// published.
+    /// Outside the cluster, by its addresses or its host name: a Service without selector, and the addresses. Nobody asks these for their
+    /// health: it is ready once they are published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalSource>,
 }
@@ -138,20 +140,88 @@ pub struct ServiceSource {
     pub port: i32,
 }
 
-/// Something outside the cluster, reached by IP address.
+/// Something outside the cluster, reached by its addresses or by its host name.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("has(self.addresses) != has(self.host)").message("external is reached by exactly one of addresses and host"),
+    validation = Rule::new("!has(self.ipFamilies) || has(self.host)").message("ipFamilies says which addresses of host are used: addresses say it themselves")
+)]
 pub struct ExternalSource {
     /// IPv4 or IPv6 addresses, all of one family. 1 to 64. Loopback, link-local and cluster addresses are refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 2, max = 45)))]
     #[x_kube(
         merge_strategy = ListMerge::Set,
-        validation = Rule::new("self.all(a, isIP(a))").message("addresses must be IP addresses; host names are not supported yet"),
+        validation = Rule::new("self.all(a, isIP(a))").message("addresses must be IP addresses: a host name is given as host"),
         validation = Rule::new("self.all(a, !isIP(a) || (!ip(a).isLoopback() && !ip(a).isUnspecified() && !ip(a).isLinkLocalUnicast() && !ip(a).isLinkLocalMulticast()))").message("loopback, unspecified and link-local addresses are refused"),
         validation = Rule::new("!self.all(a, isIP(a)) || self.all(a, ip(a).family() == 4) || self.all(a, ip(a).family() == 6)").message("addresses must be of one family, all IPv4 or all IPv6")
     )]
     pub addresses: Vec<String>,
+    /// Host name whose addresses are used, such as `app-01.dc.example.com`. The operator resolves it, as a full name and without search
+    /// domains, and follows it for as long as its answers say (5 s to 5 min). While it cannot be resolved the addresses that were seen last
+    /// stay, and the condition `ResolutionDegraded` says so. Of its addresses those in loopback, link-local and cluster networks are left
+    /// out, and at most 64 of a family are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 253), regex(pattern = DOMAIN_PATTERN))]
+    #[x_kube(validation = Rule::new("!['.svc', '.cluster.local', '.localhost'].exists(end, self.endsWith(end)) && self != 'cluster.local'").message("host is a name outside the cluster: for a Service of this namespace use source.service"))]
+    pub host: Option<String>,
+    /// Which addresses of `host` are used: `IPv4`, `IPv6` or both. Default: `IPv4` alone. Proxies send requests to all of them in turn, so
+    /// a family is named here only if every proxy can reach it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub ip_families: Vec<IpFamily>,
     /// Port, 1 to 65535.
     #[schemars(range(min = 1, max = 65_535))]
     pub port: i32,
+}
+
+impl ExternalSource {
+    /// The families of the host's addresses that are used.
+    #[must_use]
+    pub fn families(&self) -> BTreeSet<IpFamily> {
+        if self.ip_families.is_empty() {
+            BTreeSet::from([IpFamily::V4])
+        } else {
+            self.ip_families.iter().copied().collect()
+        }
+    }
+}
+
+/// A family of addresses.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpFamily {
+    /// `A` records.
+    #[serde(rename = "IPv4")]
+    V4,
+    /// `AAAA` records.
+    #[serde(rename = "IPv6")]
+    V6,
+}
+
+impl IpFamily {
+    /// As in the spec of a Service or EndpointSlice, such as `IPv4`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+
+    /// The type of its records, such as `AAAA`.
+    #[must_use]
+    pub const fn record(self) -> &'static str {
+        match self {
+            Self::V4 => "A",
+            Self::V6 => "AAAA",
+        }
+    }
+
+    /// Whether an address is one of the family.
+    #[must_use]
+    pub const fn has(self, address: &std::net::IpAddr) -> bool {
+        matches!((self, address), (Self::V4, std::net::IpAddr::V4(_)) | (Self::V6, std::net::IpAddr::V6(_)))
+    }
 }

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     checklist::{Attestation, ChecklistItem, ChecklistState, ChecklistStatus},
-    component::{Component, ExternalSource, Role, ServiceSource, Source, System},
+    component::{Component, ExternalSource, IpFamily, Role, ServiceSource, Source, System},
     migration::{MigrationOutcome, MigrationRecord},
     shared::{ConfigMapKey, Database, DatabaseSchema, HttpVersion, JobVersion, SchemaSource, SchemaStatus, Shared},
-    status::{ComponentStatus, EnvironmentStatus, Manifest},
+    status::{ComponentStatus, EnvironmentStatus, Manifest, ResolvedStatus},
     workload::{Health, Workload, WorkloadPort},
 };
 use super::{forms::LABEL_PATTERN, schema::texts};

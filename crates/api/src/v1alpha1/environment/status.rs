@@ -16,7 +16,7 @@ pub struct EnvironmentStatus {
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled` and `PruneBlocked`.
+    /// `Ready`, `Reconciling`, `Stalled`, `PruneBlocked` and `ResolutionDegraded`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -76,6 +76,9 @@ pub struct ComponentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub commit: Option<String>,
+    /// Of an external component with a host name: what is known of its addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<ResolvedStatus>,
     /// It was a legacy side and is retired: nothing leads to it any more, and where the operator runs it, it is scaled to nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retired: bool,
@@ -87,6 +90,18 @@ pub struct ComponentStatus {
     /// the environment cannot be deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_use: bool,
+}
+
+/// What is known of the addresses of a host name.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolvedStatus {
+    /// The name.
+    #[schemars(length(max = 253))]
+    pub host: String,
+    /// When a name server last gave the addresses that are published, as far as it is written: when they change, and when they are no
+    /// longer given.
+    pub last_seen: Instant,
 }
 
 /// What is deployed as a whole.

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use config_map::build_config_map;
 pub use deployment::{build_deployment, pod_template};
-pub use endpoint_slice::build_endpoint_slice;
+pub use endpoint_slice::build_endpoint_slices;
 pub use service::build_service;
 
 use super::{

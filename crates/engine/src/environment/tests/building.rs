@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
 use cutover_api::labels;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::world::{SHOP, identity, spec, valid};
-use crate::environment::{Validated, build, validate::Component};
+use crate::environment::{Observed, Validated, build, resolve, validate::Component};
 
 fn component<'a>(environment: &'a Validated, name: &str) -> &'a Component {
     environment.components.iter().find(|component| component.name == name).unwrap()
@@ -22,15 +23,22 @@ fn a_workload_is_a_deployment_and_a_service(#[case] name: &str) {
     insta::assert_yaml_snapshot!(format!("service_{name}"), service);
 }
 
+fn slices(environment: &Validated, name: &str) -> Vec<EndpointSlice> {
+    let component = component(environment, name);
+    let addresses = resolve::wanted(component, &Observed::default()).cloned().unwrap_or_default();
+    build::build_endpoint_slices(&environment.identity, component, &addresses)
+}
+
 #[test]
 fn an_external_component_is_a_service_without_selector_and_its_addresses() {
     let environment = valid(SHOP);
     let database = component(&environment, "database");
     let service = build::build_service(&environment.identity, database).unwrap();
-    let slice = build::build_endpoint_slice(&environment.identity, database).unwrap();
+    let slice = slices(&environment, "database");
+    let [slice] = slice.as_slice() else { panic!("{slice:?}") };
     let port = |ports: Option<Vec<Value>>| ports.unwrap()[0]["name"].clone();
     let service_value = serde_json::to_value(&service).unwrap();
-    let slice_value = serde_json::to_value(&slice).unwrap();
+    let slice_value = serde_json::to_value(slice).unwrap();
     assert_eq!(
         port(service_value["spec"]["ports"].as_array().cloned()),
         port(slice_value["ports"].as_array().cloned()),
@@ -52,7 +60,7 @@ fn a_service_of_somebody_else_makes_nothing() {
     let environment = valid(SHOP);
     let api = component(&environment, "api");
     assert!(build::build_service(&environment.identity, api).is_none());
-    assert!(build::build_endpoint_slice(&environment.identity, api).is_none());
+    assert!(slices(&environment, "api").is_empty());
     assert!(build::build_deployment(&environment, api).is_none());
 }
 
@@ -63,7 +71,7 @@ fn no_object_has_an_owner_reference_and_each_has_the_owners_uid() {
     for component in &environment.components {
         metas.extend(build::build_deployment(&environment, component).map(|object| object.metadata));
         metas.extend(build::build_service(&environment.identity, component).map(|object| object.metadata));
-        metas.extend(build::build_endpoint_slice(&environment.identity, component).map(|object| object.metadata));
+        metas.extend(slices(&environment, &component.name).into_iter().map(|object| object.metadata));
     }
     assert_eq!(metas.len(), 7);
     for meta in metas {

@@ -2,6 +2,7 @@ mod building;
 mod deciding;
 mod migrations;
 mod properties;
+mod resolving;
 mod telling;
 mod validating;
 mod world;

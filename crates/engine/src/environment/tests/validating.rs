@@ -118,6 +118,46 @@ fn the_example_is_valid() {
     "['fd00:ec2::254']",
     "spec.components[3].source.external.addresses[0]: fd00:ec2::254 is a link-local address"
 )]
+#[case::translated(
+    "[203.0.113.7, 203.0.113.5]",
+    "['64:ff9b::169.254.169.254']",
+    "spec.components[3].source.external.addresses[0]: 64:ff9b::169.254.169.254 is a link-local address"
+)]
+#[case::no_way_in(
+    "addresses: [203.0.113.7, 203.0.113.5]",
+    "addresses: []",
+    "spec.components[3].source.external: give exactly one of addresses and host"
+)]
+#[case::two_ways_in(
+    "addresses: [203.0.113.7, 203.0.113.5]",
+    "addresses: [203.0.113.7], host: db.example.com",
+    "spec.components[3].source.external: give exactly one of addresses and host"
+)]
+#[case::a_name_of_the_cluster(
+    "addresses: [203.0.113.7, 203.0.113.5]",
+    "host: kubernetes.default.svc",
+    "spec.components[3].source.external.host: kubernetes.default.svc is in .svc: give a name outside the cluster"
+)]
+#[case::a_name_of_the_cluster_in_full(
+    "addresses: [203.0.113.7, 203.0.113.5]",
+    "host: db.shop.svc.cluster.local",
+    "spec.components[3].source.external.host: db.shop.svc.cluster.local is in .cluster.local"
+)]
+#[case::localhost(
+    "addresses: [203.0.113.7, 203.0.113.5]",
+    "host: app.localhost",
+    "spec.components[3].source.external.host: app.localhost is in .localhost"
+)]
+#[case::one_label(
+    "addresses: [203.0.113.7, 203.0.113.5]",
+    "host: db",
+    "spec.components[3].source.external.host: db is no full name"
+)]
+#[case::an_address_as_name(
+    "addresses: [203.0.113.7, 203.0.113.5]",
+    "host: 203.0.113.7",
+    "spec.components[3].source.external.host: 203.0.113.7 is an IP address: give it in addresses"
+)]
 #[case::families("203.0.113.5", "'2001:db8::5'", "spec.components[3].source.external.addresses: must be of one family")]
 fn a_problem_is_told_by_its_path_and_with_what_to_do(#[case] from: &str, #[case] to: &str, #[case] wanted: &str) {
     assert!(SHOP.contains(from), "{from}");

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::EnvironmentSpec;
+use cutover_api::v1alpha1::{EnvironmentSpec, environment::IpFamily};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{apps::v1::DeploymentStatus, core::v1::Service, discovery::v1::EndpointSlice},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -12,7 +13,10 @@ use crate::{
     Known,
     environment::{
         Applied, ConfigMapView, DeploymentView, Identity, Marks, ObjectKind, ObjectRef, Observed, Plan, ServiceView,
-        Settled, SliceView, Step, Usage, Validated, plan::Body, validate,
+        Settled, SliceView, Step, Usage, Validated,
+        plan::Body,
+        resolve::{self, Published, Told},
+        validate,
     },
 };
 
@@ -87,6 +91,10 @@ pub struct World {
     /// Ready endpoints of Services of others.
     pub foreign_ready: BTreeMap<String, i32>,
     pub usage: Known<Usage>,
+    /// What name servers said of the host names of components.
+    pub told: BTreeMap<String, BTreeMap<IpFamily, Told>>,
+    /// When addresses were seen, by the status.
+    pub seen: Option<Timestamp>,
     clock: u64,
 }
 
@@ -206,6 +214,13 @@ impl World {
                     observed.config_maps.insert(name, ConfigMapView::of(&config_map));
                 }
             }
+        }
+        for (component, told) in &self.told {
+            let identity = identity();
+            let shown = resolve::published(&identity, component, &observed).flat_map(|(_, view)| view.addresses.iter());
+            let addresses = shown.map(|address| address.parse().unwrap()).collect();
+            let published = Published { addresses, seen: self.seen };
+            observed.names.insert(component.clone(), resolve::next(&published, told, &[]));
         }
         observed
     }

@@ -43,8 +43,8 @@ fn bugs() -> Vec<Bug> {
 #[test]
 fn planted_bugs_fit_the_source_and_name_a_property() {
     let tests = root().join("crates/engine/src/migration_phase/tests");
-    let of_routes =
-        ["traffic_split", "router"].map(|module| root().join("crates/engine/src").join(module).join("tests"));
+    let of_routes = ["environment", "traffic_split", "router"]
+        .map(|module| root().join("crates/engine/src").join(module).join("tests"));
     let folders = [tests.clone(), tests.join("simulator")].into_iter().chain(of_routes);
     let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
     let sources: String = files.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap()).collect();

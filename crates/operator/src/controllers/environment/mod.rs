@@ -2,6 +2,7 @@
 
 mod apply;
 mod memory;
+mod names;
 mod observe;
 #[cfg(test)]
 mod tests;
@@ -18,11 +19,13 @@ use cutover_api::{
 use cutover_engine::environment::{
     Applied, Identity, Observed, Plan, Verdict, decide, decide_deletion, notes, status, validate,
 };
+use futures::{FutureExt, stream};
 use jiff::Timestamp;
 use kube::{Api, Client, Resource, runtime::controller::Action};
 
 use self::{
     memory::Memory,
+    names::{Ask, Names},
     observe::{Sources, identity, version_source},
     versions::Versions,
 };
@@ -61,8 +64,15 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
     let components = runtime.metrics.object_gauges("cutover_component_ready", help, &["component", "system"])?;
     let jobs = Jobs::new(runtime.client.clone(), caches.jobs.clone(), MANAGER_ENVIRONMENT);
     let (versions, told) = Versions::new(runtime.probes.clone(), jobs);
+    let resolver = runtime.resolver.clone();
+    let ask: Ask = Arc::new(move |host, family| {
+        let resolver = resolver.clone();
+        async move { resolver.ask(&host, family).await }.boxed()
+    });
+    let (names, resolved) = Names::new(ask, &runtime.args.forbidden_external_cidrs);
     let sources = Arc::new(Sources {
         versions,
+        names,
         kinds: kinds.clone(),
         caches: caches.clone(),
         memory: Memory::default(),
@@ -70,7 +80,7 @@ pub fn build(runtime: &Runtime, kinds: &Kinds, caches: &Caches) -> anyhow::Resul
     });
     let (client, replica) = (runtime.client.clone(), runtime.replica.clone());
     Ok(driver::controller(runtime, &kinds.environments, move || {
-        let others = triggers::all(&sources, told);
+        let others = triggers::all(&sources, stream::select(told, resolved));
         let events = Events::start(client.clone(), MANAGER_ENVIRONMENT, &replica);
         (Context { client, sources, newest: Newest::default(), events, components }, others)
     }))
@@ -86,11 +96,16 @@ impl Reconciler for Context {
             return self.take_down(environment).await;
         }
         let identity = identity(&environment);
-        let observed = self.sources.observe(&identity, &environment);
         let key = Key::new(&identity.namespace, &identity.name);
+        let validated = validate(identity.clone(), &environment.spec, &self.sources.forbidden);
+        if let Ok(validated) = &validated {
+            // Before anything is looked at: an answer that comes meanwhile is news to this environment, too.
+            self.sources.names.want(&key, validated);
+        }
+        let observed = self.sources.observe(&identity, &environment);
         let source = version_source(&identity, &environment);
         let ask_again = self.sources.versions.drive(&key, source.as_ref(), Instant::now());
-        let validated = match validate(identity.clone(), &environment.spec, &self.sources.forbidden) {
+        let validated = match validated {
             Ok(validated) => validated.with_retired(&observed.retired),
             Err(problems) => {
                 let verdict = Verdict::Invalid(&problems);
@@ -105,7 +120,8 @@ impl Reconciler for Context {
             // Decided on an outdated copy: there is nothing to tell.
             return outcome.map(|()| Action::await_change());
         }
-        let observed = self.sources.observe(&identity, &environment);
+        // An answer that came meanwhile is not carried out yet: it is the next reconcile's, which it has triggered.
+        let observed = Observed { names: observed.names, ..self.sources.observe(&identity, &environment) };
         let verdict = Verdict::Carried { environment: &validated, plan: &plan, applied: &applied };
         self.tell(&environment, &identity, &verdict, &observed, &applied, outcome.as_ref().err()).await?;
         outcome.map(|()| match (ask_again, next(&plan, &applied)) {
@@ -118,6 +134,7 @@ impl Reconciler for Context {
     fn forget(&self, key: &Key) {
         self.newest.forget(key);
         self.sources.versions.forget(key);
+        self.sources.names.forget(key);
         self.components.remove(key);
     }
 

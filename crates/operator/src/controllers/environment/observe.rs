@@ -16,6 +16,7 @@ use cutover_engine::{
     environment::{
         Identity, Marks, MigrationEnd, Observed, ServiceView, SliceView, Usage, VersionSource,
         in_use::{BackendUse, PhaseUse, RouteUse, SelectingService, SplitUse, retired_components},
+        resolve::{self, Published},
     },
     router::{self, view as route},
 };
@@ -23,7 +24,7 @@ use ipnet::IpNet;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::{memory::Memory, versions::Versions};
+use super::{memory::Memory, names::Names, versions::Versions};
 use crate::{
     caches::{Caches, ConfigMapRecord, JobEnd, Kinds, ServiceRecord},
     cluster::stores::{Key, Presence},
@@ -36,6 +37,8 @@ pub(super) struct Sources {
     pub(super) memory: Memory,
     /// What servers and Jobs tell of schemas.
     pub(super) versions: Versions,
+    /// What name servers tell of host names.
+    pub(super) names: Names,
     /// Networks that external addresses must not be in.
     pub(super) forbidden: Vec<IpNet>,
 }
@@ -92,7 +95,25 @@ impl Sources {
             }
         }
         self.memory.overlay(namespace, &identity.uid, &mut observed);
+        self.resolved(identity, environment, &mut observed);
         observed
+    }
+
+    /// What is known of components' host names: by what is published, and by what was told since the process started.
+    fn resolved(&self, identity: &Identity, environment: &Environment, observed: &mut Observed) {
+        for component in &environment.spec.components {
+            let Some(external) = &component.source.external else { continue };
+            let Some(host) = &external.host else { continue };
+            let last = environment.status.iter().flat_map(|status| &status.components);
+            let last = last.filter(|last| last.name == component.name).find_map(|last| last.resolved.as_ref());
+            let shown = resolve::published(identity, &component.name, observed);
+            let published = Published {
+                addresses: shown.flat_map(|(_, view)| &view.addresses).filter_map(|it| it.parse().ok()).collect(),
+                seen: last.map(|last| last.last_seen.0),
+            };
+            let told = self.names.told(host, &external.families());
+            observed.names.insert(component.name.clone(), resolve::next(&published, &told, &self.forbidden));
+        }
     }
 
     /// Runs of migrations that have ended, and those of which people say so.

@@ -1,5 +1,6 @@
 //! Requests of one reconcile, against a scripted API server: which, in which order, and that there are no others.
 
+use cutover_engine::environment::resolve::Answer;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -18,12 +19,13 @@ const SERVICES: &str = "/api/v1/namespaces/shop/services";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/shop/deployments";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
 
-/// An environment, and what else the caches show.
+/// An environment, what else the caches show, and what name servers say.
 #[derive(Clone, Default)]
 struct Cluster {
     environment: Value,
     shown: Shown,
     probes: Probes,
+    answer: Option<Answer>,
 }
 
 fn workload(name: &str) -> Value {
@@ -56,9 +58,20 @@ impl Cluster {
             caches: shown.caches(),
             memory: Memory::default(),
             versions: Versions::new(self.probes.clone(), jobs).0,
+            names: self.names(),
             forbidden: vec!["198.51.100.0/24".parse().unwrap()],
         });
         Context { client, sources, newest: Newest::default(), events: unheard(), components }
+    }
+
+    /// Each question has the answer, or none for ever.
+    fn names(&self) -> Names {
+        let answer = self.answer.clone();
+        let ask: Ask = Arc::new(move |_, _| {
+            let answer = answer.clone();
+            async move { if let Some(answer) = answer { answer } else { std::future::pending().await } }.boxed()
+        });
+        Names::new(ask, &[]).0
     }
 
     async fn reconcile<T>(
@@ -457,4 +470,115 @@ async fn the_version_of_the_schema_is_read_from_where_the_spec_says() {
     // Nobody has been asked yet.
     let observed = seen(&json!({"http": {"url": "http://api/schema", "pointer": "/version"}}), shown);
     assert_eq!((observed.schema, observed.schema_told), (None, None));
+}
+
+/// The legacy side, named by its host.
+fn host() -> Value {
+    json!({"name": "old", "system": "Legacy", "source": {"external": {"host": "app.example.com", "port": 80}}})
+}
+
+/// The addresses of the slice that is written.
+fn addresses(slice: &Value) -> Vec<&str> {
+    slice["endpoints"].as_array().unwrap().iter().map(|it| it["addresses"][0].as_str().unwrap()).collect()
+}
+
+fn answer(addresses: &[&str]) -> Answer {
+    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    Answer::Addresses { addresses, ttl: std::time::Duration::from_secs(60) }
+}
+
+/// Everything of a host that was resolved by another process is there.
+async fn resolved() -> Cluster {
+    let mut cluster = Cluster::new(&[host()]);
+    cluster.answer = Some(answer(&["203.0.113.7", "203.0.113.5"]));
+    let (results, (objects, told)) = cluster
+        .reconcile(3, async |api| {
+            // Nothing waits for the answer: what does not need it is made meanwhile.
+            let config = created(api, CONFIG_MAPS, "production-config").await;
+            let service = created(api, SERVICES, "production-old").await;
+            let (told, sent) = status(api).await;
+            assert_eq!(reason(&told, "Ready").as_deref(), Some("NameNotResolved"));
+            answered(&cluster.environment, sent);
+            let slice = created(api, SLICES, "production-old-ipv4").await;
+            assert_eq!(addresses(&slice), ["203.0.113.5", "203.0.113.7"]);
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            ((config, service, slice), told)
+        })
+        .await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(reason(&told, "Ready").as_deref(), Some("AsDeclared"));
+    assert_eq!(told["components"][0]["resolved"]["host"], "app.example.com");
+    let (config, service, slice) = objects;
+    cluster.shown.config_maps.push(config);
+    cluster.shown.services.push(service);
+    cluster.shown.slices.push(slice);
+    cluster.environment["status"] = told;
+    // By a process of long ago.
+    cluster.environment["status"]["components"][0]["resolved"]["lastSeen"] = "2026-01-01T00:00:00Z".into();
+    cluster
+}
+
+/// What a process that has just started writes over its own.
+async fn applied_again(api: &mut Scripted, objects: &[(&str, &str)]) {
+    for (path, name) in objects {
+        let sent = api.expect(Method::PATCH, &format!("{path}/{name}")).await;
+        let same = stored(&sent.body, 200);
+        sent.ok(&same);
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_starts_while_nobody_resolves_names_leaves_everything_as_it_is() {
+    let mut cluster = resolved().await;
+    let all = [(CONFIG_MAPS, "production-config"), (SERVICES, "production-old"), (SLICES, "production-old-ipv4")];
+    // No answer yet: the status is as it was.
+    cluster.answer = None;
+    let (results, ()) = cluster.reconcile(2, async |api| applied_again(api, &all).await).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+
+    cluster.answer = Some(Answer::Failed("SERVFAIL".into()));
+    let (results, told) = cluster
+        .reconcile(4, async |api| {
+            applied_again(api, &all).await;
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            told
+        })
+        .await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(reason(&told, "Ready").as_deref(), Some("AsDeclared"));
+    assert_eq!(reason(&told, "ResolutionDegraded").as_deref(), Some("NameNotResolved"));
+    assert_eq!(told["components"][0]["ready"], true);
+    assert_eq!(told["components"][0]["resolved"], cluster.environment["status"]["components"][0]["resolved"]);
+}
+
+#[tokio::test]
+async fn a_changed_address_is_one_write_and_another_order_is_none() {
+    let mut cluster = resolved().await;
+    cluster.answer = Some(answer(&["203.0.113.5", "203.0.113.7"]));
+    let all = [(CONFIG_MAPS, "production-config"), (SERVICES, "production-old"), (SLICES, "production-old-ipv4")];
+    let (results, seen) = cluster
+        .reconcile(3, async |api| {
+            applied_again(api, &all).await;
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            told["components"][0]["resolved"]["lastSeen"].clone()
+        })
+        .await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_ne!(seen, "2026-01-01T00:00:00Z", "this process has seen them itself");
+    cluster.answer = Some(answer(&["203.0.113.9", "203.0.113.5"]));
+    let (results, ()) = cluster
+        .reconcile(3, async |api| {
+            applied_again(api, &all).await;
+            let sent = api.expect(Method::PATCH, &format!("{SLICES}/production-old-ipv4")).await;
+            assert_eq!(addresses(&sent.body), ["203.0.113.5", "203.0.113.9"]);
+            let answer = stored(&sent.body, 201);
+            sent.ok(&answer);
+            let (_, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+        })
+        .await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
 }
