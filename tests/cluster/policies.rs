@@ -53,7 +53,7 @@ rules:
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], resourceNames: [shop], verbs: [update]}
 - {apiGroups: [networking.istio.io], resources: [virtualservices], verbs: [create]}
 - {apiGroups: [networking.istio.io], resources: [virtualservices], resourceNames: [shop], verbs: [update]}
-- {apiGroups: [traefik.io], resources: [ingressroutes, traefikservices], verbs: [create]}
+- {apiGroups: [traefik.io], resources: [ingressroutes, traefikservices, middlewares, serverstransports], verbs: [create]}
 - {apiGroups: [traefik.io], resources: [traefikservices], resourceNames: [shop], verbs: [update]}
 - {apiGroups: [cutover.dev], resources: [environments], resourceNames: [production], verbs: [attest]}
 - {apiGroups: [cutover.dev], resources: [migrationphases], resourceNames: [30-shift], verbs: [approve, promote, pause, resume, abort, rollback, retry]}
@@ -355,6 +355,10 @@ async fn splits_take_the_rights_on_their_routes() -> Result<()> {
     people.creation_takes_a_right(&split(&[attach("shop")]), "changes HTTPRoute shop").await?;
     people.creation_takes_a_right(&split(&[traefik()]), "ask for create on ingressroutes and traefikservices").await?;
     people.creation_takes_a_right(&split(&[weighted("shop")]), "changes TraefikService shop").await?;
+    let limited = json!({"rateLimit": {"requestsPerMinute": 60}, "timeouts": {"read": "1m"}});
+    let mut edged = split(&[traefik()]);
+    edged["spec"]["edge"] = limited.clone();
+    people.creation_takes_a_right(&edged, "ask for create on serverstransports and middlewares").await?;
     people.creation_takes_a_right(&split(&[istio()]), "ask for create on virtualservices").await?;
     people.creation_takes_a_right(&split(&[entry("shop")]), "changes VirtualService shop").await?;
     // The right on one route is not one on another.
@@ -371,6 +375,7 @@ async fn splits_take_the_rights_on_their_routes() -> Result<()> {
     };
     change(json!({"routers": [nginx(), gateway()]}), routes).await?;
     change(json!({"hosts": ["shop.example.com", "bank.example.com"]}), ingresses).await?;
+    change(json!({"edge": limited}), ingresses).await?;
     change(json!({"paths": [{"type": "Prefix", "value": "/admin"}]}), ingresses).await?;
     change(json!({"new": {"service": {"name": "internal", "port": 80}}}), ingresses).await?;
     change(json!({"legacy": {"service": {"name": "internal", "port": 80}}}), ingresses).await?;

@@ -104,6 +104,14 @@ fn plain_split() -> Value {
     split
 }
 
+/// A split that needs what Traefik's routes name.
+fn limited_split() -> Value {
+    let mut split = split("limited", "limited.example.com");
+    split["spec"]["routers"] = json!([{"traefik": {}}]);
+    split["spec"]["edge"] = json!({"rateLimit": {"requestsPerMinute": 600}, "timeouts": {"connect": "5s"}});
+    split
+}
+
 fn flag() -> Value {
     let rules = json!([{"name": "rollout", "percentage": {"growing": "on", "rest": "off", "percent": 0}}]);
     let spec = json!({
@@ -191,7 +199,13 @@ impl Run {
 
     /// Everything is made, moved, left out and deleted.
     async fn story(&self) -> Result<()> {
-        for object in [environment(&json!([web(), old()])), split("shop", "shop.example.com"), plain_split(), flag()] {
+        for object in [
+            environment(&json!([web(), old()])),
+            split("shop", "shop.example.com"),
+            plain_split(),
+            limited_split(),
+            flag(),
+        ] {
             create(&self.client, &self.namespace, &object, false).await?;
         }
         self.until("TrafficSplit", "plain", "/status/appliedWeight", &json!(0)).await?;
@@ -206,10 +220,19 @@ impl Run {
         for phase in ["shift", "hooked"] {
             self.delete("MigrationPhase", phase).await?;
         }
-        for split in ["shop", "plain"] {
+        self.until("TrafficSplit", "limited", "/status/appliedWeight", &json!(0)).await?;
+        for split in ["shop", "plain", "limited"] {
             self.delete("TrafficSplit", split).await?;
         }
-        for what in ["ingresses", "httproutes", "ingressroutes", "traefikservices", "virtualservices"] {
+        for what in [
+            "ingresses",
+            "httproutes",
+            "ingressroutes",
+            "traefikservices",
+            "middlewares",
+            "serverstransports",
+            "virtualservices",
+        ] {
             self.gone(what, OURS).await?;
         }
         self.delete("FeatureFlag", "checkout").await?;

@@ -105,6 +105,7 @@ fn reason(status: &TrafficSplitStatus) -> Option<(&str, &str)> {
 
 const BOTH: &str = "[{ingressNginx: {className: nginx}}, {gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}]";
 const INGRESS: &str = "[{ingressNginx: {className: nginx}}]";
+const LIMITED: &str = "[{traefik: {}}]\n  edge: {rateLimit: {requestsPerMinute: 600}}";
 const AS_DECLARED: Expected = Expected { reason: "AsDeclared", says: &[] };
 
 /// The split waits for its Gateway, which nobody runs here: its route is written.
@@ -162,14 +163,16 @@ async fn without_traefik(shop: &Shop<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Takes every right on HTTPRoutes from the operator. Returns the rules that it had.
+/// Of these kinds every right is taken.
+const TAKEN: [&str; 2] = ["httproutes", "middlewares"];
+
+/// Takes every right on HTTPRoutes and on Middlewares from the operator. Returns the rules that it had.
 async fn take_the_right(client: &Client) -> Result<Vec<PolicyRule>> {
     let roles: Api<ClusterRole> = Api::all(client.clone());
     let rules = roles.get("cutover").await?.rules.unwrap_or_default();
-    let is_routes =
-        |rule: &&PolicyRule| rule.resources.as_ref().is_some_and(|it| it.iter().any(|name| name == "httproutes"));
-    let left: Vec<_> = rules.iter().filter(|rule| !is_routes(rule)).cloned().collect();
-    ensure!(left.len() + 1 == rules.len(), "one rule is about HTTPRoutes: {rules:?}");
+    let is_taken = |rule: &&PolicyRule| rule.resources.iter().flatten().any(|name| TAKEN.contains(&name.as_str()));
+    let left: Vec<_> = rules.iter().filter(|rule| !is_taken(rule)).cloned().collect();
+    ensure!(left.len() + TAKEN.len() == rules.len(), "one rule is about each: {rules:?}");
     give(client, &left, false).await?;
     Ok(rules)
 }
@@ -186,6 +189,7 @@ async fn give(client: &Client, rules: &[PolicyRule], routes: bool) -> Result<()>
 async fn an_operator_that_never_had_a_right_is_ready_and_says_what_it_lacks() -> Result<()> {
     let plane = ControlPlane::start_named("never-allowed").await?;
     plane.install_definitions(tools::definitions("gateway-api")?).await?;
+    plane.install_definitions(tools::definitions("traefik")?).await?;
     installed::install(&plane).await?;
     let client = plane.admin().await?;
     let rules = take_the_right(&client).await?;
@@ -202,11 +206,15 @@ async fn an_operator_that_never_had_a_right_is_ready_and_says_what_it_lacks() ->
     shop.split("both", 40, BOTH, &told).await?;
     shop.canary_carries("both", 40).await?;
     ensure!(shop.route("both").await?.is_none(), "an HTTPRoute was made blindly");
+    // Without Middlewares Traefik's routes go on that name none.
+    shop.split("limited", 20, "[{traefik: {}}]", &AS_DECLARED).await?;
+    let told = Expected { reason: "Forbidden", says: &["spec.edge", "may not list middlewares", "grant"] };
+    shop.split("limited", 40, LIMITED, &told).await?;
 
     give(&client, &rules, true).await?;
     shop.until("both", &NO_GATEWAY).await?;
     ensure!(shop.route("both").await?.is_some(), "the HTTPRoute is still not there");
-    Ok(())
+    shop.until("limited", &AS_DECLARED).await
 }
 
 async fn without_a_right(shop: &Shop<'_>) -> Result<()> {

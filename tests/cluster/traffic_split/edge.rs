@@ -9,21 +9,21 @@ use serde_json::json;
 use super::bed::{Shop, condition};
 
 /// For a proxy to take a change up, on a busy machine.
-const TAKEN_UP: Duration = Duration::from_secs(60);
+pub(super) const TAKEN_UP: Duration = Duration::from_secs(60);
 
 const NGINX: &str = "{ingressNginx: {className: nginx}}";
 const GATEWAY: &str = "{gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}";
 
-async fn split(shop: &Shop, router: &str, edge: &str) -> Result<()> {
+pub(super) async fn split(shop: &Shop, router: &str, edge: &str) -> Result<()> {
     shop.split("storefront", &format!("  newWeight: 50\n  edge: {edge}\n  routers: [{router}]")).await?;
     shop.carries("storefront", 50).await.map(drop)
 }
 
-async fn status(entry: SocketAddr, shop: &Shop) -> Result<u16> {
+pub(super) async fn status(entry: SocketAddr, shop: &Shop) -> Result<u16> {
     Ok(http::get(entry, &shop.host, "/").await?.status().as_u16())
 }
 
-async fn answers(entry: SocketAddr, shop: &Shop, wanted: u16) -> Result<()> {
+pub(super) async fn answers(entry: SocketAddr, shop: &Shop, wanted: u16) -> Result<()> {
     eventually(&format!("the answer is {wanted}"), TAKEN_UP, || async {
         let status = status(entry, shop).await?;
         ensure!(status == wanted, "{status}");
@@ -35,20 +35,24 @@ async fn answers(entry: SocketAddr, shop: &Shop, wanted: u16) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_too_much_is_answered_429() -> Result<()> {
     let shop = Shop::open().await?;
-    let entry = shop.bed.entry.nginx;
-    split(&shop, NGINX, "{}").await?;
-    answers(entry, &shop, 200).await?;
+    limits(&shop, NGINX, shop.bed.entry.nginx).await
+}
+
+/// A limit is in force while it is asked for, and not before or after.
+pub(super) async fn limits(shop: &Shop, router: &str, entry: SocketAddr) -> Result<()> {
+    split(shop, router, "{}").await?;
+    answers(entry, shop, 200).await?;
     for _ in 0..30 {
-        ensure!(status(entry, &shop).await? == 200, "nobody has asked for a limit");
+        ensure!(status(entry, shop).await? == 200, "nobody has asked for a limit");
     }
     // One comes back every half a minute: asked without a pause, the two at once are soon used up.
     shop.edit("storefront", json!({"spec": {"edge": {"rateLimit": {"requestsPerMinute": 2}}}})).await?;
-    answers(entry, &shop, 429).await?;
+    answers(entry, shop, 429).await?;
     shop.edit("storefront", json!({"spec": {"edge": null}})).await?;
     // A few answers prove nothing: a proxy that takes up a change of any other route counts from nothing.
     eventually("the limit is gone", TAKEN_UP, || async {
         for asked in 0..30 {
-            ensure!(status(entry, &shop).await? == 200, "after {asked} requests it is still there");
+            ensure!(status(entry, shop).await? == 200, "after {asked} requests it is still there");
         }
         Ok(())
     })
@@ -58,17 +62,21 @@ async fn who_asks_too_much_is_answered_429() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_side_that_is_silent_for_too_long_is_given_up_whichever_it_is() -> Result<()> {
     let shop = Shop::open().await?;
-    let entry = shop.bed.entry.nginx;
-    split(&shop, NGINX, "{timeouts: {read: 1s}}").await?;
-    answers(entry, &shop, 200).await?;
+    gives_up(&shop, NGINX, shop.bed.entry.nginx).await
+}
+
+/// No side is waited for longer than the spec says.
+pub(super) async fn gives_up(shop: &Shop, router: &str, entry: SocketAddr) -> Result<()> {
+    split(shop, router, "{timeouts: {read: 1s}}").await?;
+    answers(entry, shop, 200).await?;
     for (backend, weight) in shop.backends.iter().zip([0, 100]) {
         shop.set_weight("storefront", weight).await?;
         shop.carries("storefront", weight).await?;
         // Longer than its client waits, who would see no answer at all.
         backend.script().delay(Duration::from_secs(30));
-        answers(entry, &shop, 504).await?;
+        answers(entry, shop, 504).await?;
         backend.script().clear();
-        answers(entry, &shop, 200).await?;
+        answers(entry, shop, 200).await?;
     }
     Ok(())
 }
@@ -76,8 +84,12 @@ async fn a_side_that_is_silent_for_too_long_is_given_up_whichever_it_is() -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn security_headers_are_on_every_answer_of_both_sides() -> Result<()> {
     let shop = Shop::open().await?;
-    let entry = shop.bed.entry.gateway;
-    split(&shop, GATEWAY, "{securityHeaders: {strictTransportSecurity: {maxAge: 5m}}}").await?;
+    hardens(&shop, GATEWAY, shop.bed.entry.gateway).await
+}
+
+/// Answers of both sides bear the headers, each once.
+pub(super) async fn hardens(shop: &Shop, router: &str, entry: SocketAddr) -> Result<()> {
+    split(shop, router, "{securityHeaders: {strictTransportSecurity: {maxAge: 5m}}}").await?;
     let wanted = [
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
@@ -86,7 +98,7 @@ async fn security_headers_are_on_every_answer_of_both_sides() -> Result<()> {
         ("permissions-policy", "geolocation=(), microphone=(), camera=()"),
         ("strict-transport-security", "max-age=300"),
     ];
-    answers(entry, &shop, 200).await?;
+    answers(entry, shop, 200).await?;
     let mut sides = BTreeSet::new();
     // Weighted by turns: a few answers are of both sides.
     for _ in 0..20 {

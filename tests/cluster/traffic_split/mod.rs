@@ -15,4 +15,5 @@ mod overlaps;
 mod requests;
 mod sticky;
 mod traefik;
+mod traefik_edge;
 mod wire;

@@ -222,8 +222,25 @@ pub struct TraefikObserved<'a> {
     pub route: Option<&'a WholeView>,
     /// The TraefikService called [`super::weighted_name`]. Attached: the one that the spec names.
     pub service: Option<&'a WholeView>,
+    /// Managed: Middlewares and ServersTransports whose names begin with [`super::made_prefix`].
+    pub accessories: &'a [(ObjectKind, &'a WholeView)],
+    /// Whether the cluster serves those two kinds.
+    pub accessories_installed: Known<bool>,
+    /// Whether the operator may not list one of the two.
+    pub accessories_forbidden: bool,
+    /// Which writes of ours proxies may not have seen yet.
+    pub unseen: Unseen,
     /// Others keep changing our objects: write none now and say `Contended`.
     pub backed_off: bool,
+}
+
+/// What was written so lately that a proxy may not have taken it up. It learns of each kind separately, in any order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// A Middleware or a ServersTransport: a route that names it now may be seen before it.
+    pub accessories: bool,
+    /// An IngressRoute or a TraefikService: what it no longer names may still be asked for.
+    pub routes: bool,
 }
 
 /// A VirtualService.
@@ -265,6 +282,10 @@ pub enum ObjectKind {
     TraefikService,
     /// `networking.istio.io/v1` VirtualService.
     VirtualService,
+    /// `traefik.io/v1alpha1` Middleware.
+    Middleware,
+    /// `traefik.io/v1alpha1` ServersTransport.
+    ServersTransport,
 }
 
 impl ObjectKind {
@@ -276,7 +297,7 @@ impl ObjectKind {
             Self::HttpRoute => "gateway.networking.k8s.io",
             Self::Service => "",
             Self::EndpointSlice => "discovery.k8s.io",
-            Self::IngressRoute | Self::TraefikService => "traefik.io",
+            Self::IngressRoute | Self::TraefikService | Self::Middleware | Self::ServersTransport => "traefik.io",
             Self::VirtualService => "networking.istio.io",
         }
     }
@@ -286,7 +307,7 @@ impl ObjectKind {
     pub const fn version(self) -> &'static str {
         match self {
             Self::Ingress | Self::HttpRoute | Self::Service | Self::EndpointSlice | Self::VirtualService => "v1",
-            Self::IngressRoute | Self::TraefikService => "v1alpha1",
+            Self::IngressRoute | Self::TraefikService | Self::Middleware | Self::ServersTransport => "v1alpha1",
         }
     }
 
@@ -310,6 +331,8 @@ impl ObjectKind {
             Self::IngressRoute => "ingressroutes",
             Self::TraefikService => "traefikservices",
             Self::VirtualService => "virtualservices",
+            Self::Middleware => "middlewares",
+            Self::ServersTransport => "serverstransports",
         }
     }
 
@@ -324,6 +347,8 @@ impl ObjectKind {
             Self::IngressRoute => "IngressRoute",
             Self::TraefikService => "TraefikService",
             Self::VirtualService => "VirtualService",
+            Self::Middleware => "Middleware",
+            Self::ServersTransport => "ServersTransport",
         }
     }
 
@@ -331,9 +356,21 @@ impl ObjectKind {
     #[must_use]
     pub const fn is_route(self) -> bool {
         match self {
-            Self::Ingress | Self::HttpRoute | Self::IngressRoute | Self::TraefikService | Self::VirtualService => true,
+            Self::Ingress
+            | Self::HttpRoute
+            | Self::IngressRoute
+            | Self::TraefikService
+            | Self::VirtualService
+            | Self::Middleware
+            | Self::ServersTransport => true,
             Self::Service | Self::EndpointSlice => false,
         }
+    }
+
+    /// Whether it does nothing but where a route names it.
+    #[must_use]
+    pub const fn is_accessory(self) -> bool {
+        matches!(self, Self::Middleware | Self::ServersTransport)
     }
 }
 
@@ -430,6 +467,8 @@ pub struct RouterPlan {
     /// The observed objects carry the intent's weight and exposure, and the router has accepted them where it can say so. The
     /// split's `appliedWeight` is the intent's weight when every router is settled.
     pub settled: bool,
+    /// More is to be written once proxies have had their time to see what was written last.
+    pub paused: bool,
     /// What a user has to edit in a route of their own before it leads to the new side alone.
     pub awaits_edit: Option<String>,
 }
@@ -438,6 +477,6 @@ impl RouterPlan {
     /// Nothing is to be done yet about an object of that kind and name (`Kind/name`), whose weight was read back.
     pub(super) fn begun(kind: RouterKind, object: String, observed_weight: Option<i32>) -> Self {
         let read_back = ReadBack { kind, object, observed_weight, accepted: None, message: None };
-        Self { steps: Vec::new(), read_back, problem: None, settled: false, awaits_edit: None }
+        Self { steps: Vec::new(), read_back, problem: None, settled: false, paused: false, awaits_edit: None }
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn waiting(reason: &'static str, message: String) -> Problem {
 /// An object of the name that we need is somebody else's.
 pub(super) fn exists(kind: ObjectKind, meta: &Meta) -> Problem {
     let reason = if kind.is_route() { reasons::ROUTE_EXISTS } else { reasons::CONFLICTED };
-    let attach = if kind.is_route() { ", or attach to it" } else { "" };
+    let attach = if kind.is_route() && !kind.is_accessory() { ", or attach to it" } else { "" };
     stalled(
         reason,
         format!(
@@ -154,6 +154,14 @@ pub(super) struct Kinds {
     pub(super) definitions: &'static str,
 }
 
+/// Why kinds of another project cannot be written.
+pub(super) enum Lack {
+    /// A person has to act.
+    Problem(Problem),
+    /// It is not known yet whether they can: what is not known.
+    Unread(String),
+}
+
 impl Kinds {
     /// Whether the router can be planned. If it cannot, the plan says why.
     pub(super) fn are_there(
@@ -163,28 +171,35 @@ impl Kinds {
         router_index: usize,
         plan: &mut RouterPlan,
     ) -> bool {
-        let Self { subject, resources, objects, definitions } = self;
         let field = format!("spec.routers[{router_index}].{}", plan.read_back.kind.field());
+        match self.lack(installed, forbidden, &field, "this router") {
+            None => return true,
+            Some(Lack::Problem(problem)) => plan.problem = Some(problem),
+            Some(Lack::Unread(message)) => plan.read_back.message = Some(message),
+        }
+        false
+    }
+
+    /// Why they cannot be written, if they cannot. `field` of the spec needs them; `what` can be taken out of the spec instead.
+    pub(super) fn lack(&self, installed: Known<bool>, forbidden: bool, field: &str, what: &str) -> Option<Lack> {
+        let Self { subject, resources, objects, definitions } = self;
         match installed {
-            Known::Known(true) => return true,
+            Known::Known(true) => None,
             Known::Unknown if forbidden => {
                 let message = format!(
-                    "{field}: the operator may not list {resources}, so that this router is left as it \
-                     is: grant its account list and watch on them, as the chart does (the split goes on soon after), or take this router out"
+                    "{field}: the operator may not list {resources}, so that {what} is left as it \
+                     is: grant its account list and watch on them, as the chart does (the split goes on soon after), or take {what} out"
                 );
-                plan.problem = Some(stalled(reasons::FORBIDDEN, message));
+                Some(Lack::Problem(stalled(reasons::FORBIDDEN, message)))
             }
-            Known::Unknown => {
-                plan.read_back.message = Some(format!("whether {subject} installed is not known yet"));
-            }
+            Known::Unknown => Some(Lack::Unread(format!("whether {subject} installed is not known yet"))),
             Known::Known(false) => {
                 let message = format!(
                     "{field}: the cluster does not serve {objects}: install {definitions} CRDs (the split goes on as soon as \
-                     they are there), or take this router out"
+                     they are there), or take {what} out"
                 );
-                plan.problem = Some(stalled(reasons::ROUTER_NOT_INSTALLED, message));
+                Some(Lack::Problem(stalled(reasons::ROUTER_NOT_INSTALLED, message)))
             }
         }
-        false
     }
 }

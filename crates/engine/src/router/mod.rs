@@ -50,10 +50,13 @@ pub use alb::service_names as alb_service_names;
 pub use contract::{
     AlbObserved, AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, IstioObserved,
     ObjectKind, Observed, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved,
+    Unseen,
 };
 pub(crate) use ingress::path_of as ingress_path;
 pub(crate) use istio::hosts_and_paths as virtual_service_hosts_and_paths;
-pub use names::{alb_name, alias_name, canary_name, redirect_name, route_name, sticky_name, weighted_name};
+pub use names::{
+    alb_name, alias_name, canary_name, made_prefix, redirect_name, route_name, sticky_name, weighted_name,
+};
 pub use sticky::Sticky;
 pub(crate) use traefik::hosts_and_paths as ingress_route_hosts_and_paths;
 pub use view::{

@@ -1,4 +1,4 @@
-//! Names of what a split makes. A split's name has at most 48 characters, so every name here fits a Service's 63.
+//! Names of what a split makes. A split's name has at most 48 characters, so every name of a Service fits its 63.
 
 use cutover_api::v1alpha1::traffic_split::Side;
 
@@ -25,6 +25,18 @@ pub fn canary_name(split: &str) -> String {
 #[must_use]
 pub fn weighted_name(split: &str) -> String {
     format!("{split}-cutover-weighted")
+}
+
+/// What the name of everything begins with that a split makes and that is not called as it is itself.
+#[must_use]
+pub fn made_prefix(split: &str) -> String {
+    format!("{split}-cutover-")
+}
+
+/// Name of a Middleware or a ServersTransport of Traefik's, by what it is for.
+#[must_use]
+pub fn accessory_name(split: &str, purpose: &str) -> String {
+    format!("{split}-cutover-{purpose}")
 }
 
 /// Name of the Ingress of an AWS load balancer.

@@ -16,7 +16,7 @@ pub fn hosts_and_paths(seen: &Observed) -> Option<(Vec<String>, Vec<PathMatch>)>
         Observed::IngressNginx(seen) => of_ingress(seen.main.or(seen.canary)?),
         Observed::Alb(seen) => of_ingress(seen.ingress?),
         Observed::GatewayApi(seen) => of_http_route(seen.route?),
-        Observed::Traefik(seen) => ingress_route_hosts_and_paths(seen.route?)?,
+        Observed::Traefik(seen) => ingress_route_hosts_and_paths(seen.route?, seen.accessories)?,
         Observed::Istio(seen) => virtual_service_hosts_and_paths(seen.service?)?,
     };
     (!hosts.is_empty() && !paths.is_empty()).then_some((hosts, paths))

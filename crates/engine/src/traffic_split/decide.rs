@@ -221,8 +221,7 @@ fn exposed(spec: &TrafficSplitSpec, wanted: &Wanted, weight: i32) -> bool {
 
 /// A claim on what another split has makes no new route.
 fn withhold(plan: &mut RouterPlan) {
-    let makes_a_route =
-        |step: &RouteStep| matches!(step, RouteStep::Apply { kind, resource_version: None, .. } if kind.is_route());
+    let makes_a_route = |step: &RouteStep| matches!(step, RouteStep::Apply { kind, resource_version: None, .. } if kind.is_route() && !kind.is_accessory());
     if plan.steps.iter().any(makes_a_route) {
         plan.steps.clear();
         plan.settled = false;

@@ -23,7 +23,8 @@ use cutover_engine::environment::DeploymentView;
 
 use crate::cluster::{
     discovery::{
-        Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES, INGRESS_ROUTES, TRAEFIK_SERVICES, VIRTUAL_SERVICES,
+        Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES, INGRESS_ROUTES, MIDDLEWARES, SERVERS_TRANSPORTS,
+        TRAEFIK_SERVICES, VIRTUAL_SERVICES,
     },
     stores::{Index, Stores},
 };
@@ -37,7 +38,7 @@ pub use kinds::Kinds;
 pub use raw::{Raw, Wire};
 pub use schema_version::SchemaRecord;
 pub use service::ServiceRecord;
-pub use whole::{IngressRoute, TraefikService, VirtualService, Whole, WholeRecord};
+pub use whole::{IngressRoute, Middleware, ServersTransport, TraefikService, VirtualService, Whole, WholeRecord};
 
 /// The shared caches. Cheap to clone.
 #[derive(Clone)]
@@ -66,6 +67,10 @@ pub struct Caches {
     pub ingress_routes: Index<WholeRecord<IngressRoute>>,
     /// Traefik's `TraefikService`s, where the cluster has them.
     pub traefik_services: Index<WholeRecord<TraefikService>>,
+    /// Traefik's `Middleware`s, where the cluster has them.
+    pub middlewares: Index<WholeRecord<Middleware>>,
+    /// Traefik's `ServersTransport`s, where the cluster has them.
+    pub servers_transports: Index<WholeRecord<ServersTransport>>,
     /// Istio's `VirtualService`s, where the cluster has them.
     pub virtual_services: Index<WholeRecord<VirtualService>>,
 }
@@ -87,6 +92,8 @@ impl Caches {
             gateway_classes: stores.optional_cluster(discovery.served(GATEWAY_CLASSES), None),
             ingress_routes: stores.optional(discovery.served(INGRESS_ROUTES), None),
             traefik_services: stores.optional(discovery.served(TRAEFIK_SERVICES), None),
+            middlewares: stores.optional(discovery.served(MIDDLEWARES), None),
+            servers_transports: stores.optional(discovery.served(SERVERS_TRANSPORTS), None),
             virtual_services: stores.optional(discovery.served(VIRTUAL_SERVICES), None),
         }
     }

@@ -1,8 +1,8 @@
 //! Routes of kinds whose spec is kept as a whole, each in an index of its own: Traefik's and Istio's.
 
-use std::{fmt::Debug, marker::PhantomData, ops::Deref};
+use std::{fmt::Debug, marker::PhantomData, ops::Deref, sync::Arc};
 
-use cutover_engine::router::{ObjectKind, WholeView};
+use cutover_engine::router::{ObjectKind, WholeView, view::Json};
 use k8s_openapi::NamespaceResourceScope;
 use serde::{Deserialize, Deserializer};
 
@@ -10,12 +10,15 @@ use super::{
     Caches,
     raw::{Identity, Raw, Wire},
 };
-use crate::cluster::stores::{Presence, View};
+use crate::cluster::stores::{Index, Presence, View};
 
 /// Names a kind.
 pub trait Whole: Clone + Copy + Debug + PartialEq + Send + Sync + 'static {
     /// The kind.
     const KIND: ObjectKind;
+    /// Whether anybody looks into those of others. Where nobody does they are kept for their names alone: users have many, and
+    /// what is in them is not for us to keep.
+    const LOOKED_INTO: bool = true;
 }
 
 /// Traefik's `IngressRoute`.
@@ -32,6 +35,24 @@ pub struct TraefikService;
 
 impl Whole for TraefikService {
     const KIND: ObjectKind = ObjectKind::TraefikService;
+}
+
+/// Traefik's `Middleware`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Middleware;
+
+impl Whole for Middleware {
+    const KIND: ObjectKind = ObjectKind::Middleware;
+    const LOOKED_INTO: bool = false;
+}
+
+/// Traefik's `ServersTransport`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ServersTransport;
+
+impl Whole for ServersTransport {
+    const KIND: ObjectKind = ObjectKind::ServersTransport;
+    const LOOKED_INTO: bool = false;
 }
 
 /// Istio's `VirtualService`.
@@ -82,7 +103,11 @@ impl<K: Whole> View for WholeRecord<K> {
     type Object = Raw<Self>;
 
     fn of(object: Raw<Self>) -> Option<Self> {
-        Some(object.into_wire())
+        let Self(mut view, kind) = object.into_wire();
+        if !K::LOOKED_INTO && view.meta.owner_uid.is_none() && view.meta.released_from.is_none() {
+            view.spec = Json::default();
+        }
+        Some(Self(view, kind))
     }
 }
 
@@ -94,8 +119,34 @@ impl Caches {
             ObjectKind::IngressRoute => self.ingress_routes.get(namespace, name).map(|record| (**record).clone()),
             ObjectKind::TraefikService => self.traefik_services.get(namespace, name).map(|record| (**record).clone()),
             ObjectKind::VirtualService => self.virtual_services.get(namespace, name).map(|record| (**record).clone()),
+            ObjectKind::Middleware => self.middlewares.get(namespace, name).map(|record| (**record).clone()),
+            ObjectKind::ServersTransport => {
+                self.servers_transports.get(namespace, name).map(|record| (**record).clone())
+            }
             ObjectKind::Ingress | ObjectKind::HttpRoute | ObjectKind::Service | ObjectKind::EndpointSlice => None,
         }
+    }
+
+    /// The names of what Traefik's routes name, of those that begin so.
+    #[must_use]
+    pub fn accessories(&self, namespace: &str, prefix: &str) -> Vec<(ObjectKind, Arc<str>)> {
+        fn named<K: Whole>(
+            index: &Index<WholeRecord<K>>,
+            namespace: &str,
+            prefix: &str,
+        ) -> Vec<(ObjectKind, Arc<str>)> {
+            let all = index.in_namespace(namespace).into_iter();
+            all.filter(|(name, _)| name.starts_with(prefix)).map(|(name, _)| (K::KIND, name)).collect()
+        }
+        let mut found = named(&self.middlewares, namespace, prefix);
+        found.extend(named(&self.servers_transports, namespace, prefix));
+        found
+    }
+
+    /// Whether the caches of what Traefik's routes name can be believed, both.
+    #[must_use]
+    pub fn traefik_accessories(&self) -> [Presence; 2] {
+        [self.middlewares.presence(), self.servers_transports.presence()]
     }
 
     /// Whether the caches of Traefik's kinds can be believed, both.

@@ -44,13 +44,25 @@ pub const GATEWAY_CLASSES: Optional =
 pub const INGRESS_ROUTES: Optional = Optional::of(ObjectKind::IngressRoute);
 /// Traefik's weighted services.
 pub const TRAEFIK_SERVICES: Optional = Optional::of(ObjectKind::TraefikService);
+/// What Traefik's routes pass requests through.
+pub const MIDDLEWARES: Optional = Optional::of(ObjectKind::Middleware);
+/// How Traefik speaks to servers.
+pub const SERVERS_TRANSPORTS: Optional = Optional::of(ObjectKind::ServersTransport);
 
 /// Istio's routes.
 pub const VIRTUAL_SERVICES: Optional = Optional::of(ObjectKind::VirtualService);
 
 /// All of them.
-pub const OPTIONAL: [Optional; 6] =
-    [HTTP_ROUTES, GATEWAYS, GATEWAY_CLASSES, INGRESS_ROUTES, TRAEFIK_SERVICES, VIRTUAL_SERVICES];
+pub const OPTIONAL: [Optional; 8] = [
+    HTTP_ROUTES,
+    GATEWAYS,
+    GATEWAY_CLASSES,
+    INGRESS_ROUTES,
+    TRAEFIK_SERVICES,
+    MIDDLEWARES,
+    SERVERS_TRANSPORTS,
+    VIRTUAL_SERVICES,
+];
 
 impl Optional {
     const fn of(kind: ObjectKind) -> Self {

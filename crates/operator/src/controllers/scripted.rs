@@ -36,6 +36,8 @@ pub(super) struct Shown {
     pub(super) gateway_classes: Vec<Value>,
     pub(super) ingress_routes: Vec<Value>,
     pub(super) traefik_services: Vec<Value>,
+    pub(super) middlewares: Vec<Value>,
+    pub(super) servers_transports: Vec<Value>,
     pub(super) virtual_services: Vec<Value>,
 }
 
@@ -72,6 +74,8 @@ impl Shown {
             gateway_classes: index(&self.gateway_classes),
             ingress_routes: index(&self.ingress_routes),
             traefik_services: index(&self.traefik_services),
+            middlewares: index(&self.middlewares),
+            servers_transports: index(&self.servers_transports),
             virtual_services: index(&self.virtual_services),
         }
     }

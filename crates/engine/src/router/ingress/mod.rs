@@ -83,6 +83,7 @@ pub(super) fn plan(router: &IngressNginxRouter, intent: &Intent<'_>, observed: &
         read_back: read_back(router, &scene),
         problem: scene.refusal.clone(),
         settled: false,
+        paused: false,
         awaits_edit: router.attach.as_ref().and_then(|to| attach::edit(&to.ingress, intent, scene.attached.as_ref())),
     };
     if let Some(problem) = foreign(router, intent, observed) {

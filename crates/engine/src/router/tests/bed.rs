@@ -15,8 +15,8 @@ use crate::{
     Known,
     router::{
         self, AlbObserved, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, IstioObserved, ObjectKind,
-        Observed, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, Sticky, TraefikObserved, alb_name, canary_name,
-        redirect_name, route_name,
+        Observed, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, Sticky, TraefikObserved, Unseen, alb_name,
+        canary_name, redirect_name, route_name,
         view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView, WholeView},
         weighted_name,
     },
@@ -39,6 +39,8 @@ pub struct World {
     pub slow_endpoints: bool,
     /// Alias Services that have got theirs.
     pub filled: Vec<String>,
+    /// Writes that proxies may not have seen yet.
+    pub unseen: Unseen,
 }
 
 impl World {
@@ -53,6 +55,15 @@ impl World {
     pub fn all<V: DeserializeOwned>(&self, kind: ObjectKind) -> Vec<V> {
         let of_kind = self.objects.iter().filter(|((it, _), _)| *it == kind);
         of_kind.map(|(_, it)| serde_json::from_value(it.clone()).unwrap()).collect()
+    }
+
+    /// These objects, and of the other world's those of kinds that `is_theirs`.
+    pub fn mixed_with(&self, other: &Self, is_theirs: impl Fn(ObjectKind) -> bool) -> Self {
+        let mut mixed = self.clone();
+        mixed.objects.retain(|(kind, _), _| !is_theirs(*kind));
+        let theirs = other.objects.iter().filter(|((kind, _), _)| is_theirs(*kind));
+        mixed.objects.extend(theirs.map(|(key, object)| (key.clone(), object.clone())));
+        mixed
     }
 
     /// Somebody else writes a whole object.
@@ -141,6 +152,8 @@ impl World {
                 "delete"
             }
         };
+        self.unseen.accessories |= kind.is_accessory();
+        self.unseen.routes |= matches!(kind, ObjectKind::IngressRoute | ObjectKind::TraefikService);
         self.writes.push(format!("{verb} {}/{name}", kind.kind()));
     }
 }
@@ -228,6 +241,7 @@ pub struct Split {
     pub uid: String,
     pub backed_off: bool,
     pub installed: Known<bool>,
+    pub accessories_installed: Known<bool>,
     pub forbidden: bool,
     pub classes: Vec<GatewayClassView>,
 }
@@ -289,6 +303,7 @@ impl Split {
             uid: "split-uid".into(),
             backed_off: false,
             installed: Known::Known(true),
+            accessories_installed: Known::Known(true),
             forbidden: false,
             classes: vec![serde_json::from_value(class).unwrap()],
         }
@@ -424,20 +439,7 @@ impl Split {
                 }),
             )
         } else if let Some(router) = &self.router.traefik {
-            let attach = router.attach.as_ref();
-            let name = attach.map_or_else(|| weighted_name(&self.name), |it| it.service.clone());
-            let service = world.view::<WholeView>(ObjectKind::TraefikService, &name);
-            let route = world.view::<WholeView>(ObjectKind::IngressRoute, &route_name(&self.name));
-            then(
-                &intent,
-                &Observed::Traefik(TraefikObserved {
-                    installed: self.installed,
-                    forbidden: self.forbidden,
-                    route: route.as_ref(),
-                    service: service.as_ref(),
-                    backed_off: self.backed_off,
-                }),
-            )
+            self.observing_traefik(router, world, |observed| then(&intent, &Observed::Traefik(observed)))
         } else if self.router.alb.is_some() {
             let ingress = world.view::<IngressView>(ObjectKind::Ingress, &alb_name(&self.name));
             let observed = AlbObserved { ingress: ingress.as_ref(), backed_off: self.backed_off };
@@ -486,6 +488,33 @@ impl Split {
         }
     }
 
+    fn observing_traefik<T>(
+        &self,
+        router: &TraefikRouter,
+        world: &World,
+        then: impl FnOnce(TraefikObserved<'_>) -> T,
+    ) -> T {
+        let attach = router.attach.as_ref();
+        let name = attach.map_or_else(|| weighted_name(&self.name), |it| it.service.clone());
+        let service = world.view::<WholeView>(ObjectKind::TraefikService, &name);
+        let route = world.view::<WholeView>(ObjectKind::IngressRoute, &route_name(&self.name));
+        let kinds = [ObjectKind::Middleware, ObjectKind::ServersTransport];
+        let accessories: Vec<(ObjectKind, WholeView)> =
+            kinds.into_iter().flat_map(|kind| world.all(kind).into_iter().map(move |it| (kind, it))).collect();
+        let accessories: Vec<_> = accessories.iter().map(|(kind, it)| (*kind, it)).collect();
+        then(TraefikObserved {
+            installed: self.installed,
+            forbidden: self.forbidden,
+            route: route.as_ref(),
+            service: service.as_ref(),
+            accessories: &accessories,
+            accessories_installed: self.accessories_installed,
+            accessories_forbidden: self.forbidden,
+            unseen: world.unseen,
+            backed_off: self.backed_off,
+        })
+    }
+
     pub fn plan(&self, world: &World) -> RouterPlan {
         self.observing(world, |intent, observed| router::plan(&self.router, intent, observed))
     }
@@ -498,10 +527,15 @@ impl Split {
 
     /// Carries plans out until there is nothing to do. `killed` after every write, it plans anew from what is there.
     pub fn drive(&self, world: &mut World, killed: bool, mut after_write: impl FnMut(&World)) -> RouterPlan {
-        for _ in 0..12 {
+        for _ in 0..16 {
             let plan = self.plan(world);
-            if plan.steps.is_empty() {
+            if plan.steps.is_empty() && !plan.paused {
                 return plan;
+            }
+            if plan.steps.is_empty() {
+                world.unseen = Unseen::default();
+                after_write(world);
+                continue;
             }
             let take = if killed { 1 } else { plan.steps.len() };
             for step in plan.steps.iter().take(take) {

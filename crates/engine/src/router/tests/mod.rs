@@ -13,5 +13,6 @@ mod proxies;
 mod refusals;
 mod sticky;
 mod traefik;
+mod traefik_edge;
 mod views;
 mod walks;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::bed::{Split, World, accept_all, users_ingress, users_route, users_service, users_virtual_service};
 use crate::router::{self, ObjectKind};
 
-const KINDS: [ObjectKind; 7] = [
+const KINDS: [ObjectKind; 9] = [
     ObjectKind::Ingress,
     ObjectKind::HttpRoute,
     ObjectKind::Service,
@@ -14,6 +14,8 @@ const KINDS: [ObjectKind; 7] = [
     ObjectKind::IngressRoute,
     ObjectKind::TraefikService,
     ObjectKind::VirtualService,
+    ObjectKind::Middleware,
+    ObjectKind::ServersTransport,
 ];
 
 /// Everything but metadata.
@@ -54,6 +56,7 @@ fn release(split: &Split, world: &mut World) {
 #[case(Split::gateway())]
 #[case(Split::traefik())]
 #[case(Split::traefik().at(0))]
+#[case(Split::traefik().with(|it| it.edge = serde_json::from_value(json!({"rateLimit": {"requestsPerMinute": 6}, "timeouts": {"read": "1s"}})).unwrap()))]
 #[case(Split::istio())]
 #[case(Split::alb())]
 fn a_released_route_is_unmanaged_and_adopted_at_its_weight(#[case] split: Split) {

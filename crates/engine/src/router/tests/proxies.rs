@@ -330,10 +330,10 @@ pub fn ingress_route(split: &Split, world: &World, host: &str, request: &Request
     let mut first = fitting.iter().filter(|rule| rule["priority"] == top);
     let rule = first.next().unwrap();
     assert!(first.next().is_none(), "chance decides between rules of one rank: {fitting:?}");
-    assert!(
-        rule.get("middlewares").is_none() && route["spec"].get("entryPoints").is_none(),
-        "somebody else's: {route}"
-    );
+    assert!(route["spec"].get("entryPoints").is_none(), "somebody else's: {route}");
+    if let Some(missing) = unmade(world, rule) {
+        return Served::Error(missing);
+    }
     let mut members = rule["services"].as_array().unwrap().clone();
     if members[0]["kind"] == "TraefikService" {
         let name = members[0]["name"].as_str().unwrap();
@@ -341,6 +341,9 @@ pub fn ingress_route(split: &Split, world: &World, host: &str, request: &Request
             return Served::Error(format!("{name} is not there"));
         };
         assert!(service["spec"]["weighted"].get("sticky").is_none(), "somebody else's: {service}");
+        if let Some(missing) = unmade(world, service) {
+            return Served::Error(missing);
+        }
         members = service["spec"]["weighted"]["services"].as_array().unwrap().clone();
     }
     let mut shares = [0, 0];
@@ -358,6 +361,23 @@ pub fn ingress_route(split: &Split, world: &World, host: &str, request: &Request
     }
     let sum: i64 = shares.iter().sum();
     Served::New(i32::try_from(shares[1] * i64::from(split.total) / sum).unwrap())
+}
+
+/// A Middleware or a ServersTransport that is named and is not there: Traefik answers with errors then. It must be one of ours.
+fn unmade(world: &World, named: &Value) -> Option<String> {
+    let lists = [named.get("middlewares"), named.get("services"), named.pointer("/spec/weighted/services")];
+    let names = lists.into_iter().flatten().flat_map(|list| list.as_array().unwrap()).filter_map(|it| {
+        match (it.get("weight"), it.get("kind"), it.get("serversTransport")) {
+            (None, None, None) => Some((ObjectKind::Middleware, it["name"].as_str().unwrap())),
+            (.., Some(transport)) => Some((ObjectKind::ServersTransport, transport.as_str().unwrap())),
+            _ => None,
+        }
+    });
+    let mut missing = names.filter(|(kind, name)| {
+        assert!(name.starts_with("shop-cutover-"), "somebody else's: {named}");
+        world.get(*kind, name).is_none()
+    });
+    missing.next().map(|(kind, name)| format!("{} {name} is not there", kind.kind()))
 }
 
 /// A rule as ours are: matchers joined by `&&`, one of them perhaps of alternatives in parentheses.

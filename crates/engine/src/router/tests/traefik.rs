@@ -186,7 +186,7 @@ proptest! {
             it.pins = if pinned { vec![header(Side::New, "x-a", "b")] } else { Vec::new() };
         });
         let route: WholeView = serde_json::from_value(objects(&split).remove(1)).unwrap();
-        let read = crate::router::ingress_route_hosts_and_paths(&route).unwrap();
+        let read = crate::router::ingress_route_hosts_and_paths(&route, &[]).unwrap();
         let plain = |path: &PathMatch| match path.value.trim_end_matches('/') {
             bare if path.type_ == PathType::Prefix => prefix(if bare.is_empty() { "/" } else { bare }),
             _ => path.clone(),

@@ -3,7 +3,7 @@
 use cutover_api::v1alpha1::traffic_split::{Side, TraefikRouter};
 use serde_json::{Map, Value, json};
 
-use super::rules;
+use super::{edge::Edge, rules};
 use crate::router::{
     contract::{Backend, Intent, ObjectKind, RouteStep},
     names, own,
@@ -40,12 +40,17 @@ const MEANINGFUL: [&str; 24] = [
 ];
 
 /// The TraefikService, unless it is as wanted. Who has no share is not listed.
-pub(super) fn service(intent: &Intent<'_>, shares: &[Share<'_>], observed: Option<&WholeView>) -> Option<RouteStep> {
+pub(super) fn service(
+    intent: &Intent<'_>,
+    shares: &[Share<'_>],
+    transport: Option<&str>,
+    observed: Option<&WholeView>,
+) -> Option<RouteStep> {
     let members: Vec<Value> = shares
         .iter()
         .filter(|share| share.weight > 0)
         .map(|share| {
-            let mut member = reference(share.service, share.port, share.backend);
+            let mut member = reference(share.service, share.port, share.backend, transport);
             member.insert("weight".to_owned(), share.weight.into());
             Value::Object(member)
         })
@@ -62,10 +67,15 @@ pub(super) fn service(intent: &Intent<'_>, shares: &[Share<'_>], observed: Optio
 }
 
 /// The IngressRoute, unless it is as wanted.
-pub(super) fn route(router: &TraefikRouter, intent: &Intent<'_>, observed: Option<&WholeView>) -> Option<RouteStep> {
+pub(super) fn route(
+    router: &TraefikRouter,
+    intent: &Intent<'_>,
+    edge: &Edge<'_>,
+    observed: Option<&WholeView>,
+) -> Option<RouteStep> {
     let mut spec = Map::new();
     spec.extend(router.entry_points.as_ref().map(|names| ("entryPoints".to_owned(), json!(names))));
-    spec.insert("routes".to_owned(), routes(intent).into());
+    spec.insert("routes".to_owned(), routes(intent, edge).into());
     spec.extend(router.tls.as_ref().map(|tls| {
         let mut found = Map::new();
         found.extend(tls.secret_name.as_ref().map(|name| ("secretName".to_owned(), name.as_str().into())));
@@ -78,7 +88,7 @@ pub(super) fn route(router: &TraefikRouter, intent: &Intent<'_>, observed: Optio
 
 /// For each host and path a rule per pin and the weighted one. A pin is left out while its side is not there: a rule without a backend
 /// is an error for its requests.
-fn routes(intent: &Intent<'_>) -> Vec<Value> {
+fn routes(intent: &Intent<'_>, edge: &Edge<'_>) -> Vec<Value> {
     let pins: Vec<(Side, String, &Backend)> = intent
         .pins
         .iter()
@@ -89,11 +99,19 @@ fn routes(intent: &Intent<'_>) -> Vec<Value> {
     for (host, path) in intent.hosts.iter().flat_map(|host| intent.paths.iter().map(move |path| (host, path))) {
         let mut rule = rules::of(host, path);
         let priority = rules::rank(host, path);
+        let middlewares = edge.middlewares(path);
         let mut add = |rule: String, services: &Value| {
-            routes.push(json!({"kind": "Rule", "match": rule, "priority": priority, "services": services}));
+            let mut route = json!({"kind": "Rule", "match": rule, "priority": priority, "services": services});
+            if let (Some(route), false) = (route.as_object_mut(), middlewares.is_empty()) {
+                route.insert("middlewares".to_owned(), middlewares.clone().into());
+            }
+            routes.push(route);
         };
         for (_, pin, backend) in &pins {
-            add(format!("{rule} && {pin}"), &json!([reference(&backend.service, backend.port, Some(backend))]));
+            add(
+                format!("{rule} && {pin}"),
+                &json!([reference(&backend.service, backend.port, Some(backend), edge.transport())]),
+            );
             rule = format!("{rule} && !{pin}");
         }
         add(rule, &weighted);
@@ -101,19 +119,30 @@ fn routes(intent: &Intent<'_>) -> Vec<Value> {
     routes
 }
 
-/// A Service's port, with the protocol that it says it speaks. Without one Traefik goes by the port's name and number.
-fn reference(service: &str, port: i32, backend: Option<&Backend>) -> Map<String, Value> {
+/// The protocol that a Service says it speaks. Without one Traefik goes by the port's name and number.
+fn scheme(backend: &Backend) -> Option<&'static str> {
+    match backend.app_protocol.as_deref() {
+        Some("http" | "HTTP" | "kubernetes.io/ws") => Some("http"),
+        Some("https" | "HTTPS" | "kubernetes.io/wss") => Some("https"),
+        Some("kubernetes.io/h2c" | "grpc" | "GRPC") => Some("h2c"),
+        _ => None,
+    }
+}
+
+/// Whether Traefik speaks plain HTTP to it.
+pub(super) fn is_plain(backend: &Backend) -> bool {
+    let by_port = || backend.port != 443 && !backend.port_name.as_deref().is_some_and(|name| name.starts_with("https"));
+    scheme(backend).map_or_else(by_port, |scheme| scheme == "http")
+}
+
+/// A Service's port, and how it is spoken to.
+fn reference(service: &str, port: i32, backend: Option<&Backend>, transport: Option<&str>) -> Map<String, Value> {
     let mut reference = Map::from_iter([
         ("kind".to_owned(), "Service".into()),
         ("name".to_owned(), service.into()),
         ("port".to_owned(), port.into()),
     ]);
-    let scheme = match backend.and_then(|backend| backend.app_protocol.as_deref()) {
-        Some("http" | "HTTP" | "kubernetes.io/ws") => Some("http"),
-        Some("https" | "HTTPS" | "kubernetes.io/wss") => Some("https"),
-        Some("kubernetes.io/h2c" | "grpc" | "GRPC") => Some("h2c"),
-        _ => None,
-    };
-    reference.extend(scheme.map(|scheme| ("scheme".to_owned(), scheme.into())));
+    reference.extend(backend.and_then(scheme).map(|scheme| ("scheme".to_owned(), scheme.into())));
+    reference.extend(transport.map(|name| ("serversTransport".to_owned(), name.into())));
     reference
 }

@@ -5,21 +5,30 @@ use crate::router::features::{Carried, Feature};
 /// An IngressRoute and a TraefikService made by us.
 pub(in crate::router) fn carries(feature: Feature) -> Carried {
     match feature {
-        Feature::HeaderPins | Feature::CookiePins => Carried::Wholly,
         Feature::Stickiness => Carried::Within("who is on legacy stays there until `maxAge` is over"),
-        Feature::RateLimit
-        | Feature::Timeouts
+        Feature::HeaderPins
+        | Feature::CookiePins
         | Feature::SecurityHeaders
         | Feature::Cors
-        | Feature::Retries
         | Feature::RetryBackoff
-        | Feature::TryTimeout
-        | Feature::CircuitBreaker
-        | Feature::TlsRedirect
-        | Feature::Rewrite
-        | Feature::Mirror => Carried::Not {
-            why: "is written without Middlewares and ServersTransports",
-            remedy: "put a Middleware or a ServersTransport of yours on the entry point, or use a router that carries it",
+        | Feature::Rewrite => Carried::Wholly,
+        Feature::RateLimit => Carried::Within("a client that pauses for some seconds has its whole burst again"),
+        Feature::Timeouts => Carried::Within("`read` for the beginning of an answer; sides that speak plain HTTP/1.1"),
+        Feature::Retries => Carried::Within("where a side cannot be reached; what it breaks off or answers counts"),
+        Feature::CircuitBreaker => {
+            Carried::Within("each rule by itself; after `openFor` it asks more and more for 10s")
+        }
+        Feature::TryTimeout => Carried::Not {
+            why: "has no time for a single try",
+            remedy: "set edge.timeouts, which hold for each try, or use istio",
+        },
+        Feature::TlsRedirect => Carried::Not {
+            why: "does not know which entry point has no TLS",
+            remedy: "redirect there for all hosts (entryPoints.web.http.redirections in Traefik's configuration)",
+        },
+        Feature::Mirror => Carried::Not {
+            why: "is written without it",
+            remedy: "make a TraefikService with mirroring of your own and attach to the weighted one that it leads to",
         },
     }
 }

@@ -8,11 +8,16 @@
 //! - Traefik ranks rules by a number, by default the length of the rule's text, not by host and path. Ours bear the number that the plain
 //!   rule for their host and path would have, so that they stand among rules of users as those expect; and of ours for one host and
 //!   path no two match the same request (see [`rules`]), so that pins need no rank of their own.
+//! - What is done at the edge is said by further objects, which are there before they are named and are named no more before they go
+//!   (see [`edge`]).
 //! - Neither kind has a status that says anything: what is read back is the object, and proxies are given a moment to act on it.
 
+mod accessories;
 mod build;
+mod edge;
 mod features;
 mod members;
+mod rewrite;
 mod rules;
 
 use cutover_api::{
@@ -20,9 +25,10 @@ use cutover_api::{
     v1alpha1::traffic_split::{RouterKind, Side, TraefikAttach, TraefikRouter},
 };
 
+use self::edge::Edge;
 use super::{
-    contract::{Intent, ObjectKind, Problem, RouteStep, RouterPlan, SplitRef, TraefikObserved},
-    marks::{self, Kinds},
+    contract::{Intent, ObjectKind, Problem, RouteStep, RouterPlan, SideBackend, SplitRef, TraefikObserved},
+    marks::{self, Claim, Kinds},
     names,
     own::{self, Outcome},
     shares,
@@ -55,39 +61,60 @@ pub(super) fn plan(router: &TraefikRouter, intent: &Intent<'_>, observed: &Traef
     plan.read_back.message = members::unanswered(intent.sides, weight, intent.weight_total);
     let outcome = match &router.attach {
         Some(attach) => attached(attach, intent, observed, weight),
-        None => managed(router, intent, observed, weight),
+        None => managed(router, intent, observed, &mut plan),
     };
     outcome.conclude(&mut plan, observed.backed_off);
     plan
 }
 
-/// What there is of the split's own objects: the way in first, what it leads to after it.
-fn objects<'a>(observed: &TraefikObserved<'a>) -> Vec<(ObjectKind, &'a Meta)> {
-    let all = [(ObjectKind::IngressRoute, observed.route), (ObjectKind::TraefikService, observed.service)];
-    all.into_iter().filter_map(|(kind, view)| Some((kind, &view?.meta))).collect()
+/// What there is of the split's own objects: the way in first, what it leads to and what it names after it. Of what only some features
+/// need nothing counts that is somebody else's or on its way out: the routes do not depend on it.
+fn objects<'a>(split: &SplitRef<'_>, observed: &TraefikObserved<'a>) -> Vec<(ObjectKind, &'a Meta)> {
+    let routes = [(ObjectKind::IngressRoute, observed.route), (ObjectKind::TraefikService, observed.service)];
+    let routes = routes.into_iter().filter_map(|(kind, view)| Some((kind, &view?.meta)));
+    let accessories = observed.accessories.iter().map(|(kind, view)| (*kind, &view.meta));
+    let accessories = accessories.filter(|(_, meta)| marks::claim(meta, split) != Claim::Foreign && !meta.deleting);
+    routes.chain(accessories).collect()
 }
 
 fn managed(
     router: &TraefikRouter,
     intent: &Intent<'_>,
     observed: &TraefikObserved<'_>,
-    weight: Option<i32>,
+    plan: &mut RouterPlan,
 ) -> Outcome {
-    if let Some(outcome) = own::before(intent, &objects(observed)) {
+    if let Some(outcome) = own::before(intent, &objects(&intent.split, observed)) {
         return outcome;
     }
-    let shares = match shares::wanted(intent, weight) {
+    let shares = match shares::wanted(intent, plan.read_back.observed_weight) {
         Ok(shares) => shares,
         Err(problem) => return Outcome::refused(problem),
     };
-    let problem = refusal(intent);
+    let edge = Edge::of(intent, observed);
+    let problem = refusal(intent).or_else(|| edge.problem());
     // The form of a refused spec waits; the weight in force does not.
-    let service =
-        build::service(intent, &shares, observed.service).filter(|_| problem.is_none() || observed.service.is_some());
-    let route = if problem.is_none() { build::route(router, intent, observed.route) } else { None };
-    let last = problem.is_none() || (observed.service.is_some() && observed.route.is_some());
-    // In this order: a route to a TraefikService that is not there is answered with errors.
-    Outcome { steps: service.into_iter().chain(route).collect(), problem, last }
+    let service = build::service(intent, &shares, edge.transport_of_service(problem.is_some()), observed.service);
+    if problem.is_some() {
+        let last = observed.service.is_some() && observed.route.is_some();
+        return Outcome { steps: service.filter(|_| observed.service.is_some()).into_iter().collect(), problem, last };
+    }
+    let route = if edge.may_be_routed() { build::route(router, intent, &edge, observed.route) } else { None };
+    let strays = if service.is_none() && route.is_none() { edge.strays() } else { Vec::new() };
+    // A weight is the first to be written. Otherwise in this order: a route to what is not there is answered with errors.
+    let (moved, made) = if observed.service.is_some() { (service, None) } else { (None, service) };
+    let mut steps: Vec<RouteStep> = moved.into_iter().chain(edge.made()).chain(made).chain(route).collect();
+    if observed.unseen.routes {
+        plan.paused = !strays.is_empty();
+    } else {
+        steps.extend(strays.into_iter().map(|(kind, meta)| marks::delete(kind, meta)));
+    }
+    let awaited = edge.awaited();
+    let last = awaited.is_none();
+    if let Some(awaited) = awaited {
+        plan.paused = true;
+        plan.read_back.message.get_or_insert(awaited);
+    }
+    Outcome { steps, problem, last }
 }
 
 fn attached(
@@ -142,7 +169,9 @@ fn attached(
 /// What of the spec cannot be made into rules of Traefik's.
 fn refusal(intent: &Intent<'_>) -> Option<Problem> {
     let refused = |why: String| Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, why));
-    let unable = super::features::refusal("traefik", carries, intent).or_else(|| shares::external_name(intent.sides));
+    let unable = super::features::refusal("traefik", carries, intent)
+        .or_else(|| shares::external_name(intent.sides))
+        .or_else(|| untimed(intent));
     if unable.is_some() {
         return unable;
     }
@@ -170,6 +199,20 @@ fn refusal(intent: &Intent<'_>) -> Option<Problem> {
     None
 }
 
+/// A side that timeouts cannot be said of: those of a ServersTransport do nothing for h2c, and one of ours would take the place of the one
+/// by which the proxy trusts certificates.
+fn untimed(intent: &Intent<'_>) -> Option<Problem> {
+    intent.edge?.timeouts?;
+    let sides = [&intent.sides.legacy, &intent.sides.new];
+    let backend = sides.into_iter().filter_map(SideBackend::present).find(|it| !build::is_plain(it))?;
+    let message = format!(
+        "spec.edge.timeouts: traefik waits so for sides that speak plain HTTP/1.1 only, and Service {} speaks HTTPS or h2c: set the times at the \
+         proxy (serversTransport.forwardingTimeouts), or have the edge speak plain HTTP to it",
+        backend.service
+    );
+    Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, message))
+}
+
 /// What of the spec somebody else's TraefikService has no room for.
 fn refusal_of_attached(intent: &Intent<'_>) -> Option<Problem> {
     super::features::refusal("traefik", carries_attached, intent).or_else(|| shares::external_name(intent.sides))
@@ -177,10 +220,10 @@ fn refusal_of_attached(intent: &Intent<'_>) -> Option<Problem> {
 
 /// See [`super::release`].
 pub(super) fn release(split: SplitRef<'_>, observed: &TraefikObserved<'_>) -> Vec<RouteStep> {
-    own::release(split, &objects(observed))
+    own::release(split, &objects(&split, observed))
 }
 
 /// See [`super::remove`].
 pub(super) fn remove(split: SplitRef<'_>, observed: &TraefikObserved<'_>) -> Vec<RouteStep> {
-    own::remove(split, &objects(observed))
+    own::remove(split, &objects(&split, observed))
 }

@@ -5,8 +5,10 @@
 //! others for longer and for shorter paths.
 
 use cutover_api::v1alpha1::traffic_split::{PathMatch, PathType, Pin};
+use serde_json::Value;
 
-use crate::router::view::WholeView;
+use super::rewrite;
+use crate::router::{contract::ObjectKind, view::WholeView};
 
 /// Whether the path stands for every path.
 pub(super) fn is_root(path: &PathMatch) -> bool {
@@ -56,12 +58,16 @@ pub(super) fn of_pin(pin: &Pin) -> Option<String> {
     }
 }
 
-/// The hosts and paths of an IngressRoute that we made; `None` when a rule of it is not of ours.
-pub(crate) fn hosts_and_paths(route: &WholeView) -> Option<(Vec<String>, Vec<PathMatch>)> {
+/// The hosts and paths of an IngressRoute that we made; `None` when a rule of it is not of ours. `accessories`: what it may name.
+pub(crate) fn hosts_and_paths(
+    route: &WholeView,
+    accessories: &[(ObjectKind, &WholeView)],
+) -> Option<(Vec<String>, Vec<PathMatch>)> {
     let spec = route.spec.value();
     let (mut hosts, mut paths) = (Vec::new(), Vec::new());
     for rule in spec.get("routes")?.as_array()? {
         let (host, path) = read(rule.get("match")?.as_str()?)?;
+        let path = PathMatch { rewrite: rewritten(rule, accessories), ..path };
         if !hosts.contains(&host) {
             hosts.push(host);
         }
@@ -70,6 +76,16 @@ pub(crate) fn hosts_and_paths(route: &WholeView) -> Option<(Vec<String>, Vec<Pat
         }
     }
     Some((hosts, paths))
+}
+
+/// What a rule of ours rewrites its path to.
+fn rewritten(rule: &Value, accessories: &[(ObjectKind, &WholeView)]) -> Option<String> {
+    let named = rule.get("middlewares")?.as_array()?.iter().filter_map(|it| it.get("name")?.as_str());
+    let mut found = named.filter_map(|name| {
+        let is = |(kind, view): &&(ObjectKind, &WholeView)| *kind == ObjectKind::Middleware && *view.meta.name == *name;
+        rewrite::read(&accessories.iter().find(is)?.1.spec.value())
+    });
+    found.next()
 }
 
 /// The host and the path of a rule that begins as [`of`] writes it.

@@ -97,9 +97,11 @@ async fn patch(
         ObjectKind::HttpRoute => Answer::HttpRoute(read(client, request).await?),
         ObjectKind::Service => Answer::Service(read(client, request).await?),
         ObjectKind::EndpointSlice => Answer::EndpointSlice(read(client, request).await?),
-        ObjectKind::IngressRoute | ObjectKind::TraefikService | ObjectKind::VirtualService => {
-            Answer::Whole(read(client, request).await?)
-        }
+        ObjectKind::IngressRoute
+        | ObjectKind::TraefikService
+        | ObjectKind::VirtualService
+        | ObjectKind::Middleware
+        | ObjectKind::ServersTransport => Answer::Whole(read(client, request).await?),
     })
 }
 

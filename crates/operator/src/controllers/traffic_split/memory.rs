@@ -10,7 +10,7 @@ use std::{
 
 use cutover_api::v1alpha1::TrafficSplit;
 use cutover_engine::router::{
-    EndpointSliceView, HttpRouteView, IngressView, Meta, ObjectKind, ServiceView, View, WholeView,
+    EndpointSliceView, HttpRouteView, IngressView, Meta, ObjectKind, ServiceView, Unseen, View, WholeView,
 };
 use kube::ResourceExt;
 
@@ -49,8 +49,10 @@ struct Written {
     /// Objects seen to be deleted while a write of theirs may be under way, with the version before.
     gone: HashMap<(ObjectKind, Box<str>), u64>,
     contention: Contention,
-    /// When a route was last written.
+    /// When a route was last written, or what it names.
     moved_at: Option<Instant>,
+    /// When what routes name was last written.
+    accessory_at: Option<Instant>,
 }
 
 impl Written {
@@ -60,6 +62,7 @@ impl Written {
             && self.gone.is_empty()
             && self.contention.is_empty()
             && self.moved_at.is_none()
+            && self.accessory_at.is_none()
     }
 }
 
@@ -144,6 +147,9 @@ impl Memory {
         if kind.is_route() {
             written.moved_at = Some(Instant::now());
         }
+        if kind.is_accessory() {
+            written.accessory_at = Some(Instant::now());
+        }
         let id = (kind, Box::from(name));
         let gone = written.gone.remove(&id).is_some_and(|version| number(&answer.meta().resource_version) <= version);
         if gone {
@@ -218,6 +224,22 @@ impl Memory {
         Some(left)
     }
 
+    /// Which of our writes proxies may not have seen yet, if they take up to `propagation`, and when to look again.
+    pub(super) fn unseen(&self, key: &Key, propagation: Duration, now: Instant) -> (Unseen, Option<Duration>) {
+        let mut splits = self.lock();
+        let Some(written) = splits.get_mut(key) else { return (Unseen::default(), None) };
+        let left = |at: Option<Instant>| {
+            let left = (at? + propagation).saturating_duration_since(now);
+            (!left.is_zero()).then_some(left)
+        };
+        let (accessories, routes) = (left(written.accessory_at), left(written.moved_at));
+        if accessories.is_none() {
+            written.accessory_at = None;
+        }
+        let unseen = Unseen { accessories: accessories.is_some(), routes: routes.is_some() };
+        (unseen, accessories.into_iter().chain(routes).min())
+    }
+
     /// Forgets a split.
     pub(super) fn forget(&self, key: &Key) {
         self.lock().remove(key);
@@ -290,6 +312,22 @@ mod tests {
         assert!(successor.is_none(), "another object of that name");
         memory.route_written(&key, ObjectKind::Ingress, "storefront", Answer::Deleted(meta("u", "12")));
         assert!(memory.route_gone(&key, ObjectKind::Ingress, "storefront", "12"));
+    }
+
+    #[test]
+    fn what_routes_name_is_unseen_for_a_while_and_a_route_does_not_prolong_it() {
+        let (memory, key) = (Memory::default(), Key::new("shop", "storefront"));
+        let propagation = Duration::from_secs(2);
+        let whole = || Answer::Whole(WholeView { meta: meta("u", "12"), ..WholeView::default() });
+        let unseen = |after: u64| memory.unseen(&key, propagation, Instant::now() + Duration::from_secs(after)).0;
+        assert_eq!(unseen(0), Unseen::default());
+        memory.route_written(&key, ObjectKind::IngressRoute, "storefront", whole());
+        assert_eq!(unseen(0), Unseen { accessories: false, routes: true });
+        memory.route_written(&key, ObjectKind::Middleware, "storefront-cutover-headers", whole());
+        assert_eq!(unseen(0), Unseen { accessories: true, routes: true });
+        let (_, again) = memory.unseen(&key, propagation, Instant::now());
+        assert!(again.is_some_and(|left| left <= propagation));
+        assert_eq!(unseen(5), Unseen::default());
     }
 
     #[test]

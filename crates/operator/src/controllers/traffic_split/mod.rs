@@ -111,12 +111,22 @@ impl Reconciler for Context {
         if retires {
             return Ok(Action::requeue(OUTDATED));
         }
+        // What proxies do not know yet is named after that.
+        let is_paused = carried.plan.routers.iter().any(|router| router.paused);
+        let paused = is_paused.then(|| self.sources.memory.unseen(&key, self.propagation, Instant::now()).1);
+        let paused = paused.map(Option::unwrap_or_default);
         let resting = self.sources.memory.resting(&key, Instant::now());
         // The step that was just told of may be one of several.
         let status = snapshot.split.status.as_ref();
         let pause = status.and_then(|status| pause(&snapshot.split.spec, status, Timestamp::now()));
         let wait = carried.plan.wanted.wait.into_iter().chain(pause).min().map(SignedDuration::unsigned_abs);
-        Ok(resting.into_iter().chain(settling).chain(wait).min().map_or_else(Action::await_change, Action::requeue))
+        Ok(resting
+            .into_iter()
+            .chain(settling)
+            .chain(paused)
+            .chain(wait)
+            .min()
+            .map_or_else(Action::await_change, Action::requeue))
     }
 
     /// Our finalizer is written by us and changes nothing; a status that was lost is looked for in the routes.

@@ -13,8 +13,8 @@ use cutover_engine::{
     Known,
     router::{
         self, EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta, ObjectKind,
-        ServiceView, WholeView, alb_name, alias_name, canary_name, redirect_name, route_name, sticky_name,
-        weighted_name,
+        ServiceView, Unseen, WholeView, alb_name, alias_name, canary_name, made_prefix, redirect_name, route_name,
+        sticky_name, weighted_name,
     },
     traffic_split::{
         Claim, Claimant, Probed, Retirement, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets,
@@ -72,8 +72,11 @@ pub(super) struct Snapshot {
     classes: Vec<GatewayClassView>,
     /// Objects of the kinds whose spec is kept whole.
     wholes: Vec<(ObjectKind, WholeView)>,
+    /// Which of our writes proxies may not have seen yet.
+    pub(super) unseen: Unseen,
     http_routes_served: Served,
     traefik_served: Served,
+    accessories_served: Served,
     istio_served: Served,
     gateways_readable: bool,
     /// Others keep writing the routes: what they changed is left as it is for a while.
@@ -140,8 +143,10 @@ impl Sources {
             gateways: Vec::new(),
             classes: Vec::new(),
             wholes: Vec::new(),
+            unseen: Unseen::default(),
             http_routes_served: Served::of(&[self.caches.http_routes.presence()]),
             traefik_served: Served::of(&self.caches.traefik()),
+            accessories_served: Served::of(&self.caches.traefik_accessories()),
             istio_served: Served::of(&[self.caches.virtual_services.presence()]),
             gateways_readable: self.caches.gateways.presence() == Presence::Listed
                 && self.caches.gateway_classes.presence() == Presence::Listed,
@@ -289,6 +294,16 @@ impl Sources {
         let attached = |router: &Router| Some(router.traefik.as_ref()?.attach.as_ref()?.service.clone());
         let services = split.spec.routers.iter().filter_map(attached);
         wholes.extend(services.map(|name| (ObjectKind::TraefikService, name)));
+        let prefix = made_prefix(name);
+        wholes.extend(
+            self.caches.accessories(namespace, &prefix).into_iter().map(|(kind, name)| (kind, name.to_string())),
+        );
+        // Just made, they are not in the caches yet.
+        for kind in [ObjectKind::Middleware, ObjectKind::ServersTransport] {
+            wholes.extend(self.memory.names(key, kind, &prefix).into_iter().map(|name| (kind, name.into_string())));
+        }
+        wholes.sort_unstable();
+        wholes.dedup();
         let attached = |router: &Router| Some(router.istio.as_ref()?.attach.as_ref()?.virtual_service.clone());
         let services = split.spec.routers.iter().filter_map(attached);
         wholes.extend(services.map(|name| (ObjectKind::VirtualService, name)));
@@ -482,9 +497,11 @@ impl Snapshot {
             ObjectKind::HttpRoute => self.http_routes.iter().any(|view| owned(&view.meta)),
             ObjectKind::Service => self.services.iter().any(|view| owned(&view.meta)),
             ObjectKind::EndpointSlice => self.alias_slices.iter().any(|view| owned(&view.meta)),
-            ObjectKind::IngressRoute | ObjectKind::TraefikService | ObjectKind::VirtualService => {
-                self.wholes.iter().any(|(of, view)| *of == kind && owned(&view.meta))
-            }
+            ObjectKind::IngressRoute
+            | ObjectKind::TraefikService
+            | ObjectKind::VirtualService
+            | ObjectKind::Middleware
+            | ObjectKind::ServersTransport => self.wholes.iter().any(|(of, view)| *of == kind && owned(&view.meta)),
         }
     }
 
@@ -495,7 +512,11 @@ impl Snapshot {
             ObjectKind::HttpRoute => self.http_routes.retain(|view| &*view.meta.name != name),
             ObjectKind::Service => self.services.retain(|view| &*view.meta.name != name),
             ObjectKind::EndpointSlice => self.alias_slices.retain(|view| &*view.meta.name != name),
-            ObjectKind::IngressRoute | ObjectKind::TraefikService | ObjectKind::VirtualService => {
+            ObjectKind::IngressRoute
+            | ObjectKind::TraefikService
+            | ObjectKind::VirtualService
+            | ObjectKind::Middleware
+            | ObjectKind::ServersTransport => {
                 self.wholes.retain(|(of, view)| *of != kind || &*view.meta.name != name);
             }
         }

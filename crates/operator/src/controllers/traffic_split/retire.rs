@@ -85,7 +85,12 @@ fn managed() -> [(&'static [ObjectKind], Router); 5] {
         (&[ObjectKind::Ingress], Router { ingress_nginx: Some(ingress), ..Router::default() }),
         (&[ObjectKind::HttpRoute], Router { gateway_api: Some(gateway), ..Router::default() }),
         (
-            &[ObjectKind::IngressRoute, ObjectKind::TraefikService],
+            &[
+                ObjectKind::IngressRoute,
+                ObjectKind::TraefikService,
+                ObjectKind::Middleware,
+                ObjectKind::ServersTransport,
+            ],
             Router { traefik: Some(TraefikRouter::default()), ..Router::default() },
         ),
         (&[ObjectKind::VirtualService], Router { istio: Some(istio), ..Router::default() }),

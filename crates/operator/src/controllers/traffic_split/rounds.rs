@@ -87,6 +87,7 @@ impl Context {
         failures: &[Option<Error>],
     ) -> Result<(Validated, Plan, Writes), Error> {
         loop {
+            snapshot.unseen = self.sources.memory.unseen(key, self.propagation, Instant::now()).0;
             let (validated, mut plan) = validate_and_decide(key, snapshot);
             if let Some(phase) = &plan.ruling.doubt {
                 self.sources.confirm(key, phase, snapshot).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit, migration_phase::Retired};
-use cutover_engine::router::{ObjectKind, alb_name, canary_name, redirect_name, weighted_name};
+use cutover_engine::router::{ObjectKind, alb_name, canary_name, made_prefix, redirect_name, weighted_name};
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
@@ -41,6 +41,8 @@ pub(super) fn all(sources: &Arc<Sources>, answered: impl Stream<Item = Key> + Se
         gateway_api(sources),
         wholes(sources, &sources.caches.ingress_routes),
         wholes(sources, &sources.caches.traefik_services),
+        wholes(sources, &sources.caches.middlewares),
+        wholes(sources, &sources.caches.servers_transports),
         traefik(sources),
         wholes(sources, &sources.caches.virtual_services),
         istio(sources),
@@ -259,7 +261,11 @@ fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Sp
                 }
                 _ => Vec::new(),
             };
-            keys.push(owner.map_or_else(|| unmarked(&key), |owner| Key::new(&key.namespace, &owner)));
+            keys.extend(match owner {
+                Some(owner) => Some(Key::new(&key.namespace, &owner)),
+                None if K::KIND.is_accessory() => unmarked_accessory(&key),
+                None => Some(unmarked(&key)),
+            });
             keys.sort_unstable();
             keys.dedup();
             keys.retain(|split| is_news(&sources, split, K::KIND, &key.name, before.clone(), after.clone()));
@@ -273,6 +279,12 @@ fn unmarked(key: &Key) -> Key {
     let suffixes = [canary_name(""), weighted_name(""), alb_name(""), redirect_name("")];
     let name = suffixes.iter().find_map(|suffix| key.name.strip_suffix(suffix.as_str())).unwrap_or(&key.name);
     Key::new(&key.namespace, name)
+}
+
+/// So may a Middleware or a ServersTransport; most of them are no concern of ours.
+fn unmarked_accessory(key: &Key) -> Option<Key> {
+    let (split, _) = key.name.rsplit_once(made_prefix("").as_str())?;
+    Some(Key::new(&key.namespace, split))
 }
 
 fn is_news(
@@ -324,6 +336,8 @@ fn traefik(sources: &Arc<Sources>) -> Splits {
     let comes_or_goes = presences([
         sources.caches.ingress_routes.presence_changes(),
         sources.caches.traefik_services.presence_changes(),
+        sources.caches.middlewares.presence_changes(),
+        sources.caches.servers_transports.presence_changes(),
     ]);
     let sources = Arc::clone(sources);
     comes_or_goes.flat_map(move |()| references(sources.relations.of(Referred::Traefik.within("")))).boxed()

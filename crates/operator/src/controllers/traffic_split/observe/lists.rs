@@ -3,8 +3,8 @@
 use cutover_api::v1alpha1::traffic_split::{Router, Side};
 use cutover_engine::router::{
     self, AlbObserved, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, IngressObserved,
-    IngressView, IstioObserved, ObjectKind, ServiceView, TraefikObserved, alb_name, alias_name, canary_name,
-    redirect_name, route_name, sticky_name, weighted_name,
+    IngressView, IstioObserved, ObjectKind, ServiceView, TraefikObserved, WholeView, alb_name, alias_name, canary_name,
+    made_prefix, redirect_name, route_name, sticky_name, weighted_name,
 };
 use kube::ResourceExt;
 
@@ -20,6 +20,7 @@ pub(in super::super) struct Lists<'a> {
     alias_ready: AliasReady,
     gateways: Vec<&'a GatewayView>,
     classes: Vec<&'a GatewayClassView>,
+    accessories: Vec<(ObjectKind, &'a WholeView)>,
 }
 
 impl Snapshot {
@@ -41,9 +42,17 @@ impl Snapshot {
                 alias_ready: AliasReady { legacy: ready(&legacy), new: ready(&new) },
                 gateways: self.gateways.iter().collect(),
                 classes: self.classes.iter().collect(),
+                accessories: self.accessories(),
             }
         };
         routers.iter().map(list).collect()
+    }
+
+    fn accessories(&self) -> Vec<(ObjectKind, &WholeView)> {
+        let prefix = made_prefix(&self.split.name_any());
+        let named =
+            self.wholes.iter().filter(|(kind, view)| kind.is_accessory() && view.meta.name.starts_with(&prefix));
+        named.map(|(kind, view)| (*kind, view)).collect()
     }
 }
 
@@ -93,6 +102,10 @@ impl Lists<'_> {
                 forbidden: snapshot.traefik_served.forbidden,
                 route: whole(ObjectKind::IngressRoute, &route_name(&split)),
                 service: whole(ObjectKind::TraefikService, &service),
+                accessories: &self.accessories,
+                accessories_installed: snapshot.accessories_served.installed,
+                accessories_forbidden: snapshot.accessories_served.forbidden,
+                unseen: snapshot.unseen,
                 backed_off: snapshot.backed_off,
             });
         }

@@ -1,0 +1,185 @@
+//! What Traefik does at the edge is said by objects of its own: Middlewares and a ServersTransport, one per purpose, all in one place here.
+//! Pure.
+//!
+//! The names are fixed, so that a change of what one says is a write of it and of nothing else.
+
+use cutover_api::v1alpha1::traffic_split::{
+    CircuitBreaker, Cors, Edge, PathMatch, RateLimit, Retries, SecurityHeaders, Timeouts,
+};
+use serde_json::{Map, Value, json};
+
+use super::rewrite;
+use crate::{
+    hash::short_hash,
+    router::{contract::ObjectKind, headers, names},
+};
+
+/// An object that routes name.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Accessory {
+    pub(super) kind: ObjectKind,
+    pub(super) name: String,
+    pub(super) spec: Value,
+    /// Rules of this path alone name it; `None`: all do.
+    pub(super) path: Option<PathMatch>,
+}
+
+/// Fields of either kind that we do not write, or not always, and that nobody else should: of the kinds of Middleware there must be one.
+pub(super) const MEANINGFUL: [&str; 57] = [
+    "accessControlAllowCredentials",
+    "accessControlAllowHeaders",
+    "accessControlAllowMethods",
+    "accessControlAllowOriginList",
+    "accessControlAllowOriginListRegex",
+    "accessControlExposeHeaders",
+    "accessControlMaxAge",
+    "addPrefix",
+    "addVaryHeader",
+    "allowedHosts",
+    "basicAuth",
+    "buffering",
+    "certificatesSecrets",
+    "chain",
+    "checkPeriod",
+    "circuitBreaker",
+    "compress",
+    "contentType",
+    "customRequestHeaders",
+    "customResponseHeaders",
+    "digestAuth",
+    "dialTimeout",
+    "disableHTTP2",
+    "disableRetryOnNetworkError",
+    "encodedCharacters",
+    "errors",
+    "fallbackDuration",
+    "forwardAuth",
+    "grpcWeb",
+    "headers",
+    "inFlightReq",
+    "initialInterval",
+    "insecureSkipVerify",
+    "ipAllowList",
+    "ipWhiteList",
+    "maxRequestBodyBytes",
+    "passTLSClientCert",
+    "plugin",
+    "rateLimit",
+    "recoveryDuration",
+    "redirectRegex",
+    "redirectScheme",
+    "redis",
+    "replacePath",
+    "replacePathRegex",
+    "responseCode",
+    "responseHeaderTimeout",
+    "retry",
+    "retryNonIdempotentMethod",
+    "rootCAs",
+    "serverName",
+    "sourceCriterion",
+    "spiffe",
+    "status",
+    "stripPrefix",
+    "stripPrefixRegex",
+    "timeout",
+];
+
+/// What the only ServersTransport is for.
+const TRANSPORT: &str = "timeouts";
+
+/// How many idle connections per server are kept: what Traefik does by default, and does not do by default in a ServersTransport.
+const IDLE_CONNECTIONS: i32 = 200;
+
+/// What the spec asks for. Middlewares are in the order in which a request passes them: answers of later ones still get the headers, what is
+/// over the limit is no error of a side, and what is counted as one has been tried as often as it may be.
+pub(super) fn wanted(split: &str, edge: Option<&Edge>, paths: &[PathMatch]) -> Vec<Accessory> {
+    let of_all =
+        |kind, purpose: &str, spec| Accessory { kind, name: names::accessory_name(split, purpose), spec, path: None };
+    let middleware = |purpose: &str, spec| of_all(ObjectKind::Middleware, purpose, spec);
+    let nothing = Edge::default();
+    // A redirect is refused.
+    let Edge { rate_limit, timeouts, security_headers, cors, retries, circuit_breaker, tls_redirect: _ } =
+        edge.unwrap_or(&nothing);
+    let before = [
+        security_headers.as_ref().map(|it| middleware("headers", answers_bear(it))),
+        cors.as_ref().map(|it| middleware("cors", origins(it))),
+        rate_limit.as_ref().map(|it| middleware("rate-limit", limit(it))),
+        circuit_breaker.as_ref().map(|it| middleware("circuit-breaker", breaks(it))),
+    ];
+    let rewrites = paths.iter().filter_map(|path| {
+        let spec = rewrite::spec(path)?;
+        // Called after what it says: a route changes from one to another in one write.
+        let purpose = format!("rewrite-{}", short_hash(&spec));
+        Some(Accessory { path: Some(path.clone()), ..middleware(&purpose, spec) })
+    });
+    let after = [
+        retries.as_ref().map(|it| middleware("retries", tries(it))),
+        timeouts.as_ref().map(|it| of_all(ObjectKind::ServersTransport, TRANSPORT, waits(it))),
+    ];
+    before.into_iter().flatten().chain(rewrites).chain(after.into_iter().flatten()).collect()
+}
+
+/// The name of the only ServersTransport.
+pub(super) fn transport_name(split: &str) -> String {
+    names::accessory_name(split, TRANSPORT)
+}
+
+fn answers_bear(security: &SecurityHeaders) -> Value {
+    let set: Map<String, Value> =
+        headers::of(security).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    json!({"headers": {"customResponseHeaders": set}})
+}
+
+fn origins(cors: &Cors) -> Value {
+    let methods: Vec<_> = cors.allow_methods.iter().map(|method| method.as_str()).collect();
+    let mut headers = json!({
+        "accessControlAllowOriginList": cors.allow_origins,
+        "accessControlAllowMethods": methods,
+        "accessControlAllowHeaders": cors.allow_headers,
+        "accessControlMaxAge": cors.max_age.as_secs(),
+        // What one origin is answered is not kept by a cache for another.
+        "addVaryHeader": true,
+    });
+    if let Some(headers) = headers.as_object_mut() {
+        if !cors.expose_headers.is_empty() {
+            headers.insert("accessControlExposeHeaders".to_owned(), json!(cors.expose_headers));
+        }
+        if cors.allow_credentials {
+            headers.insert("accessControlAllowCredentials".to_owned(), true.into());
+        }
+    }
+    json!({"headers": headers})
+}
+
+/// Only what never reached a side is sent again, whatever its method. To repeat by the status of answers, Traefik would keep every request's
+/// body, and refuse long ones.
+fn tries(retries: &Retries) -> Value {
+    let mut retry = Map::from_iter([("attempts".to_owned(), retries.attempts.saturating_add(1).into())]);
+    retry.extend(retries.backoff_milliseconds.map(|it| ("initialInterval".to_owned(), format!("{it}ms").into())));
+    json!({"retry": retry})
+}
+
+fn breaks(breaker: &CircuitBreaker) -> Value {
+    json!({"circuitBreaker": {
+        "expression": format!("ResponseCodeRatio(500, 600, 0, 600) > 0.{:02}", breaker.error_percent),
+        "fallbackDuration": format!("{}s", breaker.open_for.as_secs()),
+    }})
+}
+
+fn limit(limit: &RateLimit) -> Value {
+    let average = limit.requests_per_minute;
+    // Of whom a request is: the address that the connection comes from.
+    json!({"rateLimit": {
+        "average": average, "period": "1m", "burst": limit.burst.unwrap_or(average), "sourceCriterion": {"ipStrategy": {}},
+    }})
+}
+
+fn waits(timeouts: &Timeouts) -> Value {
+    let seconds = |name: &str, it: Option<cutover_api::HumanDuration>| {
+        it.map(|it| (name.to_owned(), Value::from(format!("{}s", it.as_secs()))))
+    };
+    let all = [seconds("dialTimeout", timeouts.connect), seconds("responseHeaderTimeout", timeouts.read)];
+    let all: Map<String, Value> = all.into_iter().flatten().collect();
+    json!({"maxIdleConnsPerHost": IDLE_CONNECTIONS, "forwardingTimeouts": all})
+}

@@ -1,0 +1,179 @@
+//! When Middlewares and the ServersTransport are made, named and removed, so that no proxy ever meets the name of one that is not there:
+//! it answers with errors for a route that names one. Pure.
+//!
+//! Proxies watch each kind by itself and see writes of different kinds in any order. So a route that is served already names an object
+//! only once proxies have had their time to see it, and an object is removed only once they have had their time to see that nothing names
+//! it. Weights wait for none of this: the TraefikService goes on with the names that it has.
+
+use cutover_api::{conditions::reasons, v1alpha1::traffic_split::PathMatch};
+use serde_json::{Value, json};
+
+use super::accessories::{self, Accessory, MEANINGFUL};
+use crate::router::{
+    contract::{Intent, ObjectKind, Problem, RouteStep, TraefikObserved},
+    marks::{self, Claim, Kinds, Lack},
+    own,
+    view::{Meta, WholeView},
+};
+
+const KINDS: Kinds = Kinds {
+    subject: "Traefik's Middlewares and ServersTransports are",
+    resources: "middlewares and serverstransports of traefik.io",
+    objects: "Middlewares and ServersTransports of traefik.io/v1alpha1",
+    definitions: "Traefik's",
+};
+
+/// What is there of what routes name, what is to be, and which of it may be named now.
+pub(super) struct Edge<'a> {
+    intent: &'a Intent<'a>,
+    observed: &'a TraefikObserved<'a>,
+    wanted: Vec<Accessory>,
+    /// What the objects that are served already name.
+    named_by_route: Vec<String>,
+    named_by_service: Vec<String>,
+}
+
+impl<'a> Edge<'a> {
+    pub(super) fn of(intent: &'a Intent<'a>, observed: &'a TraefikObserved<'a>) -> Self {
+        Self {
+            intent,
+            observed,
+            wanted: accessories::wanted(intent.split.name, intent.edge, intent.paths),
+            named_by_route: observed.route.map(|it| named(&it.spec.value())).unwrap_or_default(),
+            named_by_service: observed.service.map(|it| named(&it.spec.value())).unwrap_or_default(),
+        }
+    }
+
+    fn found(&self, wanted: &Accessory) -> Option<&'a WholeView> {
+        let mut all = self.observed.accessories.iter();
+        let is = |(kind, view): &&(ObjectKind, &WholeView)| *kind == wanted.kind && *view.meta.name == *wanted.name;
+        all.find(is).map(|(_, view)| *view)
+    }
+
+    /// Why what is asked for cannot be made.
+    pub(super) fn problem(&self) -> Option<Problem> {
+        if self.wanted.is_empty() {
+            return None;
+        }
+        let TraefikObserved { accessories_installed, accessories_forbidden, .. } = *self.observed;
+        match KINDS.lack(
+            accessories_installed,
+            accessories_forbidden,
+            "spec.edge, spec.paths",
+            "what is asked of the edge",
+        ) {
+            Some(Lack::Problem(problem)) => return Some(problem),
+            Some(Lack::Unread(message)) => return Some(marks::waiting(reasons::UNKNOWN_INPUT, message)),
+            None => {}
+        }
+        self.wanted.iter().find_map(|it| {
+            let meta = &self.found(it)?.meta;
+            match marks::claim(meta, &self.intent.split) {
+                Claim::Foreign => Some(marks::exists(it.kind, meta)),
+                Claim::Ours | Claim::Adoptable if meta.deleting => {
+                    let message =
+                        format!("{} {} is being deleted, and is made again after that", it.kind.kind(), it.name);
+                    Some(marks::waiting(reasons::WAITING, message))
+                }
+                Claim::Ours | Claim::Adoptable => None,
+            }
+        })
+    }
+
+    /// What makes the objects be what is asked for. Two paths may be rewritten by one.
+    pub(super) fn made(&self) -> impl Iterator<Item = RouteStep> {
+        let is_first = |(at, it): &(usize, &Accessory)| {
+            !self.wanted.iter().take(*at).any(|before| (before.kind, &before.name) == (it.kind, &it.name))
+        };
+        self.wanted.iter().enumerate().filter(is_first).filter_map(|(_, it)| {
+            own::write(self.intent, it.kind, &it.name, it.spec.clone(), None, self.found(it), &MEANINGFUL)
+        })
+    }
+
+    /// Whether a route that is served already may name it: it does, or every proxy knows it.
+    fn may_be_named(&self, it: &Accessory, by: &[String]) -> bool {
+        by.contains(&it.name) || (self.found(it).is_some() && !self.observed.unseen.accessories)
+    }
+
+    fn wanted_transport(&self) -> Option<&Accessory> {
+        self.wanted.iter().find(|it| it.kind == ObjectKind::ServersTransport)
+    }
+
+    /// The ServersTransport that rules name.
+    pub(super) fn transport(&self) -> Option<&str> {
+        self.wanted_transport().map(|it| it.name.as_str())
+    }
+
+    /// The Middlewares that rules for this path name.
+    pub(super) fn middlewares(&self, path: &PathMatch) -> Vec<Value> {
+        let is_for = |it: &&Accessory| it.path.as_ref().is_none_or(|of| of == path);
+        let middlewares = self.wanted.iter().filter(|it| it.kind == ObjectKind::Middleware).filter(is_for);
+        middlewares.map(|it| json!({"name": it.name})).collect()
+    }
+
+    /// The ServersTransport that the TraefikService names now. What of the spec is refused waits, and stays as it is.
+    pub(super) fn transport_of_service(&self, refused: bool) -> Option<&str> {
+        if refused {
+            let ours = accessories::transport_name(self.intent.split.name);
+            return self.named_by_service.iter().find(|name| **name == ours).map(String::as_str);
+        }
+        let may = |it: &&Accessory| self.observed.service.is_none() || self.may_be_named(it, &self.named_by_service);
+        self.wanted_transport().filter(may).map(|it| it.name.as_str())
+    }
+
+    /// What has to wait until proxies know of it, if something has: what the TraefikService and the IngressRoute name next.
+    pub(super) fn awaited(&self) -> Option<String> {
+        let by_service = self
+            .wanted_transport()
+            .filter(|it| self.observed.service.is_some() && !self.may_be_named(it, &self.named_by_service));
+        let it = by_service.or_else(|| self.awaited_by_route())?;
+        Some(format!("proxies are given a moment to learn of {} {} before it is named", it.kind.kind(), it.name))
+    }
+
+    /// Whether the IngressRoute may take the form that is asked for.
+    pub(super) fn may_be_routed(&self) -> bool {
+        self.awaited_by_route().is_none()
+    }
+
+    fn awaited_by_route(&self) -> Option<&Accessory> {
+        self.observed.route?;
+        let is_named = |it: &Accessory| it.kind == ObjectKind::Middleware || !self.intent.pins.is_empty();
+        self.wanted.iter().find(|it| is_named(it) && !self.may_be_named(it, &self.named_by_route))
+    }
+
+    /// What nobody asks for and nobody names any more.
+    pub(super) fn strays(&self) -> Vec<(ObjectKind, &'a Meta)> {
+        let is_stray = |kind: ObjectKind, meta: &Meta| {
+            let is = |it: &Accessory| it.kind == kind && *it.name == *meta.name;
+            let named = self.named_by_route.iter().chain(&self.named_by_service).any(|name| **name == *meta.name);
+            marks::claim(meta, &self.intent.split) == Claim::Ours
+                && !meta.deleting
+                && !named
+                && !self.wanted.iter().any(is)
+        };
+        let all = self.observed.accessories.iter().map(|(kind, view)| (*kind, &view.meta));
+        all.filter(|(kind, meta)| is_stray(*kind, meta)).collect()
+    }
+}
+
+/// The Middlewares and ServersTransports that an object of Traefik's names, wherever in it.
+fn named(spec: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    match spec {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match (key.as_str(), value) {
+                    ("serversTransport", Value::String(name)) => found.push(name.clone()),
+                    ("middlewares", Value::Array(list)) => {
+                        let names = list.iter().filter_map(|it| it.get("name")?.as_str().map(str::to_owned));
+                        found.extend(names);
+                    }
+                    _ => found.extend(named(value)),
+                }
+            }
+        }
+        Value::Array(list) => found.extend(list.iter().flat_map(named)),
+        _ => {}
+    }
+    found
+}
