@@ -32,7 +32,7 @@ impl Client {
             let (name, value) = pair.split_once('=').context("a cookie without a value")?;
             self.jar.insert(name.to_owned(), value.to_owned());
         }
-        self.served_by = answer.headers()["x-served-by"].to_str()?.to_owned();
+        answer.headers()["x-served-by"].to_str()?.clone_into(&mut self.served_by);
         Ok(&self.served_by)
     }
 }
