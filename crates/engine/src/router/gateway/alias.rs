@@ -4,7 +4,7 @@
 //! name and port of its Service, for all routes of a namespace: the last one read counts for every route and rule that names this Service.
 //! So rules that deal name Services that nobody else names, and all of them with the same filters.
 
-use cutover_api::v1alpha1::traffic_split::Side;
+use cutover_api::{conditions::reasons, v1alpha1::traffic_split::Side};
 
 use crate::{
     Known,
@@ -17,7 +17,6 @@ use crate::{
         view::Meta,
     },
 };
-use cutover_api::conditions::reasons;
 
 const BOTH: [Side; 2] = [Side::Legacy, Side::New];
 
@@ -33,9 +32,7 @@ pub(super) fn all<'a>(split: &str, observed: &GatewayObserved<'a>) -> Vec<(Objec
 /// What keeps a side from having one.
 pub(super) fn refusal(intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Option<Problem> {
     intent.stickiness?;
-    let foreign =
-        all(intent.split.name, observed).into_iter().find(|(_, meta)| is(meta, &intent.split, Claim::Foreign));
-    if let Some((kind, meta)) = foreign {
+    if let Some((kind, meta)) = foreign(&intent.split, observed) {
         return Some(marks::exists(kind, meta));
     }
     let sides = [("spec.legacy", &intent.sides.legacy), ("spec.new", &intent.sides.new)];
@@ -45,6 +42,10 @@ pub(super) fn refusal(intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Op
         .find(|(_, backend)| backend.endpoints.len() > MAX_ENDPOINTS)?;
     let message = format!("{field}: Service {} {TOO_MANY}, or remove stickiness", backend.service);
     Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, message))
+}
+
+fn foreign<'a>(split: &SplitRef<'_>, observed: &GatewayObserved<'a>) -> Option<(ObjectKind, &'a Meta)> {
+    all(split.name, observed).into_iter().find(|(_, meta)| is(meta, split, Claim::Foreign))
 }
 
 fn is(meta: &Meta, split: &SplitRef<'_>, claim: Claim) -> bool {
@@ -77,9 +78,12 @@ pub(super) fn are_named(split: &str, observed: &GatewayObserved<'_>) -> bool {
     BOTH.into_iter().any(|side| is_named(&names::sticky_name(split, side), observed))
 }
 
-/// What makes them what they should be: those left behind become ours first.
+/// What makes them what they should be: those left behind become ours first, and those of somebody else are left alone.
 pub(super) fn steps(intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
     let split = &intent.split;
+    if foreign(split, observed).is_some() {
+        return Vec::new();
+    }
     let left = all(split.name, observed).into_iter().filter(|(_, meta)| is(meta, split, Claim::Adoptable));
     let adopted: Vec<RouteStep> = left.map(|(kind, meta)| marks::adopt(kind, meta, split)).collect();
     if adopted.is_empty() { aliases(observed).steps(intent, &BOTH) } else { adopted }

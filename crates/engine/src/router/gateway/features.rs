@@ -50,7 +50,7 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         },
         Feature::Stickiness => Carried::Not {
             why: "changes only the backends of an attached rule",
-            remedy: "remove stickiness, or use a router that carries it",
+            remedy: "remove stickiness, or let Cutover make the HTTPRoute (parentRefs)",
         },
         Feature::RateLimit
         | Feature::Timeouts

@@ -9,6 +9,7 @@
 //!   and to those that match from end to end.
 //! - A backend that does not exist is 500 for its share, and some implementations no longer resolve the route. A side without
 //!   weight is left out when its Service is gone.
+//! - Clients are kept with their sides by rules for our own cookie, between the pins and the weighted rule, which deals it.
 //! - `Accepted` says nothing about the data plane, but its absence does: the route is not served as written.
 
 mod accept;
@@ -100,7 +101,7 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
 
 /// What is to be written, and what stands against it.
 struct Outcome {
-    /// What the route leads to.
+    /// Before the route: what it leads to.
     aliases: Vec<RouteStep>,
     step: Option<RouteStep>,
     problem: Option<Problem>,

@@ -494,6 +494,18 @@ fn a_service_of_somebody_else_is_not_taken() {
     world.put(ObjectKind::Service, json!({"metadata": {"name": "shop-sticky-new"}, "spec": {"ports": [{"port": 80}]}}));
     let plan = Split::gateway().sticky(7, &[30]).plan(&world);
     assert_eq!((plan.problem.map(|it| it.reason), plan.steps), (Some("Conflicted"), vec![]));
+
+    // Not even one that came to be in the place of ours.
+    let mut world = World::default();
+    let split = Split::gateway().sticky(7, &[30]);
+    split.settle(&mut world);
+    let theirs = json!({"metadata": {"name": "shop-sticky-new"}, "spec": {"ports": [{"port": 80}]}});
+    world.drop(ObjectKind::Service, "shop-sticky-new");
+    world.put(ObjectKind::Service, theirs);
+    let before = world.get(ObjectKind::Service, "shop-sticky-new").cloned();
+    assert_eq!(split.settle(&mut world).problem.map(|it| it.reason), Some("Conflicted"));
+    assert_eq!(world.get(ObjectKind::Service, "shop-sticky-new").cloned(), before);
+    assert!(rules(&split, &world).iter().all(|rule| rule.cookie.is_none()), "nothing leads there");
 }
 
 #[test]
