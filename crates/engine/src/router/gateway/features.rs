@@ -24,7 +24,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         },
         Feature::CircuitBreaker => Carried::Not {
             why: "has no circuit breaker, for the API knows none",
-            remedy: "set one at the Gateway's implementation",
+            remedy: "set one at the Gateway's implementation, or use traefik",
         },
         Feature::Cors => Carried::WhereListed("HTTPRouteCORS"),
         Feature::Rewrite => Carried::WhereListed("HTTPRoutePathRewrite"),

@@ -21,9 +21,10 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "sends a request again at once, and limits all tries together",
             remedy: "take it out, or use istio",
         },
-        Feature::CircuitBreaker => {
-            Carried::Not { why: "has no circuit breaker, for there is no annotation for it", remedy: "take it out" }
-        }
+        Feature::CircuitBreaker => Carried::Not {
+            why: "has no circuit breaker, for there is no annotation for it",
+            remedy: "take it out, or use traefik",
+        },
         Feature::Mirror => Carried::Not {
             why: "copies every request or none, those that change something too",
             remedy: "take mirror out, or use istio",
