@@ -1,8 +1,9 @@
-//! Proves that the phase engine's properties can fail: every patch of `tests/planted-bugs` is applied to a copy of the sources, and the
+//! Proves that the engine's properties can fail: every patch of `tests/planted-bugs` is applied to a copy of the sources, and the
 //! property that it names must fail there. Takes minutes (a build per bug), so it is no part of `cargo xtask test`; that each patch
 //! still fits the sources is a test of the engine.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -12,12 +13,6 @@ use anyhow::{Context, Result, ensure};
 use cutover_testkit::tools::repository;
 
 use crate::{cargo, say};
-
-/// Where the tests are that a patch's `Run` names.
-const TESTS: &str = "migration_phase::tests";
-/// Where they are when it begins with [`OF_ROUTERS`].
-const ROUTER_TESTS: &str = "router::tests";
-const OF_ROUTERS: &str = "router::";
 
 /// One patch: what it breaks, the property that must fail, and the tests that are run to see it.
 struct Bug {
@@ -33,7 +28,7 @@ pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
     let bugs: Vec<_> = bugs()?.into_iter().filter(|bug| named(bug, names)).collect();
     ensure!(!bugs.is_empty(), "no planted bug is named so");
     let tree = copy_sources()?;
-    for tests in [TESTS, ROUTER_TESTS] {
+    for tests in bugs.iter().map(|bug| bug.tests.as_str()).collect::<BTreeSet<_>>() {
         let clean = test(&tree, tests)?;
         ensure!(clean.passed, "without a planted bug the tests must pass:\n{}", clean.output);
     }
@@ -70,11 +65,7 @@ fn bugs() -> Result<Vec<Bug>> {
             let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
             found.map(str::to_owned).with_context(|| format!("{} has no line {name}:", patch.display()))
         };
-        let (what, property, run) = (header("Bug")?, header("Property")?, header("Run")?);
-        let tests = match run.strip_prefix(OF_ROUTERS) {
-            Some(run) => format!("{ROUTER_TESTS}::{run}"),
-            None => format!("{TESTS}::{run}"),
-        };
+        let (what, property, tests) = (header("Bug")?, header("Property")?, header("Run")?);
         let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         bugs.push(Bug { name, patch, what, property, tests });
     }
@@ -131,6 +122,7 @@ fn test(tree: &Path, tests: &str) -> Result<Outcome> {
         .context("cannot run cargo")?;
     let text = [output.stdout.as_slice(), output.stderr.as_slice()].map(String::from_utf8_lossy).concat();
     ensure!(text.contains("test result:"), "the tests were not built:\n{text}");
+    ensure!(!text.contains("running 0 tests"), "there are no tests called {tests}");
     Ok(Outcome { passed: output.status.success(), output: text })
 }
 

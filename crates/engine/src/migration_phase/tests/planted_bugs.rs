@@ -57,7 +57,11 @@ fn planted_bugs_fit_the_source_and_name_a_property() {
         for hunk in hunks {
             assert_eq!(source.matches(&hunk).count(), 1, "{} does not fit {file} any more:\n{hunk}", bug.file);
         }
-        assert!(!bug.header("Bug").is_empty() && !bug.header("Run").is_empty());
+        assert!(!bug.header("Bug").is_empty());
+        let run: Vec<_> = bug.header("Run").split("::").collect();
+        let [module, "tests", of, ..] = *run else { panic!("{}: Run is no path of tests", bug.file) };
+        let of = root().join("crates/engine/src").join(module).join("tests").join(of);
+        assert!(of.is_dir() || of.with_extension("rs").is_file(), "{}: there is no {}", bug.file, of.display());
         let property = bug.header("Property");
         let named = sources.contains(&format!("\"{property}\"")) || sources.contains(&format!("fn {property}("));
         assert!(named, "{}: there is no property {property}", bug.file);
