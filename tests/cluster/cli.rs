@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use cutover_testkit::{
     control_plane::{ControlPlane, Identity},
-    eventually,
+    eventually, in_time,
     operator::{Operator, Options},
     tools,
 };
@@ -136,7 +136,7 @@ async fn answer(mut command: Command, input: &str) -> Result<Answer> {
     // A program that does not read its input closes it.
     drop(stdin.write_all(input.as_bytes()).await);
     drop(stdin);
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.context("it does not end")??;
+    let output = in_time(PATIENCE, child.wait_with_output()).await.context("it does not end")??;
     Ok(Answer {
         code: output.status.code().context("ended by a signal")?,
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -206,7 +206,7 @@ impl Watching {
             }
             bail!("the watch ended")
         };
-        tokio::time::timeout(PATIENCE, seen).await.with_context(|| format!("{state} is not shown"))?
+        in_time(PATIENCE, seen).await.with_context(|| format!("{state} is not shown"))?
     }
 
     async fn end(mut self) -> Result<()> {

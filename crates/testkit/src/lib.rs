@@ -22,4 +22,4 @@ pub mod traefik;
 pub mod wait;
 
 pub use bed::Bed;
-pub use wait::eventually;
+pub use wait::{eventually, in_time};

@@ -8,12 +8,18 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use tokio::time::Timeout;
 
 /// How often [`eventually`] looks again.
 const INTERVAL: Duration = Duration::from_millis(25);
 
 /// Bounds are chosen for an idle machine; one that does much else at the same time takes longer, and is not what a test is about.
 const STRETCH: u32 = 5;
+
+/// What `future` gives, if it ends within this on an idle machine, and five times as long on a busy one.
+pub fn in_time<F: Future>(within: Duration, future: F) -> Timeout<F> {
+    tokio::time::timeout(within * STRETCH, future)
+}
 
 /// Repeats `attempt` until it gives `Ok`, for at most `within` on an idle machine, and five times as long on a busy one.
 ///

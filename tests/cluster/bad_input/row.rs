@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use cutover_testkit::{control_plane::ControlPlane, eventually};
+use cutover_testkit::{control_plane::ControlPlane, eventually, in_time};
 use futures::{StreamExt, TryStreamExt};
 use kube::{
     Api, Client, ResourceExt,
@@ -188,7 +188,7 @@ impl Watched {
     async fn until_told(self, told: &Told) -> Result<()> {
         let mut events = self.api.watch(&self.params, &self.version).await?.boxed();
         let mut last = Value::Null;
-        let outcome = tokio::time::timeout(PATIENCE, async {
+        let outcome = in_time(PATIENCE, async {
             while let Some(event) = events.try_next().await? {
                 let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else { continue };
                 if object.metadata.generation == self.generation {

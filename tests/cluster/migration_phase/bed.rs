@@ -10,7 +10,7 @@ use cutover_api::v1alpha1::{
 };
 use cutover_testkit::{
     control_plane::{ControlPlane, Identity},
-    eventually, gateway,
+    eventually, gateway, in_time,
     node::{NodeOptions, NodeSimulator},
     operator::{Operator, Options},
     prometheus::{Prometheus as RealPrometheus, Targets},
@@ -213,7 +213,7 @@ impl Shop {
     {
         self.all::<K>().delete(name, &DeleteParams::default()).await?;
         let gone = await_condition(self.all::<K>(), name, |object: Option<&K>| object.is_none());
-        tokio::time::timeout(PATIENCE, gone).await.with_context(|| format!("{name} is not gone"))??;
+        in_time(PATIENCE, gone).await.with_context(|| format!("{name} is not gone"))??;
         Ok(())
     }
 
@@ -242,7 +242,7 @@ impl Shop {
             status.observed_generation == phase.metadata.generation && expected(status)
         };
         let phases = self.all::<MigrationPhase>();
-        match tokio::time::timeout(PATIENCE, await_condition(phases.clone(), phase, is)).await {
+        match in_time(PATIENCE, await_condition(phases.clone(), phase, is)).await {
             Ok(found) => found?.and_then(|phase| phase.status).context("no status"),
             Err(_) => Err(anyhow!("{phase} is not {what}: {:#?}", phases.get(phase).await?.status)),
         }
@@ -303,8 +303,7 @@ impl Shop {
             action.and_then(|action| action.status.as_ref()).is_some_and(|status| status.state.is_some())
         };
         let decided = await_condition(self.all::<PhaseAction>(), action, is);
-        let found =
-            tokio::time::timeout(PATIENCE, decided).await.with_context(|| format!("nobody settles {action}"))??;
+        let found = in_time(PATIENCE, decided).await.with_context(|| format!("nobody settles {action}"))??;
         found.and_then(|action| action.status).context("no status")
     }
 
@@ -394,7 +393,7 @@ async fn split_until(
         status.observed_generation == split.metadata.generation && expected(status)
     };
     let splits: Api<TrafficSplit> = Api::namespaced(client.clone(), namespace);
-    match tokio::time::timeout(PATIENCE, await_condition(splits.clone(), name, is)).await {
+    match in_time(PATIENCE, await_condition(splits.clone(), name, is)).await {
         Ok(found) => found?.and_then(|split| split.status).context("no status"),
         Err(_) => Err(anyhow!("{name} is not as expected: {:#?}", splits.get(name).await?.status)),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use axum::http::StatusCode;
 use cutover_api::v1alpha1::{Environment, MigrationPhase, migration_phase::PhaseState};
+use cutover_testkit::in_time;
 use jiff::{SignedDuration, Timestamp, Unit};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
@@ -77,7 +78,7 @@ async fn traffic_moves_when_a_window_opens_and_no_earlier() -> Result<()> {
         phase.and_then(|phase| phase.status.as_ref()).is_some_and(|s| s.state == Some(PhaseState::Completed))
     };
     let waits = await_condition(shop.all::<MigrationPhase>(), "shift", done);
-    tokio::time::timeout(Duration::from_secs(120), waits).await.context("the window does not open")??;
+    in_time(Duration::from_secs(70), waits).await.context("the window does not open")??;
     ensure!(Timestamp::now() >= opens, "traffic moved before {opens}");
     shop.moved(&[0, 100]).await
 }

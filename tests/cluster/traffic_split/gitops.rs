@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use cutover_api::v1alpha1::{MigrationPhase, migration_phase::PhaseState};
-use cutover_testkit::{control_plane::AuditEntry, eventually, tools};
+use cutover_testkit::{control_plane::AuditEntry, eventually, in_time, tools};
 use futures::StreamExt;
 use kube::{
     Api,
@@ -100,7 +100,7 @@ impl Shop {
         let mut events = std::pin::pin!(watcher(api, Config::default()));
         let mut seen = Vec::new();
         while seen.last() != Some(&100) {
-            let event = tokio::time::timeout(LONG, events.next()).await.with_context(|| format!("only {seen:?}"))?;
+            let event = in_time(LONG, events.next()).await.with_context(|| format!("only {seen:?}"))?;
             let object = match event.context("the watch ended")?? {
                 Event::Apply(object) | Event::InitApply(object) => object,
                 Event::Delete(object) => anyhow::bail!("{:?} was deleted", object.metadata.name),

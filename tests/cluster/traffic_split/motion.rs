@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cutover_testkit::eventually;
+use cutover_testkit::{eventually, in_time};
 use futures::StreamExt;
 use kube::runtime::watcher::{Config, Event, watcher};
 use serde_json::json;
@@ -18,7 +18,7 @@ impl Shop {
         let mut events = std::pin::pin!(watcher(self.splits(), Config::default()));
         let mut seen: Vec<(i64, i32)> = Vec::new();
         while seen.last().is_none_or(|(_, weight)| *weight != last) {
-            let event = tokio::time::timeout(LONG, events.next()).await.with_context(|| format!("only {seen:?}"))?;
+            let event = in_time(LONG, events.next()).await.with_context(|| format!("only {seen:?}"))?;
             let (Event::Apply(split) | Event::InitApply(split)) = event.context("the watch ended")?? else { continue };
             let Some(status) = split.status else { continue };
             let Some((weight, at)) = status.applied_weight.zip(status.last_transition_time) else { continue };
