@@ -1,6 +1,7 @@
 //! A control plane with a proxy and a running operator, shared by these tests; each has its own namespace and sides.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         LazyLock,
@@ -14,6 +15,7 @@ use cutover_api::v1alpha1::{TrafficSplit, TrafficSplitStatus};
 use cutover_testkit::{
     control_plane::{ControlPlane, Identity},
     eventually,
+    http::{self, Response},
     load::{LoadGenerator, LoadOptions, Stream},
     node::{Backend, System, serve_backend},
     operator::{NAMESPACE, Operator, Options},
@@ -28,6 +30,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::OnceCell};
+
+/// For a proxy to take a change up, on a busy machine.
+pub(super) const TAKEN_UP: Duration = Duration::from_secs(60);
+
+/// Routers of the bed's proxy, as an entry of `spec.routers`.
+pub(super) const NGINX: &str = "{ingressNginx: {className: nginx}}";
+pub(super) const GATEWAY: &str = "{gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}";
+pub(super) const TRAEFIK: &str = "{traefik: {entryPoints: [web]}}";
 
 static RUNTIME: LazyLock<std::io::Result<Runtime>> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build());
@@ -284,11 +294,29 @@ spec:
         LoadGenerator::start(LoadOptions::default(), [stream("nginx", nginx), stream("gateway", gateway)])
     }
 
+    /// Looks at answers for a path until it has seen those of both sides: weighted by turns, a few are of both.
+    pub(super) async fn of_both_sides(
+        &self,
+        entry: SocketAddr,
+        path: &str,
+        look: impl Fn(&Response) -> Result<()>,
+    ) -> Result<()> {
+        let mut sides = BTreeSet::new();
+        for _ in 0..20 {
+            let answer = http::get(entry, &self.host, path).await?;
+            look(&answer)?;
+            let by = answer.headers().get("x-served-by").context("no x-served-by")?.to_str()?;
+            sides.insert(by.to_owned());
+        }
+        ensure!(sides.len() == 2, "{sides:?}");
+        Ok(())
+    }
+
     /// Waits until both entry points answer for the host.
     pub(super) async fn served(&self) -> Result<()> {
         for entry in [self.bed.entry.nginx, self.bed.entry.gateway] {
             eventually("the host is served", Duration::from_secs(20), || async {
-                let answer = cutover_testkit::http::get(entry, &self.host, "/").await?;
+                let answer = http::get(entry, &self.host, "/").await?;
                 ensure!(answer.status() == 200, "{}", answer.status());
                 Ok(())
             })

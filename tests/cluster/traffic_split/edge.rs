@@ -1,18 +1,12 @@
 //! What a split asks of the edge, seen on the wire.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use cutover_testkit::{eventually, http};
 use serde_json::json;
 
-use super::bed::{Shop, condition};
-
-/// For a proxy to take a change up, on a busy machine.
-pub(super) const TAKEN_UP: Duration = Duration::from_secs(60);
-
-const NGINX: &str = "{ingressNginx: {className: nginx}}";
-const GATEWAY: &str = "{gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}";
+use super::bed::{GATEWAY, NGINX, Shop, TAKEN_UP, condition};
 
 pub(super) async fn split(shop: &Shop, router: &str, edge: &str) -> Result<()> {
     shop.split("storefront", &format!("  newWeight: 50\n  edge: {edge}\n  routers: [{router}]")).await?;
@@ -99,20 +93,15 @@ pub(super) async fn hardens(shop: &Shop, router: &str, entry: SocketAddr) -> Res
         ("strict-transport-security", "max-age=300"),
     ];
     answers(entry, shop, 200).await?;
-    let mut sides = BTreeSet::new();
-    // Weighted by turns: a few answers are of both sides.
-    for _ in 0..20 {
-        let answer = http::get(entry, &shop.host, "/").await?;
+    shop.of_both_sides(entry, "/", |answer| {
         ensure!(answer.status() == 200, "{}", answer.status());
-        let by = answer.headers().get("x-served-by").context("no x-served-by")?.to_str()?;
-        sides.insert(by.to_owned());
         for (name, value) in wanted {
             let all: Vec<_> = answer.headers().get_all(name).iter().collect();
-            ensure!(all == [value], "{by}: {name}: {all:?}");
+            ensure!(all == [value], "{name}: {all:?} in {answer:?}");
         }
-    }
-    ensure!(sides.len() == 2, "{sides:?}");
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

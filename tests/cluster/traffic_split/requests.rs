@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -16,13 +15,7 @@ use cutover_testkit::{
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use super::bed::{Shop, condition};
-
-/// For a proxy to take a change up, on a busy machine.
-const TAKEN_UP: Duration = Duration::from_secs(60);
-
-const NGINX: &str = "{ingressNginx: {className: nginx}}";
-const GATEWAY: &str = "{gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}";
+use super::bed::{GATEWAY, NGINX, Shop, TAKEN_UP, condition};
 
 fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
     answer.headers().get(name)?.to_str().ok()

@@ -1,15 +1,13 @@
 //! Clients with jars of cookies, and the sides that serve them. How many are dealt to which side is counted over clients that are new to
 //! the proxy, one after the other: it deals in turn.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use cutover_testkit::{eventually, http};
 
-use super::bed::Shop;
+use super::bed::{GATEWAY, NGINX, Shop, TAKEN_UP, TRAEFIK};
 
-/// For a proxy to take a change up, on a busy machine.
-const TAKEN_UP: Duration = Duration::from_secs(60);
 const CLIENTS: usize = 40;
 
 /// A client that keeps its cookies.
@@ -143,8 +141,6 @@ async fn both_sides_are_sticky(router: &str, entry: impl Fn(&Shop) -> SocketAddr
     way.all_on("new").await
 }
 
-const GATEWAY: &str = "{gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn undisturbed_who_was_served_by_a_side_stays_with_it_on_http_routes() -> Result<()> {
     both_sides_are_sticky(GATEWAY, |shop| shop.bed.entry.gateway, true).await
@@ -187,10 +183,10 @@ async fn splits_that_share_their_services_deal_cookies_of_their_own() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn undisturbed_who_was_served_by_a_side_stays_with_it_on_ingresses() -> Result<()> {
-    both_sides_are_sticky("{ingressNginx: {className: nginx}}", |shop| shop.bed.entry.nginx, false).await
+    both_sides_are_sticky(NGINX, |shop| shop.bed.entry.nginx, false).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn undisturbed_who_was_served_by_a_side_stays_with_it_on_traefiks_own_kinds() -> Result<()> {
-    both_sides_are_sticky("{traefik: {entryPoints: [web]}}", |shop| shop.bed.entry.web, false).await
+    both_sides_are_sticky(TRAEFIK, |shop| shop.bed.entry.web, false).await
 }

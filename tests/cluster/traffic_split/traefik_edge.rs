@@ -1,6 +1,6 @@
 //! What a split asks of the edge, by Middlewares and ServersTransports of Traefik's.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use cutover_testkit::{
@@ -18,11 +18,10 @@ use tokio::{
 };
 
 use super::{
-    bed::{Shop, condition},
-    edge::{TAKEN_UP, answers, gives_up, hardens, limits, split, status},
+    bed::{Shop, TAKEN_UP, TRAEFIK, condition},
+    edge::{answers, gives_up, hardens, limits, split, status},
 };
 
-const TRAEFIK: &str = "{traefik: {entryPoints: [web]}}";
 const OURS: &str = "app.kubernetes.io/managed-by=cutover";
 
 impl Shop {
@@ -161,7 +160,7 @@ spec: {{stripPrefix: {{prefixes: [/theirs]}}}}
 
     middlewares.delete(name, &kube::api::DeleteParams::default()).await?;
     shop.carries("storefront", 70).await?;
-    eventually("the limit is made", Duration::from_secs(60), || async {
+    eventually("the limit is made", TAKEN_UP, || async {
         let names = shop.named().await?;
         ensure!(names == [name], "{names:?}");
         Ok(())
@@ -277,16 +276,12 @@ async fn traefik_rewrites_paths_for_both_sides() -> Result<()> {
     answers(entry, &shop, 200).await?;
     let seen = async |asked: &'static str, by_sides: &'static str| {
         eventually(&format!("{asked} is seen as {by_sides}"), TAKEN_UP, || async {
-            let mut sides = BTreeSet::new();
-            for _ in 0..20 {
-                let answer = http::get(entry, &shop.host, asked).await?;
-                let header = |name: &str| Some(answer.headers().get(name)?.to_str().ok()?.to_owned());
-                let path = header("x-received-path").context("no x-received-path")?;
-                ensure!(path == by_sides, "{path}");
-                sides.insert(header("x-served-by"));
-            }
-            ensure!(sides.len() == 2, "{sides:?}");
-            Ok(())
+            let look = |answer: &http::Response| {
+                let path = answer.headers().get("x-received-path").context("no x-received-path")?;
+                ensure!(path == by_sides, "{path:?}");
+                Ok(())
+            };
+            shop.of_both_sides(entry, asked, look).await
         })
         .await
     };

@@ -33,6 +33,7 @@ mod marks;
 mod methods;
 pub mod names;
 mod own;
+mod parts;
 mod shares;
 mod sticky;
 mod traefik;

@@ -115,14 +115,15 @@ impl Caches {
     /// An object of one of these kinds.
     #[must_use]
     pub fn whole(&self, kind: ObjectKind, namespace: &str, name: &str) -> Option<WholeView> {
+        fn kept<K: Whole>(index: &Index<WholeRecord<K>>, namespace: &str, name: &str) -> Option<WholeView> {
+            index.get(namespace, name).map(|record| (**record).clone())
+        }
         match kind {
-            ObjectKind::IngressRoute => self.ingress_routes.get(namespace, name).map(|record| (**record).clone()),
-            ObjectKind::TraefikService => self.traefik_services.get(namespace, name).map(|record| (**record).clone()),
-            ObjectKind::VirtualService => self.virtual_services.get(namespace, name).map(|record| (**record).clone()),
-            ObjectKind::Middleware => self.middlewares.get(namespace, name).map(|record| (**record).clone()),
-            ObjectKind::ServersTransport => {
-                self.servers_transports.get(namespace, name).map(|record| (**record).clone())
-            }
+            ObjectKind::IngressRoute => kept(&self.ingress_routes, namespace, name),
+            ObjectKind::TraefikService => kept(&self.traefik_services, namespace, name),
+            ObjectKind::VirtualService => kept(&self.virtual_services, namespace, name),
+            ObjectKind::Middleware => kept(&self.middlewares, namespace, name),
+            ObjectKind::ServersTransport => kept(&self.servers_transports, namespace, name),
             ObjectKind::Ingress | ObjectKind::HttpRoute | ObjectKind::Service | ObjectKind::EndpointSlice => None,
         }
     }

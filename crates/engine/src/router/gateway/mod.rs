@@ -30,7 +30,7 @@ use super::{
     compare,
     contract::{GatewayObserved, Intent, ObjectKind, Problem, RouteStep, RouterPlan, Sides, SplitRef},
     marks::{self, Claim, Kinds},
-    methods, names, shares,
+    methods, names, parts, shares,
     shares::served_by_nobody,
     view::Meta,
 };
@@ -70,7 +70,7 @@ const KINDS: Kinds = Kinds {
 /// See [`super::plan`].
 pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> RouterPlan {
     let name = router.attach.as_ref().map_or_else(|| names::route_name(intent.split.name), |it| it.route.clone());
-    let rule = router.attach.as_ref().map_or(rules::WEIGHTED, |it| it.rule.as_str());
+    let rule = router.attach.as_ref().map_or(parts::WEIGHTED, |it| it.rule.as_str());
     let weight =
         observed.route.and_then(|route| rule::weight(&route.spec.value(), rule, intent.sides, intent.weight_total));
     let mut plan = RouterPlan::begun(RouterKind::GatewayApi, format!("HTTPRoute/{name}"), weight);

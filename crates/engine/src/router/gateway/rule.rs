@@ -7,6 +7,7 @@ use super::rules as ours;
 use crate::router::{
     contract::{GatewayObserved, Intent, Problem, SideBackend, Sides, SplitRef},
     marks::{self, Claim},
+    parts,
     shares::{self, Share, service_port},
 };
 
@@ -47,7 +48,7 @@ pub(super) fn named<'a>(spec: &'a Value, name: &str) -> Option<&'a Value> {
 
 fn position(spec: &Value, name: &str) -> Option<usize> {
     let rules = rules(spec);
-    let last = || rules.len().checked_sub(1).filter(|_| name == ours::WEIGHTED);
+    let last = || rules.len().checked_sub(1).filter(|_| name == parts::WEIGHTED);
     rules.iter().position(|rule| text(rule, "name") == Some(name)).or_else(last)
 }
 
@@ -164,7 +165,7 @@ pub(in crate::router) fn read_weight(
     match rule {
         None => {
             let ours = marks::claim(&route.meta, &split) != Claim::Foreign;
-            ours.then(|| weight(&spec, ours::WEIGHTED, sides, total)).flatten()
+            ours.then(|| weight(&spec, parts::WEIGHTED, sides, total)).flatten()
         }
         // A user's rule bears our weights when it lists both sides. With one of them it may never have been touched.
         Some(rule) => {

@@ -9,25 +9,17 @@ use serde_json::{Map, Value, json};
 use super::rule::{self, Backends, backend_ref};
 use crate::router::{
     contract::{Backend, Intent},
-    headers, methods, names,
+    headers, methods, names, parts,
     shares::Share,
     sticky::{MAX_DEALS, STICKY, Sticky},
 };
 
-/// Name of the rule that carries the weights, and what the names of its further parts begin with.
-pub(super) const WEIGHTED: &str = "weighted";
-
 /// Whether a rule of ours carries weights. Older versions of the API keep no names: there it is a rule that looks for no header.
 pub(super) fn is_weighted(rule: &Value) -> bool {
     let by_header = |it: &Value| it.get("headers").and_then(Value::as_array).is_some_and(|it| !it.is_empty());
-    match rule.get("name").and_then(Value::as_str).and_then(|name| Some(name.strip_prefix(WEIGHTED)?.strip_prefix('-')))
-    {
-        Some(None) => rule.get("name") == Some(&WEIGHTED.into()),
-        Some(Some(at)) => at.parse::<usize>().is_ok(),
-        None => {
-            rule.get("name").is_none()
-                && !rule.get("matches").and_then(Value::as_array).into_iter().flatten().any(by_header)
-        }
+    match rule.get("name").and_then(Value::as_str) {
+        Some(name) => parts::is_weighted(name),
+        None => !rule.get("matches").and_then(Value::as_array).into_iter().flatten().any(by_header),
     }
 }
 
@@ -40,11 +32,10 @@ pub(super) fn of(intent: &Intent<'_>, backends: &Backends<'_>, sticking: Option<
         let mut at = 0_usize;
         for class in &classes {
             let copies = copies.filter(|_| class.copied);
-            for (matches, rewrite) in parts(intent.paths, &class.methods, header) {
+            for (matches, rewrite) in matches_of(intent.paths, &class.methods, header) {
                 at += 1;
-                let name = if at == 1 { name.to_owned() } else { format!("{name}-{at}") };
                 let mut rule = Map::from_iter([
-                    ("name".to_owned(), name.into()),
+                    ("name".to_owned(), parts::name(name, at).into()),
                     ("matches".to_owned(), matches.into()),
                     ("backendRefs".to_owned(), backends.clone()),
                 ]);
@@ -71,7 +62,7 @@ pub(super) fn of(intent: &Intent<'_>, backends: &Backends<'_>, sticking: Option<
         let copies = copies.filter(|_| deal.legacy > 0);
         add(&deal.name, Some(&header), &refs(intent, &shares, deal.deals().then_some(sticky)), copies);
     }
-    add(WEIGHTED, None, &refs(intent, &backends.0, sticking), copies);
+    add(parts::WEIGHTED, None, &refs(intent, &backends.0, sticking), copies);
     all
 }
 
@@ -131,7 +122,7 @@ fn is_for_cookies(rule: &Value) -> bool {
 /// How many rules and matches these are at most, copies or not.
 pub(super) fn size(intent: &Intent<'_>) -> (usize, usize) {
     let classes = methods::classes(intent.mirror, false);
-    let parts: Vec<_> = classes.iter().flat_map(|class| parts(intent.paths, &class.methods, None)).collect();
+    let parts: Vec<_> = classes.iter().flat_map(|class| matches_of(intent.paths, &class.methods, None)).collect();
     let matches: usize = parts.iter().map(|(matches, _)| matches.len()).sum();
     let for_cookies = if intent.stickiness.is_some() { MAX_DEALS } else { 0 };
     let times = intent.pins.len().saturating_add(for_cookies).saturating_add(1);
@@ -140,7 +131,7 @@ pub(super) fn size(intent: &Intent<'_>) -> (usize, usize) {
 
 /// Matches of rules, each with its rewrite: those of paths that stay as they are in one. A rewritten prefix is alone in its rule, as the API
 /// demands.
-fn parts(paths: &[PathMatch], methods: &[&str], header: Option<&Value>) -> Vec<(Vec<Value>, Option<Value>)> {
+fn matches_of(paths: &[PathMatch], methods: &[&str], header: Option<&Value>) -> Vec<(Vec<Value>, Option<Value>)> {
     let of = |path: &PathMatch| -> Vec<Value> {
         let one = |method: Option<&&str>| {
             let mut one = Map::from_iter([("path".to_owned(), path_match(path))]);

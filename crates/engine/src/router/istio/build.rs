@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{entry, http};
 use crate::router::{
     contract::{Intent, ObjectKind, RouteStep},
-    names, own,
+    names, own, parts,
     shares::Share,
     view::WholeView,
 };
@@ -55,6 +55,6 @@ pub(super) fn virtual_service(
 pub(crate) fn hosts_and_paths(service: &WholeView) -> Option<(Vec<String>, Vec<PathMatch>)> {
     let spec = service.spec.value();
     let hosts = spec.get("hosts")?.as_array()?.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    entry::named(&spec, http::WEIGHTED)?;
+    entry::named(&spec, parts::WEIGHTED)?;
     Some((hosts, http::paths(entry::http(&spec))))
 }

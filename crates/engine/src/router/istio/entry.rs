@@ -3,10 +3,10 @@
 use cutover_api::v1alpha1::traffic_split::Side;
 use serde_json::{Value, json};
 
-use super::http;
 use crate::router::{
     contract::{IstioObserved, ObjectKind, RouteStep, SideBackend, Sides, SplitRef},
     marks::{self, Claim},
+    parts,
     shares::{self, Share, service_port},
     view::WholeView,
 };
@@ -150,7 +150,7 @@ pub(in crate::router) fn read_weight(
 ) -> Option<i32> {
     let service = observed.service?;
     let spec = service.spec.value();
-    let found = named(&spec, attached_to.unwrap_or(http::WEIGHTED))?;
+    let found = named(&spec, attached_to.unwrap_or(parts::WEIGHTED))?;
     // A user's entry bears our weights when it lists both sides. With one of them it may never have been touched.
     let ours = match attached_to {
         None => marks::claim(&service.meta, &split) != Claim::Foreign,

@@ -11,18 +11,10 @@ use crate::router::{
     contract::{Backend, Intent},
     headers,
     methods::{self, Class},
+    parts,
     shares::Share,
     sticky::{STICKY, Sticky},
 };
-
-/// Name of the entry that carries the weights, and what the names of its further parts begin with.
-pub(super) const WEIGHTED: &str = "weighted";
-
-/// Whether an entry of ours carries weights.
-pub(super) fn is_weighted(name: &str) -> bool {
-    let rest = name.strip_prefix(WEIGHTED);
-    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(|at| at.parse::<usize>().is_ok()))
-}
 
 /// Requests of one part, by their path, and what a side sees instead.
 #[derive(PartialEq)]
@@ -36,16 +28,15 @@ pub(super) fn entries(intent: &Intent<'_>, shares: &[Share<'_>]) -> Vec<Value> {
     let copies = methods::copies(intent).ok().flatten();
     let retries = intent.edge.and_then(|edge| edge.retries);
     let classes = methods::classes(copies.map(|(mirror, _)| mirror), retries.is_some());
-    let parts = parts(intent.paths);
+    let by_path = by_path(intent.paths);
     let mut all = Vec::new();
     let mut add = |name: &str, headers: Option<&Value>, route: &Value, copies: Option<(&Mirror, &Backend)>| {
         let mut at = 0_usize;
-        for part in &parts {
+        for part in &by_path {
             for class in &classes {
                 at += 1;
-                let name = if at == 1 { name.to_owned() } else { format!("{name}-{at}") };
                 let mut entry = Map::from_iter([
-                    ("name".to_owned(), name.into()),
+                    ("name".to_owned(), parts::name(name, at).into()),
                     ("match".to_owned(), matches(part, class, headers)),
                     ("route".to_owned(), route.clone()),
                 ]);
@@ -75,7 +66,7 @@ pub(super) fn entries(intent: &Intent<'_>, shares: &[Share<'_>]) -> Vec<Value> {
         let copies = copies.filter(|_| deal.legacy > 0);
         add(&deal.name, Some(&with_cookie(&sticky.cookie(), &deal.value)), &route, copies);
     }
-    add(WEIGHTED, None, &shares.iter().map(|share| dealt(share, sticking)).collect(), copies);
+    add(parts::WEIGHTED, None, &shares.iter().map(|share| dealt(share, sticking)).collect(), copies);
     all
 }
 
@@ -102,7 +93,7 @@ pub(super) fn forget(http: &mut Value, sticking: Option<Sticky<'_>>) -> bool {
         return false;
     }
     entries.retain(|it| !named(it).starts_with(STICKY));
-    let routes = entries.iter_mut().filter(|it| is_weighted(&named(it))).filter_map(|it| it.get_mut("route"));
+    let routes = entries.iter_mut().filter(|it| parts::is_weighted(&named(it))).filter_map(|it| it.get_mut("route"));
     for destination in routes.filter_map(Value::as_array_mut).flatten().filter_map(Value::as_object_mut) {
         destination.remove("headers");
     }
@@ -172,7 +163,7 @@ fn matches(part: &Part, class: &Class, headers: Option<&Value>) -> Value {
 }
 
 /// The paths, those that are rewritten alike together. A prefix is two: what is below is rewritten with its slash.
-fn parts(paths: &[PathMatch]) -> Vec<Part> {
+fn by_path(paths: &[PathMatch]) -> Vec<Part> {
     let mut paths: Vec<&PathMatch> = paths.iter().collect();
     if paths.iter().any(|path| path.rewrite.is_some()) {
         paths.sort_by_key(|path| (path.type_ == PathType::Prefix, std::cmp::Reverse(path.value.len())));
@@ -202,7 +193,7 @@ fn parts(paths: &[PathMatch]) -> Vec<Part> {
 /// The paths that entries of ours stand for, in their order.
 pub(super) fn paths(entries: &[Value]) -> Vec<PathMatch> {
     let mut parts: Vec<Part> = Vec::new();
-    for entry in entries.iter().filter(|it| it.get("name").and_then(Value::as_str).is_some_and(is_weighted)) {
+    for entry in entries.iter().filter(|it| it.get("name").and_then(Value::as_str).is_some_and(parts::is_weighted)) {
         let matches = entry.get("match").and_then(Value::as_array);
         let uris = matches.into_iter().flatten().filter_map(|it| it.get("uri").cloned()).collect();
         let rewrite = entry.pointer("/rewrite/uri").and_then(Value::as_str).map(str::to_owned);

@@ -16,7 +16,6 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::traffic_split::{IstioAttach, IstioRouter, RouterKind},
 };
-
 use serde_json::json;
 
 use super::{
@@ -24,6 +23,7 @@ use super::{
     marks::{self, Kinds},
     methods, names,
     own::{self, Outcome},
+    parts,
     shares::{self, Share},
     view::{Meta, WholeView},
 };
@@ -42,7 +42,7 @@ const KINDS: Kinds = Kinds {
 pub(super) fn plan(router: &IstioRouter, intent: &Intent<'_>, observed: &IstioObserved<'_>) -> RouterPlan {
     let attach = router.attach.as_ref();
     let name = attach.map_or_else(|| names::route_name(intent.split.name), |it| it.virtual_service.clone());
-    let entry = attach.map_or(http::WEIGHTED, |it| it.http.as_str());
+    let entry = attach.map_or(parts::WEIGHTED, |it| it.http.as_str());
     let weight = observed.service.and_then(|it| {
         entry::weight(entry::named(&it.spec.value(), entry)?, intent.sides, intent.weight_total, intent.split.namespace)
     });
@@ -86,7 +86,7 @@ fn kept_up(service: &WholeView, intent: &Intent<'_>, shares: &[Share<'_>]) -> Op
     let mut spec = service.spec.value();
     let http = spec.get_mut("http")?;
     let forgotten = http::forget(http, intent.sticking());
-    let moved = entry::reweigh(http, http::is_weighted, shares, intent.split.namespace);
+    let moved = entry::reweigh(http, parts::is_weighted, shares, intent.split.namespace);
     (forgotten || moved).then(|| marks::patch_spec(ObjectKind::VirtualService, &service.meta, &json!({"http": http})))
 }
 
