@@ -1,6 +1,6 @@
 //! What a split asks of the edge, by Middlewares and ServersTransports of Traefik's.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use cutover_testkit::{
@@ -262,6 +262,53 @@ async fn traefik_ceases_to_ask_sides_that_fail_and_begins_again() -> Result<()> 
     for backend in &shop.backends {
         backend.script().clear();
     }
+    answers(entry, &shop, 200).await
+}
+
+/// How 20 requests were answered, one after the other, and by whom.
+async fn answered(shop: &Shop) -> Result<BTreeMap<(u16, String), usize>> {
+    let mut counts = BTreeMap::new();
+    for _ in 0..20 {
+        let answer = http::get(shop.bed.entry.web, &shop.host, "/").await?;
+        let by = answer.headers().get("x-served-by").map_or(Ok("nobody"), |by| by.to_str())?;
+        *counts.entry((answer.status().as_u16(), by.to_owned())).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traefik_ceases_to_ask_the_side_that_fails_and_no_other() -> Result<()> {
+    let shop = Shop::open().await?;
+    let entry = shop.bed.entry.web;
+    split(&shop, TRAEFIK, "{circuitBreaker: {errorPercent: 20, openFor: 5s}}").await?;
+    answers(entry, &shop, 200).await?;
+    let [_, new] = &shop.backends;
+    new.script().error_rate(1.0);
+    let by = |status: u16, who: &str| (status, who.to_owned());
+    eventually("the new side is not asked, and its share is answered in its place", TAKEN_UP, || async {
+        let counts = answered(&shop).await?;
+        ensure!(counts.keys().all(|it| [by(200, "old"), by(503, "nobody")].contains(it)), "{counts:?}");
+        Ok(())
+    })
+    .await?;
+    // Other routes may change at any time, which closes every circuit: the new side may be asked again. Legacy's share is its own.
+    for _ in 0..10 {
+        let counts = answered(&shop).await?;
+        let legacy = counts.get(&by(200, "old")).copied().unwrap_or_default();
+        ensure!((8..=12).contains(&legacy), "{counts:?}");
+    }
+    new.script().clear();
+    eventually("both sides are asked", TAKEN_UP, || async {
+        let counts = answered(&shop).await?;
+        ensure!(
+            counts.len() == 2 && counts.keys().all(|it| [by(200, "old"), by(200, "new")].contains(it)),
+            "{counts:?}"
+        );
+        Ok(())
+    })
+    .await?;
+    shop.edit("storefront", json!({"spec": {"edge": null}})).await?;
+    shop.nothing_is_named().await?;
     answers(entry, &shop, 200).await
 }
 

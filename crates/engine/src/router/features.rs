@@ -35,7 +35,7 @@ pub enum Feature {
     RetryBackoff,
     /// Each try may take so long.
     TryTimeout,
-    /// While too many answers are errors, nobody is asked.
+    /// While too many of its answers are errors, a side is not asked.
     CircuitBreaker,
     /// Requests without TLS are sent to where there is.
     TlsRedirect,

@@ -23,12 +23,12 @@ pub struct Retries {
     pub per_try_timeout: Option<HumanDuration>,
 }
 
-/// When no side is asked for a while.
+/// When a side is not asked for a while. Each side is counted by itself: what one answers closes nothing to the other.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CircuitBreaker {
-    /// While more than this share of the answers of the last seconds is an error (500 and more, or none), no side is asked, and the
-    /// edge answers 503. In percent, 1 to 99.
+    /// While more than this share of a side's answers of the last seconds is an error (500 and more, or none), that side is not asked, and the
+    /// edge answers 503 in its place. In percent, 1 to 99.
     #[schemars(range(min = 1, max = 99))]
     pub error_percent: i32,
     /// For how long it is not asked. `1s` to `1h`, default `30s`.

@@ -363,18 +363,19 @@ pub fn ingress_route(split: &Split, world: &World, host: &str, request: &Request
     Served::New(i32::try_from(shares[1] * i64::from(split.total) / sum).unwrap())
 }
 
-/// A Middleware or a ServersTransport that is named and is not there: Traefik answers with errors then. It must be one of ours.
-fn unmade(world: &World, named: &Value) -> Option<String> {
-    let lists = [named.get("middlewares"), named.get("services"), named.pointer("/spec/weighted/services")];
-    let names = lists.into_iter().flatten().flat_map(|list| list.as_array().unwrap()).filter_map(|it| {
-        match (it.get("weight"), it.get("kind"), it.get("serversTransport")) {
-            (None, None, None) => Some((ObjectKind::Middleware, it["name"].as_str().unwrap())),
-            (.., Some(transport)) => Some((ObjectKind::ServersTransport, transport.as_str().unwrap())),
-            _ => None,
-        }
+/// A Middleware or a ServersTransport that is named and is not there, by a rule or a TraefikService or by what they lead to: Traefik answers
+/// with errors then. It must be one of ours.
+fn unmade(world: &World, naming: &Value) -> Option<String> {
+    let list = |of: &Value| of.as_array().cloned().unwrap_or_default();
+    let led_to = list(&naming["services"]).into_iter().chain(list(&naming["spec"]["weighted"]["services"]));
+    let named = led_to.chain([naming.clone()]).flat_map(|it| {
+        let middlewares = list(&it["middlewares"]).into_iter().map(|it| (ObjectKind::Middleware, it["name"].clone()));
+        let transport = it.get("serversTransport").map(|name| (ObjectKind::ServersTransport, name.clone()));
+        middlewares.chain(transport).collect::<Vec<_>>()
     });
-    let mut missing = names.filter(|(kind, name)| {
-        assert!(name.starts_with("shop-cutover-"), "somebody else's: {named}");
+    let mut missing = named.filter(|(kind, name)| {
+        let name = name.as_str().unwrap();
+        assert!(name.starts_with("shop-cutover-"), "somebody else's: {naming}");
         world.get(*kind, name).is_none()
     });
     missing.next().map(|(kind, name)| format!("{} {name} is not there", kind.kind()))

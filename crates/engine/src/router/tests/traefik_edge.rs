@@ -163,7 +163,7 @@ fn what_cors_retries_and_circuit_breakers_come_down_to() {
     let expression = "ResponseCodeRatio(500, 600, 0, 600) > 0.05";
     let breaker = json!({"circuitBreaker": {"expression": expression, "fallbackDuration": "20s"}});
     assert_eq!(of("shop-cutover-circuit-breaker"), breaker);
-    let order = ["headers", "cors", "rate-limit", "circuit-breaker", "retries"].map(|it| format!("shop-cutover-{it}"));
+    let order = ["headers", "cors", "rate-limit"].map(|it| format!("shop-cutover-{it}"));
     assert_eq!(named(&world), [order]);
     world.edit(ObjectKind::Middleware, "shop-cutover-retries", |it| {
         it["spec"]["retry"]["status"] = json!(["500-599"]);
@@ -172,6 +172,51 @@ fn what_cors_retries_and_circuit_breakers_come_down_to() {
     split.settle(&mut world);
     let found = spec(&world, (ObjectKind::Middleware, "shop-cutover-retries"));
     assert_eq!(found["retry"], json!({"attempts": 3, "initialInterval": "50ms"}), "no POST is sent twice by a stray");
+}
+
+/// One that was on a rule would count both sides together: what fails on one would close the other.
+#[test]
+fn what_counts_the_errors_of_a_side_counts_no_others() {
+    let breaker = "shop-cutover-circuit-breaker";
+    let middlewares = |of: &Value| {
+        let list = of["middlewares"].as_array().cloned().unwrap_or_default();
+        list.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut world = World::default();
+    let split =
+        asking("{circuitBreaker: {errorPercent: 60}, retries: {attempts: 2}, rateLimit: {requestsPerMinute: 60}}")
+            .with(|it| it.pins = vec![header(Side::New, "x-a", "new")]);
+    split.settle(&mut world);
+    assert_eq!(named(&world), [[LIMIT.1], [LIMIT.1]], "no rule names it, for a rule leads to both");
+    let members = spec(&world, SERVICE)["weighted"]["services"].clone();
+    let pinned = spec(&world, ROUTE)["routes"][0]["services"][0].clone();
+    let all: Vec<_> = members.as_array().unwrap().iter().chain([&pinned]).map(middlewares).collect();
+    let wanted = [breaker, "shop-cutover-retries"];
+    assert_eq!(all, [wanted; 3], "what is tried again counts once");
+    // Without it, what reaches one side in vain may reach the other.
+    let split = split.with(|it| it.edge = Some(edge("{retries: {attempts: 2}}")));
+    split.settle(&mut world);
+    assert_eq!(named(&world), [["shop-cutover-retries"], ["shop-cutover-retries"]]);
+    let members = spec(&world, SERVICE)["weighted"]["services"].clone();
+    assert!(members.as_array().unwrap().iter().all(|it| middlewares(it).is_empty()), "{members}");
+    assert_eq!(world.get(ObjectKind::Middleware, breaker), None);
+}
+
+/// A refused form waits as a whole, what is named by members with it.
+#[test]
+fn a_refused_spec_leaves_the_breaker_where_it_is() {
+    let mut world = World::default();
+    let split = asking("{circuitBreaker: {errorPercent: 60}, retries: {attempts: 2}}");
+    split.settle(&mut world);
+    let before = spec(&world, SERVICE)["weighted"]["services"][0]["middlewares"].clone();
+    assert_eq!(before.as_array().unwrap().len(), 2);
+    let refused = split.at(60).with(|it| {
+        it.edge = None;
+        it.backend_mut(Side::New).external_name = true;
+    });
+    assert_eq!(refused.settle(&mut world).problem.unwrap().reason, "UnsupportedByRouter");
+    let after = spec(&world, SERVICE)["weighted"]["services"].clone();
+    assert_eq!((&after[0]["middlewares"], &after[1]["weight"]), (&before, &json!(60)));
 }
 
 fn rewriting(path: PathMatch, to: &str) -> PathMatch {

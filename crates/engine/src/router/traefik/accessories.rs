@@ -20,8 +20,18 @@ pub(super) struct Accessory {
     pub(super) kind: ObjectKind,
     pub(super) name: String,
     pub(super) spec: Value,
-    /// Rules of this path alone name it; `None`: all do.
-    pub(super) path: Option<PathMatch>,
+    pub(super) by: By,
+}
+
+/// Who names it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum By {
+    /// Every rule.
+    Rules,
+    /// Rules for this path.
+    Path(PathMatch),
+    /// Whatever leads to one side: what it counts is that side's alone.
+    Sides,
 }
 
 /// Fields of either kind that we do not write, or not always, and that nobody else should: of the kinds of Middleware there must be one.
@@ -87,16 +97,19 @@ pub(super) const MEANINGFUL: [&str; 57] = [
 
 /// What the only ServersTransport is for.
 const TRANSPORT: &str = "timeouts";
+const BREAKER: &str = "circuit-breaker";
+const RETRIES: &str = "retries";
 
 /// How many idle connections per server are kept: what Traefik does by default, and does not do by default in a ServersTransport.
 const IDLE_CONNECTIONS: i32 = 200;
 
 /// What the spec asks for. Middlewares are in the order in which a request passes them: answers of later ones still get the headers, what is
-/// over the limit is no error of a side, and what is counted as one has been tried as often as it may be.
+/// over the limit is no error of a side, and what is counted as one has been tried as often as it may be: so retries are behind a breaker.
 pub(super) fn wanted(split: &str, edge: Option<&Edge>, paths: &[PathMatch]) -> Vec<Accessory> {
-    let of_all =
-        |kind, purpose: &str, spec| Accessory { kind, name: names::accessory_name(split, purpose), spec, path: None };
-    let middleware = |purpose: &str, spec| of_all(ObjectKind::Middleware, purpose, spec);
+    let named_by =
+        |by, kind, purpose: &str, spec| Accessory { kind, name: names::accessory_name(split, purpose), spec, by };
+    let middleware = |purpose: &str, spec| named_by(By::Rules, ObjectKind::Middleware, purpose, spec);
+    let of_sides = |kind, purpose: &str, spec| named_by(By::Sides, kind, purpose, spec);
     let nothing = Edge::default();
     // A redirect is refused.
     let Edge { rate_limit, timeouts, security_headers, cors, retries, circuit_breaker, tls_redirect: _ } =
@@ -105,24 +118,30 @@ pub(super) fn wanted(split: &str, edge: Option<&Edge>, paths: &[PathMatch]) -> V
         security_headers.as_ref().map(|it| middleware("headers", answers_bear(it))),
         cors.as_ref().map(|it| middleware("cors", origins(it))),
         rate_limit.as_ref().map(|it| middleware("rate-limit", limit(it))),
-        circuit_breaker.as_ref().map(|it| middleware("circuit-breaker", breaks(it))),
+        circuit_breaker.as_ref().map(|it| of_sides(ObjectKind::Middleware, BREAKER, breaks(it))),
     ];
     let rewrites = paths.iter().filter_map(|path| {
         let spec = rewrite::spec(path)?;
         // Called after what it says: a route changes from one to another in one write.
         let purpose = format!("rewrite-{}", short_hash(&spec));
-        Some(Accessory { path: Some(path.clone()), ..middleware(&purpose, spec) })
+        Some(named_by(By::Path(path.clone()), ObjectKind::Middleware, &purpose, spec))
     });
+    let tried_by = if circuit_breaker.is_some() { By::Sides } else { By::Rules };
     let after = [
-        retries.as_ref().map(|it| middleware("retries", tries(it))),
-        timeouts.as_ref().map(|it| of_all(ObjectKind::ServersTransport, TRANSPORT, waits(it))),
+        retries.as_ref().map(|it| named_by(tried_by, ObjectKind::Middleware, RETRIES, tries(it))),
+        timeouts.as_ref().map(|it| of_sides(ObjectKind::ServersTransport, TRANSPORT, waits(it))),
     ];
     before.into_iter().flatten().chain(rewrites).chain(after.into_iter().flatten()).collect()
 }
 
-/// The name of the only ServersTransport.
-pub(super) fn transport_name(split: &str) -> String {
-    names::accessory_name(split, TRANSPORT)
+/// All that what leads to a side may name, in the order in which [`wanted`] has it.
+pub(super) fn names_of_sides(split: &str) -> [(ObjectKind, String); 3] {
+    let all = [
+        (ObjectKind::Middleware, BREAKER),
+        (ObjectKind::Middleware, RETRIES),
+        (ObjectKind::ServersTransport, TRANSPORT),
+    ];
+    all.map(|(kind, purpose)| (kind, names::accessory_name(split, purpose)))
 }
 
 fn answers_bear(security: &SecurityHeaders) -> Value {

@@ -3,7 +3,10 @@
 use cutover_api::v1alpha1::traffic_split::{Side, TraefikRouter};
 use serde_json::{Map, Value, json};
 
-use super::{edge::Edge, rules};
+use super::{
+    edge::{Edge, Named},
+    rules,
+};
 use crate::router::{
     contract::{Backend, Intent, ObjectKind, RouteStep},
     names, own,
@@ -43,14 +46,14 @@ const MEANINGFUL: [&str; 24] = [
 pub(super) fn service(
     intent: &Intent<'_>,
     shares: &[Share<'_>],
-    transport: Option<&str>,
+    named: &Named,
     observed: Option<&WholeView>,
 ) -> Option<RouteStep> {
     let members: Vec<Value> = shares
         .iter()
         .filter(|share| share.weight > 0)
         .map(|share| {
-            let mut member = reference(share.service, share.port, share.backend, transport);
+            let mut member = reference(share.service, share.port, share.backend, named);
             member.insert("weight".to_owned(), share.weight.into());
             Value::Object(member)
         })
@@ -95,6 +98,7 @@ fn routes(intent: &Intent<'_>, edge: &Edge<'_>) -> Vec<Value> {
         .filter_map(|pin| Some((pin.to, rules::of_pin(pin)?, intent.sides.get(pin.to).present()?)))
         .collect();
     let weighted = json!([{"kind": "TraefikService", "name": names::weighted_name(intent.split.name)}]);
+    let named = edge.named_by_pins();
     let mut routes = Vec::new();
     for (host, path) in intent.hosts.iter().flat_map(|host| intent.paths.iter().map(move |path| (host, path))) {
         let mut rule = rules::of(host, path);
@@ -108,10 +112,7 @@ fn routes(intent: &Intent<'_>, edge: &Edge<'_>) -> Vec<Value> {
             routes.push(route);
         };
         for (_, pin, backend) in &pins {
-            add(
-                format!("{rule} && {pin}"),
-                &json!([reference(&backend.service, backend.port, Some(backend), edge.transport())]),
-            );
+            add(format!("{rule} && {pin}"), &json!([reference(&backend.service, backend.port, Some(backend), &named)]));
             rule = format!("{rule} && !{pin}");
         }
         add(rule, &weighted);
@@ -135,14 +136,14 @@ pub(super) fn is_plain(backend: &Backend) -> bool {
     scheme(backend).map_or_else(by_port, |scheme| scheme == "http")
 }
 
-/// A Service's port, and how it is spoken to.
-fn reference(service: &str, port: i32, backend: Option<&Backend>, transport: Option<&str>) -> Map<String, Value> {
+/// A Service's port, how it is spoken to, and what is done on the way to it.
+fn reference(service: &str, port: i32, backend: Option<&Backend>, named: &Named) -> Map<String, Value> {
     let mut reference = Map::from_iter([
         ("kind".to_owned(), "Service".into()),
         ("name".to_owned(), service.into()),
         ("port".to_owned(), port.into()),
     ]);
     reference.extend(backend.and_then(scheme).map(|scheme| ("scheme".to_owned(), scheme.into())));
-    reference.extend(transport.map(|name| ("serversTransport".to_owned(), name.into())));
+    reference.extend(named.fields());
     reference
 }

@@ -8,7 +8,7 @@
 use cutover_api::{conditions::reasons, v1alpha1::traffic_split::PathMatch};
 use serde_json::{Value, json};
 
-use super::accessories::{self, Accessory, MEANINGFUL};
+use super::accessories::{self, Accessory, By, MEANINGFUL};
 use crate::router::{
     contract::{Intent, ObjectKind, Problem, RouteStep, TraefikObserved},
     marks::{self, Claim, Kinds, Lack},
@@ -95,38 +95,41 @@ impl<'a> Edge<'a> {
         by.contains(&it.name) || (self.found(it).is_some() && !self.observed.unseen.accessories)
     }
 
-    fn wanted_transport(&self) -> Option<&Accessory> {
-        self.wanted.iter().find(|it| it.kind == ObjectKind::ServersTransport)
-    }
-
-    /// The ServersTransport that rules name.
-    pub(super) fn transport(&self) -> Option<&str> {
-        self.wanted_transport().map(|it| it.name.as_str())
+    fn of_sides(&self) -> impl Iterator<Item = &Accessory> {
+        self.wanted.iter().filter(|it| it.by == By::Sides)
     }
 
     /// The Middlewares that rules for this path name.
     pub(super) fn middlewares(&self, path: &PathMatch) -> Vec<Value> {
-        let is_for = |it: &&Accessory| it.path.as_ref().is_none_or(|of| of == path);
-        let middlewares = self.wanted.iter().filter(|it| it.kind == ObjectKind::Middleware).filter(is_for);
-        middlewares.map(|it| json!({"name": it.name})).collect()
+        let is_for = |it: &&Accessory| match &it.by {
+            By::Rules => true,
+            By::Path(of) => of == path,
+            By::Sides => false,
+        };
+        refer(self.wanted.iter().filter(is_for).map(|it| it.name.as_str()))
     }
 
-    /// The ServersTransport that the TraefikService names now. What of the spec is refused waits, and stays as it is.
-    pub(super) fn transport_of_service(&self, refused: bool) -> Option<&str> {
+    /// What rules for pins name of what is about a side.
+    pub(super) fn named_by_pins(&self) -> Named {
+        Named::of(self.of_sides().map(|it| (it.kind, it.name.as_str())))
+    }
+
+    /// What the TraefikService names now. What of the spec is refused waits, and stays as it is.
+    pub(super) fn named_by_members(&self, refused: bool) -> Named {
         if refused {
-            let ours = accessories::transport_name(self.intent.split.name);
-            return self.named_by_service.iter().find(|name| **name == ours).map(String::as_str);
+            let ours = accessories::names_of_sides(self.intent.split.name);
+            let named = ours.iter().filter(|(_, name)| self.named_by_service.contains(name));
+            return Named::of(named.map(|(kind, name)| (*kind, name.as_str())));
         }
         let may = |it: &&Accessory| self.observed.service.is_none() || self.may_be_named(it, &self.named_by_service);
-        self.wanted_transport().filter(may).map(|it| it.name.as_str())
+        Named::of(self.of_sides().filter(may).map(|it| (it.kind, it.name.as_str())))
     }
 
     /// What has to wait until proxies know of it, if something has: what the TraefikService and the IngressRoute name next.
     pub(super) fn awaited(&self) -> Option<String> {
-        let by_service = self
-            .wanted_transport()
-            .filter(|it| self.observed.service.is_some() && !self.may_be_named(it, &self.named_by_service));
-        let it = by_service.or_else(|| self.awaited_by_route())?;
+        let unknown =
+            |it: &&Accessory| self.observed.service.is_some() && !self.may_be_named(it, &self.named_by_service);
+        let it = self.of_sides().find(unknown).or_else(|| self.awaited_by_route())?;
         Some(format!("proxies are given a moment to learn of {} {} before it is named", it.kind.kind(), it.name))
     }
 
@@ -137,7 +140,7 @@ impl<'a> Edge<'a> {
 
     fn awaited_by_route(&self) -> Option<&Accessory> {
         self.observed.route?;
-        let is_named = |it: &Accessory| it.kind == ObjectKind::Middleware || !self.intent.pins.is_empty();
+        let is_named = |it: &Accessory| it.by != By::Sides || !self.intent.pins.is_empty();
         self.wanted.iter().find(|it| is_named(it) && !self.may_be_named(it, &self.named_by_route))
     }
 
@@ -154,6 +157,36 @@ impl<'a> Edge<'a> {
         let all = self.observed.accessories.iter().map(|(kind, view)| (*kind, &view.meta));
         all.filter(|(kind, meta)| is_stray(*kind, meta)).collect()
     }
+}
+
+/// What something that leads to a side names.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    middlewares: Vec<Value>,
+    transport: Option<String>,
+}
+
+impl Named {
+    fn of<'n>(all: impl Iterator<Item = (ObjectKind, &'n str)>) -> Self {
+        let (transports, middlewares): (Vec<_>, Vec<_>) =
+            all.partition(|(kind, _)| *kind == ObjectKind::ServersTransport);
+        Self {
+            middlewares: refer(middlewares.into_iter().map(|(_, name)| name)),
+            transport: transports.first().map(|(_, name)| (*name).to_owned()),
+        }
+    }
+
+    /// The fields that say so.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (String, Value)> {
+        let middlewares =
+            (!self.middlewares.is_empty()).then(|| ("middlewares".to_owned(), self.middlewares.clone().into()));
+        let transport = self.transport.as_deref().map(|name| ("serversTransport".to_owned(), name.into()));
+        middlewares.into_iter().chain(transport)
+    }
+}
+
+fn refer<'n>(middlewares: impl Iterator<Item = &'n str>) -> Vec<Value> {
+    middlewares.map(|name| json!({"name": name})).collect()
 }
 
 /// The Middlewares and ServersTransports that an object of Traefik's names, wherever in it.

@@ -16,7 +16,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         Feature::Timeouts => Carried::Within("`read` for the beginning of an answer; sides that speak plain HTTP/1.1"),
         Feature::Retries => Carried::Within("where a side cannot be reached; what it breaks off or answers counts"),
         Feature::CircuitBreaker => {
-            Carried::Within("each rule by itself; after `openFor` it asks more and more for 10s")
+            Carried::Within("each side by itself, and each pin; after `openFor` it asks more and more for 10s")
         }
         Feature::TryTimeout => Carried::Not {
             why: "has no time for a single try",

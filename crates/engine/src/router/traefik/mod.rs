@@ -93,7 +93,7 @@ fn managed(
     let edge = Edge::of(intent, observed);
     let problem = refusal(intent).or_else(|| edge.problem());
     // The form of a refused spec waits; the weight in force does not.
-    let service = build::service(intent, &shares, edge.transport_of_service(problem.is_some()), observed.service);
+    let service = build::service(intent, &shares, &edge.named_by_members(problem.is_some()), observed.service);
     if problem.is_some() {
         let last = observed.service.is_some() && observed.route.is_some();
         return Outcome { steps: service.filter(|_| observed.service.is_some()).into_iter().collect(), problem, last };
