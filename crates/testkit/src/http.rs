@@ -3,10 +3,13 @@
 use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use anyhow::{Context, Result};
-use reqwest::{Client, redirect::Policy};
+use reqwest::{Certificate, Client, ClientBuilder, redirect::Policy};
 pub use reqwest::{Method, Response};
 
-static CLIENT: LazyLock<Result<Client, String>> = LazyLock::new(|| {
+static CLIENT: LazyLock<Result<Client, String>> =
+    LazyLock::new(|| builder().build().map_err(|error| format!("no HTTP client: {error}")));
+
+fn builder() -> ClientBuilder {
     // Whoever comes first installs it; a second one is the same.
     drop(rustls::crypto::ring::default_provider().install_default());
     Client::builder()
@@ -16,9 +19,7 @@ static CLIENT: LazyLock<Result<Client, String>> = LazyLock::new(|| {
         .timeout(Duration::from_secs(10))
         // A pooled connection belongs to the runtime of the test that opened it.
         .pool_max_idle_per_host(0)
-        .build()
-        .map_err(|error| format!("no HTTP client: {error}"))
-});
+}
 
 pub(crate) fn client() -> Result<&'static Client> {
     CLIENT.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
@@ -44,6 +45,17 @@ pub async fn get_with(address: SocketAddr, host: &str, path: &str, header: Optio
         None => request,
     };
     request.send().await.with_context(|| format!("GET {url} (host {host})"))
+}
+
+/// `GET https://<host><path>` at an address, from nobody but who has the key of this certificate (PEM).
+///
+/// # Errors
+/// When there is no answer within ten seconds, or one under another certificate. Any status is an answer.
+pub async fn get_by_tls(address: SocketAddr, host: &str, path: &str, authority: &str) -> Result<Response> {
+    let client =
+        builder().resolve(host, address).tls_certs_only([Certificate::from_pem(authority.as_bytes())?]).build()?;
+    let url = format!("https://{host}:{}{path}", address.port());
+    client.get(&url).send().await.with_context(|| format!("GET {url} at {address}"))
 }
 
 /// A request of any method, without a body, with a host header and more headers, on a connection of its own.

@@ -8,6 +8,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
+/// A certificate for a name and its key, both in PEM. Whoever trusts the certificate trusts who has the key.
+///
+/// # Errors
+/// When it is no name.
+pub fn certificate(name: &str) -> Result<[String; 2]> {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()])?;
+    Ok([made.cert.pem(), made.signing_key.serialize_pem()])
+}
+
 /// Accepts connections for these names.
 ///
 /// # Errors

@@ -49,6 +49,12 @@ pub struct EntryPoints {
     pub gateway: SocketAddr,
     /// `IngressRoute`s.
     pub web: SocketAddr,
+    /// [`EntryPoints::nginx`] by TLS.
+    pub nginx_tls: SocketAddr,
+    /// For listeners with TLS of Gateways that tests make.
+    pub gateway_tls: SocketAddr,
+    /// `IngressRoute`s that name it, `web-tls`.
+    pub web_tls: SocketAddr,
     /// `/metrics`, `/ping` and Traefik's own API.
     pub internal: SocketAddr,
 }
@@ -60,7 +66,15 @@ impl EntryPoints {
     /// When there are none.
     pub fn free() -> Result<Self> {
         let next = || Ok::<_, anyhow::Error>(SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?)));
-        Ok(Self { nginx: next()?, gateway: next()?, web: next()?, internal: next()? })
+        Ok(Self {
+            nginx: next()?,
+            gateway: next()?,
+            web: next()?,
+            nginx_tls: next()?,
+            gateway_tls: next()?,
+            web_tls: next()?,
+            internal: next()?,
+        })
     }
 }
 
@@ -200,6 +214,9 @@ fn configuration(entry_points: &EntryPoints) -> Value {
             "nginx": address(entry_points.nginx),
             "gateway": address(entry_points.gateway),
             "web": {"address": entry_points.web.to_string(), "asDefault": true},
+            "nginx-tls": address(entry_points.nginx_tls),
+            "gateway-tls": address(entry_points.gateway_tls),
+            "web-tls": address(entry_points.web_tls),
             // The name that `api.insecure` is bound to.
             "traefik": address(entry_points.internal),
         },
@@ -214,7 +231,7 @@ fn configuration(entry_points: &EntryPoints) -> Value {
         "providers": {
             // The default, two seconds, is longer than most of what tests look at.
             "providersThrottleDuration": "50ms",
-            "kubernetesIngressNGINX": {"httpEntryPoint": "nginx", "proxyNextUpstream": "off"},
+            "kubernetesIngressNGINX": {"httpEntryPoint": "nginx", "httpsEntryPoint": "nginx-tls", "proxyNextUpstream": "off"},
             "kubernetesGateway": {"statusAddress": {"ip": "127.0.0.1"}},
             "kubernetesCRD": {"allowEmptyServices": true},
         },

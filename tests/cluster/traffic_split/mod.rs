@@ -5,6 +5,7 @@ mod attached;
 mod backend_tls;
 mod bed;
 mod edge;
+mod edge_tls;
 mod foreign_edits;
 mod gitops;
 mod istio;
