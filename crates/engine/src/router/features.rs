@@ -93,7 +93,7 @@ impl Feature {
             Self::HeaderPins => pin(intent.pins.iter().position(|pin| pin.header.is_some())),
             Self::CookiePins => pin(intent.pins.iter().position(|pin| pin.cookie.is_some())),
             Self::Stickiness => intent.stickiness.map(|_| self.field().to_owned()),
-            Self::RateLimit => edge(|edge| edge.rate_limit.is_some()),
+            Self::RateLimit => edge(|edge| edge.rate_limit.is_some_and(|it| it.limit().is_some())),
             Self::Timeouts => edge(|edge| edge.timeouts.is_some()),
             Self::SecurityHeaders => edge(|edge| edge.security_headers.is_some()),
             Self::Cors => edge(|edge| edge.cors.is_some()),

@@ -8,6 +8,7 @@ use super::{
     super::forms::LINE_PATTERN,
     cors::Cors,
     failure::{CircuitBreaker, Retries},
+    rate_limit::RateLimit,
 };
 use crate::HumanDuration;
 
@@ -34,23 +35,10 @@ pub struct Edge {
     /// When a side that fails is not asked for a while.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit_breaker: Option<CircuitBreaker>,
-    /// Whether requests without TLS are answered with a redirect to `https`. Default false.
+    /// Whether requests without TLS are answered with a redirect to `https`. Default false; `ingressNginx` with `tls` redirects by itself,
+    /// as ingress-nginx does, unless its annotation `nginx.ingress.kubernetes.io/ssl-redirect` is `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tls_redirect: bool,
-}
-
-/// Requests that one client address may send. Each replica of a proxy counts by itself.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RateLimit {
-    /// Requests in a minute, in the long run. 1 to 1000000.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub requests_per_minute: i32,
-    /// Requests that may come at once after a rest. Default: as many as in a minute. 1 to 10000000; `ingressNginx` takes multiples of
-    /// `requestsPerMinute` only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub burst: Option<i32>,
 }
 
 /// How long the edge waits for a backend.

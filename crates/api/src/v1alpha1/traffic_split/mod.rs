@@ -7,6 +7,7 @@ mod failure;
 mod mirror;
 mod motion;
 mod probe;
+mod rate_limit;
 mod router;
 mod status;
 mod stickiness;
@@ -19,11 +20,12 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     backend::{Backend, Capacity, CookieMatch, HeaderMatch, Pin, Safety, ServiceBackend, Side},
     cors::{Cors, Method},
-    edge::{Edge, FrameOptions, RateLimit, SecurityHeaders, StrictTransportSecurity, Timeouts},
+    edge::{Edge, FrameOptions, SecurityHeaders, StrictTransportSecurity, Timeouts},
     failure::{CircuitBreaker, Retries},
     mirror::Mirror,
     motion::{DiedSide, FailedOver, Failover, Ramp},
     probe::{HttpProbe, SideProbe, TcpProbe},
+    rate_limit::{Limit, RateLimit},
     router::{
         AlbRouter, GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, IstioAttach, IstioRouter,
         ParentRef, RouteAttach, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{Cors, Edge, IngressNginxRouter, RateLimit},
+    v1alpha1::traffic_split::{Cors, Edge, IngressNginxRouter, Limit},
 };
 use serde_json::{Map, Value};
 
@@ -49,11 +49,12 @@ const CORS_MAX_AGE: &str = "nginx.ingress.kubernetes.io/cors-max-age";
 
 /// What annotations cannot say, and an annotation of the spec that cannot be taken over.
 pub(super) fn refusal(router: &IngressNginxRouter, intent: &Intent<'_>) -> Option<Problem> {
-    let limit = intent.edge.and_then(|edge| edge.rate_limit);
-    if let Some(limit) = limit.filter(|limit| multiplier(limit).is_none()) {
+    let limit = intent.edge.and_then(limit_of);
+    if let Some(limit) = limit.filter(|limit| multiplier(*limit).is_none()) {
         let per_minute = limit.requests_per_minute;
         let message = format!(
-            "spec.edge.rateLimit.burst: ingressNginx takes whole multiples of requestsPerMinute only: use {per_minute}, or {} instead",
+            "spec.edge.rateLimit.burst: {} is no multiple of {per_minute} requests a minute, and ingressNginx takes no others: say {per_minute}, or {}",
+            limit.burst,
             per_minute.saturating_mul(2)
         );
         return Some(stalled(reasons::UNSUPPORTED_BY_ROUTER, message));
@@ -142,7 +143,7 @@ fn of_edge(intent: &Intent<'_>) -> BTreeMap<&'static str, String> {
 }
 
 fn edge_annotations(edge: &Edge) -> impl Iterator<Item = (&'static str, Option<String>)> {
-    let limit = edge.rate_limit.as_ref();
+    let limit = limit_of(edge);
     let said = [
         (LIMIT_RPM, limit.map(|limit| limit.requests_per_minute.to_string())),
         (BURST_MULTIPLIER, limit.and_then(multiplier).map(|times| times.to_string())),
@@ -174,10 +175,13 @@ fn cors(cors: &Cors) -> impl Iterator<Item = (&'static str, Option<String>)> {
 }
 
 /// How many minutes' worth of requests may come at once; `None` if that is no whole number.
-fn multiplier(limit: &RateLimit) -> Option<i32> {
-    let burst = limit.burst.unwrap_or(limit.requests_per_minute);
-    let times = burst.checked_div(limit.requests_per_minute)?;
-    (times.checked_mul(limit.requests_per_minute) == Some(burst) && times > 0).then_some(times)
+fn multiplier(limit: Limit) -> Option<i32> {
+    let times = limit.burst.checked_div(limit.requests_per_minute)?;
+    (times.checked_mul(limit.requests_per_minute) == Some(limit.burst) && times > 0).then_some(times)
+}
+
+fn limit_of(edge: &Edge) -> Option<Limit> {
+    edge.rate_limit.and_then(|it| it.limit())
 }
 
 /// Whether clients stick to the backend that they met first. They then do not follow the weight, and a weight of 0 would leave

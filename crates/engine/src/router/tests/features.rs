@@ -138,7 +138,7 @@ fn limits_and_timeouts_are_annotations_of_the_main_ingress_and_leave_with_the_fi
 #[case(100, Some(1))]
 #[case(500, Some(5))]
 fn a_burst_that_annotations_cannot_say_is_refused(#[case] burst: i32, #[case] said: Option<i32>) {
-    let limit = RateLimit { requests_per_minute: 100, burst: Some(burst) };
+    let limit = RateLimit { requests_per_minute: Some(100), burst: Some(burst), ..RateLimit::default() };
     let split = Split::nginx().with(|it| it.edge = Some(Edge { rate_limit: Some(limit), ..Edge::default() }));
     let mut world = World::default();
     if let Some(times) = said {
@@ -148,9 +148,44 @@ fn a_burst_that_annotations_cannot_say_is_refused(#[case] burst: i32, #[case] sa
         let plan = split.plan(&world);
         assert_eq!(plan.steps, []);
         let message = plan.problem.unwrap().message;
-        assert!(message.starts_with("spec.edge.rateLimit.burst: ingressNginx"), "{message}");
-        assert!(message.contains("use 100, or 200"), "{message}");
+        assert!(message.starts_with(&format!("spec.edge.rateLimit.burst: {burst} is no multiple")), "{message}");
+        assert!(message.ends_with("say 100, or 200"), "{message}");
     }
+}
+
+#[rstest]
+#[case("{tier: Development}", None)]
+#[case("{tier: Staging}", Some((500, 100)))]
+#[case("{tier: Production}", Some((100, 20)))]
+#[case("{tier: Production, burst: 300}", Some((100, 300)))]
+#[case("{tier: Production, requestsPerMinute: 60}", Some((60, 60)))]
+#[case("{tier: Development, requestsPerMinute: 60, burst: 7}", Some((60, 7)))]
+#[case("{requestsPerMinute: 60}", Some((60, 60)))]
+fn a_tier_has_its_usual_limit_and_what_is_said_goes_before_it(#[case] said: &str, #[case] kept: Option<(i32, i32)>) {
+    let split = Split::traefik().with(|it| it.edge = Some(edge(&format!("rateLimit: {said}"))));
+    let mut world = World::default();
+    split.settle(&mut world);
+    let limits: Vec<Value> =
+        world.all::<Value>(ObjectKind::Middleware).iter().map(|it| it["spec"]["rateLimit"].clone()).collect();
+    let figures = limits.iter().map(|it| (it["average"].as_i64().unwrap(), it["burst"].as_i64().unwrap()));
+    let kept = kept.map(|(average, burst)| (i64::from(average), i64::from(burst)));
+    assert_eq!(figures.collect::<Vec<_>>(), Vec::from_iter(kept));
+}
+
+#[test]
+fn no_limit_is_carried_by_every_router() {
+    let none = Some(edge("rateLimit: {tier: Development}"));
+    for split in [Split::nginx(), Split::gateway(), Split::traefik(), Split::istio(), Split::alb()] {
+        let plan = split.with(|it| it.edge.clone_from(&none)).plan(&World::default());
+        assert_eq!(plan.problem, None);
+    }
+}
+
+#[test]
+fn a_usual_limit_that_annotations_cannot_say_is_refused_with_one_that_they_can() {
+    let split = Split::nginx().with(|it| it.edge = Some(edge("rateLimit: {tier: Production}")));
+    let message = split.plan(&World::default()).problem.unwrap().message;
+    assert!(message.contains("burst: 20 is no multiple of 100 requests a minute"), "{message}");
 }
 
 #[test]

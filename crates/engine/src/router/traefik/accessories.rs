@@ -4,7 +4,7 @@
 //! The names are fixed, so that a change of what one says is a write of it and of nothing else.
 
 use cutover_api::v1alpha1::traffic_split::{
-    CircuitBreaker, Cors, Edge, PathMatch, RateLimit, Retries, SecurityHeaders, Timeouts,
+    CircuitBreaker, Cors, Edge, Limit, PathMatch, Retries, SecurityHeaders, Timeouts,
 };
 use serde_json::{Map, Value, json};
 
@@ -117,7 +117,7 @@ pub(super) fn wanted(split: &str, edge: Option<&Edge>, paths: &[PathMatch]) -> V
     let before = [
         security_headers.as_ref().map(|it| middleware("headers", answers_bear(it))),
         cors.as_ref().map(|it| middleware("cors", origins(it))),
-        rate_limit.as_ref().map(|it| middleware("rate-limit", limit(it))),
+        rate_limit.and_then(|it| it.limit()).map(|it| middleware("rate-limit", limits(it))),
         circuit_breaker.as_ref().map(|it| of_sides(ObjectKind::Middleware, BREAKER, breaks(it))),
     ];
     let rewrites = paths.iter().filter_map(|path| {
@@ -186,11 +186,10 @@ fn breaks(breaker: &CircuitBreaker) -> Value {
     }})
 }
 
-fn limit(limit: &RateLimit) -> Value {
-    let average = limit.requests_per_minute;
+fn limits(limit: Limit) -> Value {
     // Of whom a request is: the address that the connection comes from.
     json!({"rateLimit": {
-        "average": average, "period": "1m", "burst": limit.burst.unwrap_or(average), "sourceCriterion": {"ipStrategy": {}},
+        "average": limit.requests_per_minute, "period": "1m", "burst": limit.burst, "sourceCriterion": {"ipStrategy": {}},
     }})
 }
 
