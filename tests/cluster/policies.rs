@@ -49,8 +49,8 @@ rules:
 - {apiGroups: [""], resources: [pods], verbs: [create]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [create]}
 - {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [create]}
-- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [create]}
-- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], resourceNames: [shop], verbs: [update]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes, grpcroutes], verbs: [create]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes, grpcroutes], resourceNames: [shop], verbs: [update]}
 - {apiGroups: [networking.istio.io], resources: [virtualservices], verbs: [create]}
 - {apiGroups: [networking.istio.io], resources: [virtualservices], resourceNames: [shop], verbs: [update]}
 - {apiGroups: [traefik.io], resources: [ingressroutes, traefikservices, middlewares, serverstransports], verbs: [create]}
@@ -208,6 +208,11 @@ fn attach(route: &str) -> Value {
     json!({"gatewayApi": {"attach": {"route": route, "rule": "checkout"}}})
 }
 
+fn of_grpc(mut router: Value) -> Value {
+    router["gatewayApi"]["routeKind"] = json!("GRPCRoute");
+    router
+}
+
 fn split(routers: &[Value]) -> Value {
     let side = |name: &str| json!({"service": {"name": name, "port": 80}});
     let spec = json!({"hosts": ["shop.example.com"], "legacy": side("old"), "new": side("new"), "routers": routers});
@@ -353,6 +358,8 @@ async fn splits_take_the_rights_on_their_routes() -> Result<()> {
     people.creation_takes_a_right(&split(&[nginx()]), ingresses).await?;
     people.creation_takes_a_right(&split(&[gateway()]), routes).await?;
     people.creation_takes_a_right(&split(&[attach("shop")]), "changes HTTPRoute shop").await?;
+    people.creation_takes_a_right(&split(&[of_grpc(gateway())]), "ask for create on grpcroutes").await?;
+    people.creation_takes_a_right(&split(&[of_grpc(attach("shop"))]), "changes GRPCRoute shop").await?;
     people.creation_takes_a_right(&split(&[traefik()]), "ask for create on ingressroutes and traefikservices").await?;
     people.creation_takes_a_right(&split(&[weighted("shop")]), "changes TraefikService shop").await?;
     let limited = json!({"rateLimit": {"requestsPerMinute": 60}, "timeouts": {"read": "1m"}});

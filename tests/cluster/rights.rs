@@ -104,6 +104,13 @@ fn plain_split() -> Value {
     split
 }
 
+/// A split of services of gRPC.
+fn split_of_calls() -> Value {
+    let mut split = split("calls", "calls.example.com");
+    split["spec"]["routers"] = json!([{"gatewayApi": {"routeKind": "GRPCRoute", "parentRefs": [{"name": "edge"}]}}]);
+    split
+}
+
 /// A split that needs what Traefik's routes name.
 fn limited_split() -> Value {
     let mut split = split("limited", "limited.example.com");
@@ -204,6 +211,7 @@ impl Run {
             split("shop", "shop.example.com"),
             plain_split(),
             limited_split(),
+            split_of_calls(),
             flag(),
         ] {
             create(&self.client, &self.namespace, &object, false).await?;
@@ -221,12 +229,14 @@ impl Run {
             self.delete("MigrationPhase", phase).await?;
         }
         self.until("TrafficSplit", "limited", "/status/appliedWeight", &json!(0)).await?;
-        for split in ["shop", "plain", "limited"] {
+        self.until("TrafficSplit", "calls", "/status/routers/0/observedWeight", &json!(0)).await?;
+        for split in ["shop", "plain", "limited", "calls"] {
             self.delete("TrafficSplit", split).await?;
         }
         for what in [
             "ingresses",
             "httproutes",
+            "grpcroutes",
             "ingressroutes",
             "traefikservices",
             "middlewares",

@@ -7,6 +7,7 @@ pub mod bed;
 pub mod control_plane;
 pub mod dns;
 pub mod gateway;
+pub mod grpc;
 pub mod http;
 pub mod load;
 pub mod namespace;

@@ -1,6 +1,6 @@
 //! What is missing in the cluster itself: the definitions of a router, and a right of the operator's own.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use cutover_api::v1alpha1::{TrafficSplit, TrafficSplitStatus};
@@ -104,6 +104,7 @@ fn reason(status: &TrafficSplitStatus) -> Option<(&str, &str)> {
 }
 
 const BOTH: &str = "[{ingressNginx: {className: nginx}}, {gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}]";
+const CALLS: &str = "[{ingressNginx: {className: nginx}}, {gatewayApi: {routeKind: GRPCRoute, parentRefs: [{name: edge, namespace: infra}]}}]";
 const INGRESS: &str = "[{ingressNginx: {className: nginx}}]";
 const LIMITED: &str = "[{traefik: {}}]\n  edge: {rateLimit: {requestsPerMinute: 600}}";
 const AS_DECLARED: Expected = Expected { reason: "AsDeclared", says: &[] };
@@ -125,15 +126,34 @@ async fn what_the_cluster_or_the_operator_lacks_is_told_and_clears_without_a_res
     Ok(())
 }
 
+/// Of the Gateway API some definitions may be there and others not.
+fn definitions_of_calls() -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let is_of_calls = |file: &PathBuf| file.to_string_lossy().contains("grpcroutes");
+    let (calls, others): (Vec<_>, Vec<_>) = tools::definitions("gateway-api")?.into_iter().partition(is_of_calls);
+    ensure!(calls.len() == 1, "{calls:?}");
+    Ok((calls, others))
+}
+
 async fn without_definitions(shop: &Shop<'_>) -> Result<()> {
+    let (calls, others) = definitions_of_calls()?;
     let told = Expected { reason: "RouterNotInstalled", says: &["spec.routers[1].gatewayApi", "install"] };
     shop.split("both", 20, BOTH, &told).await?;
     shop.canary_carries("both", 20).await?;
     shop.split("both", 40, BOTH, &told).await?;
     shop.canary_carries("both", 40).await?;
 
-    shop.bed.plane.install_definitions(tools::definitions("gateway-api")?).await?;
+    shop.bed.plane.install_definitions(others).await?;
     shop.until("both", &NO_GATEWAY).await?;
+    // The kind for gRPC is missing alone: who needs it is told so, and nobody else.
+    let of_calls = Expected {
+        reason: "RouterNotInstalled",
+        says: &["spec.routers[1].gatewayApi", "GRPCRoutes of gateway.networking.k8s.io/v1", "install"],
+    };
+    shop.split("calls", 20, CALLS, &of_calls).await?;
+    shop.canary_carries("calls", 20).await?;
+    shop.until("both", &NO_GATEWAY).await?;
+    shop.bed.plane.install_definitions(calls).await?;
+    shop.until("calls", &NO_GATEWAY).await?;
     let route = shop.route("both").await?.context("no HTTPRoute was made")?;
     let weights: Vec<_> = route.data["spec"]["rules"][0]["backendRefs"]
         .as_array()

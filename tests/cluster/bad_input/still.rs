@@ -10,9 +10,10 @@ use kube::{
     core::{ApiResource, GroupVersionKind},
 };
 
-const OBJECTS: [(&str, &str, &str); 6] = [
+const OBJECTS: [(&str, &str, &str); 7] = [
     ("networking.k8s.io", "v1", "Ingress"),
     ("gateway.networking.k8s.io", "v1", "HTTPRoute"),
+    ("gateway.networking.k8s.io", "v1", "GRPCRoute"),
     ("apps", "v1", "Deployment"),
     ("", "v1", "Service"),
     ("", "v1", "ConfigMap"),

@@ -72,6 +72,24 @@ spec:
                 let attach = json!({"route": "users", "rule": "all"});
                 (json!({"gatewayApi": {"attach": attach}}), Some(entry.gateway), Some(users))
             }
+            // What is asked here is HTTP: calls are looked at by tests of their own.
+            "gatewayApi (GRPCRoute)" => {
+                let parents = json!([{"name": "edge", "namespace": "infra"}]);
+                (json!({"gatewayApi": {"routeKind": "GRPCRoute", "parentRefs": parents}}), None, None)
+            }
+            "gatewayApi.attach (GRPCRoute)" => {
+                let users = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: users}
+spec:
+  parentRefs: [{name: edge, namespace: infra}]
+  hostnames: [HOST]
+  rules: [{name: all, backendRefs: [{name: old, port: 80}]}]
+";
+                let attach = json!({"route": "users", "rule": "all"});
+                (json!({"gatewayApi": {"routeKind": "GRPCRoute", "attach": attach}}), None, Some(users))
+            }
             "traefik" => (json!({"traefik": {"entryPoints": ["web"]}}), Some(entry.web), None),
             "traefik.attach" => {
                 let users = "
@@ -109,7 +127,7 @@ spec:
             }
             other => bail!("these tests know no router {other}: say here how it is set up"),
         };
-        let split = name.to_lowercase().replace('.', "-");
+        let split = name.to_lowercase().replace(['.', ' '], "-").replace(['(', ')'], "");
         let host = format!("{split}.{}", shop.host);
         let redirects = if name == "gatewayApi" { Some(plain) } else { entry };
         Ok(Self { name, split, host, users, router, entry, redirects })

@@ -8,6 +8,7 @@ mod edge;
 mod edge_tls;
 mod foreign_edits;
 mod gitops;
+mod grpc;
 mod istio;
 mod managed;
 mod matrix;

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, PathMatch, Pin, RouterKind, Side};
+use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, PathMatch, Pin, RouteKind, RouterKind, Side};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use super::sticky::Sticky;
-use super::view::{
-    EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView, WholeView,
-};
+use super::view::{EndpointSliceView, GatewayClassView, GatewayView, IngressView, RouteView, ServiceView, WholeView};
 use crate::{Known, conditions::Health};
 
 /// The split that routes are made for.
@@ -184,24 +182,26 @@ pub struct AliasReady {
     pub new: Option<bool>,
 }
 
-/// An HTTPRoute and what it hangs on.
+/// A route of the Gateway API and what it hangs on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatewayObserved<'a> {
-    /// Whether the cluster serves `gateway.networking.k8s.io/v1` `HTTPRoute`s.
+    /// The kind of the route.
+    pub kind: RouteKind,
+    /// Whether the cluster serves that kind in `gateway.networking.k8s.io/v1`.
     pub installed: Known<bool>,
-    /// Whether the operator may not list `HTTPRoute`s, so that nothing is known of them.
+    /// Whether the operator may not list that kind, so that nothing is known of it.
     pub forbidden: bool,
-    /// Managed: the HTTPRoute called [`super::route_name`]. Attached: the one that the spec names.
-    pub route: Option<&'a HttpRouteView>,
-    /// The HTTPRoute called [`super::redirect_name`].
-    pub redirect: Option<&'a HttpRouteView>,
+    /// Managed: the route called [`super::route_name`]. Attached: the one that the spec names.
+    pub route: Option<&'a RouteView>,
+    /// Beside HTTPRoutes, the one called [`super::redirect_name`].
+    pub redirect: Option<&'a RouteView>,
     /// The Gateways that the route's parentRefs name, as far as they exist.
     pub gateways: &'a [&'a GatewayView],
     /// The GatewayClass of each of those, as far as they exist.
     pub classes: &'a [&'a GatewayClassView],
     /// Whether a Gateway and its GatewayClass can be read at all (rights, CRDs). Without, acceptance is judged by the route's status alone.
     pub gateways_readable: bool,
-    /// Services called [`super::sticky_name`] of both sides, as far as they exist.
+    /// Beside HTTPRoutes, Services called [`super::sticky_name`] of both sides, as far as they exist.
     pub aliases: &'a [&'a ServiceView],
     /// EndpointSlices that we made for those, as far as they exist.
     pub alias_slices: &'a [&'a EndpointSliceView],
@@ -272,6 +272,8 @@ pub enum ObjectKind {
     Ingress,
     /// `gateway.networking.k8s.io/v1` HTTPRoute.
     HttpRoute,
+    /// `gateway.networking.k8s.io/v1` GRPCRoute.
+    GrpcRoute,
     /// `v1` Service (an alias).
     Service,
     /// `discovery.k8s.io/v1` EndpointSlice (of an alias).
@@ -288,13 +290,22 @@ pub enum ObjectKind {
     ServersTransport,
 }
 
+impl From<RouteKind> for ObjectKind {
+    fn from(kind: RouteKind) -> Self {
+        match kind {
+            RouteKind::Http => Self::HttpRoute,
+            RouteKind::Grpc => Self::GrpcRoute,
+        }
+    }
+}
+
 impl ObjectKind {
     /// API group; empty for the core group.
     #[must_use]
     pub const fn group(self) -> &'static str {
         match self {
             Self::Ingress => "networking.k8s.io",
-            Self::HttpRoute => "gateway.networking.k8s.io",
+            Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io",
             Self::Service => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::IngressRoute | Self::TraefikService | Self::Middleware | Self::ServersTransport => "traefik.io",
@@ -306,7 +317,12 @@ impl ObjectKind {
     #[must_use]
     pub const fn version(self) -> &'static str {
         match self {
-            Self::Ingress | Self::HttpRoute | Self::Service | Self::EndpointSlice | Self::VirtualService => "v1",
+            Self::Ingress
+            | Self::HttpRoute
+            | Self::GrpcRoute
+            | Self::Service
+            | Self::EndpointSlice
+            | Self::VirtualService => "v1",
             Self::IngressRoute | Self::TraefikService | Self::Middleware | Self::ServersTransport => "v1alpha1",
         }
     }
@@ -326,6 +342,7 @@ impl ObjectKind {
         match self {
             Self::Ingress => "ingresses",
             Self::HttpRoute => "httproutes",
+            Self::GrpcRoute => "grpcroutes",
             Self::Service => "services",
             Self::EndpointSlice => "endpointslices",
             Self::IngressRoute => "ingressroutes",
@@ -342,6 +359,7 @@ impl ObjectKind {
         match self {
             Self::Ingress => "Ingress",
             Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::IngressRoute => "IngressRoute",
@@ -358,6 +376,7 @@ impl ObjectKind {
         match self {
             Self::Ingress
             | Self::HttpRoute
+            | Self::GrpcRoute
             | Self::IngressRoute
             | Self::TraefikService
             | Self::VirtualService

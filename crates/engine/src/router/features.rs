@@ -133,11 +133,13 @@ pub enum Carried {
 type Column = (&'static str, fn(Feature) -> Carried);
 
 /// Every router in every mode.
-pub const COLUMNS: [Column; 9] = [
+pub const COLUMNS: [Column; 11] = [
     ("ingressNginx", ingress::carries),
     ("ingressNginx.attach", ingress::carries_attached),
     ("gatewayApi", gateway::carries),
     ("gatewayApi.attach", gateway::carries_attached),
+    (gateway::GRPC, gateway::carries_grpc),
+    (gateway::GRPC_ATTACHED, gateway::carries_grpc_attached),
     ("traefik", traefik::carries),
     ("traefik.attach", traefik::carries_attached),
     ("istio", istio::carries),

@@ -53,6 +53,7 @@ pub use contract::{
     ObjectKind, Observed, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved,
     Unseen,
 };
+pub(crate) use gateway::grpc_path;
 pub(crate) use ingress::path_of as ingress_path;
 pub(crate) use istio::hosts_and_paths as virtual_service_hosts_and_paths;
 pub use names::{
@@ -61,7 +62,7 @@ pub use names::{
 pub use sticky::Sticky;
 pub(crate) use traefik::hosts_and_paths as ingress_route_hosts_and_paths;
 pub use view::{
-    EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta, ServiceView, View, WholeView,
+    EndpointSliceView, GatewayClassView, GatewayView, IngressView, Meta, RouteView, ServiceView, View, WholeView,
 };
 
 /// What to write so that the router carries the intent, and what it is observed to carry. `router` and `observed` are of the same

@@ -2,7 +2,7 @@
 
 use cutover_api::v1alpha1::traffic_split::Side;
 
-/// Name of the main Ingress, of the HTTPRoute, of the IngressRoute and of the VirtualService: the split's own.
+/// Name of the main Ingress, of the HTTPRoute or GRPCRoute, of the IngressRoute and of the VirtualService: the split's own.
 #[must_use]
 pub fn route_name(split: &str) -> String {
     split.to_owned()

@@ -11,7 +11,10 @@ use cutover_api::{
 };
 use jiff::Timestamp;
 
-use crate::{conditions::Health, router::Problem};
+use crate::{
+    conditions::Health,
+    router::{ObjectKind, Problem},
+};
 
 /// A split and its age.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +59,11 @@ fn contested(
             same_class(mine, theirs)
         }
         (Router { gateway_api: Some(mine), .. }, Router { gateway_api: Some(theirs), .. }) => {
-            if let (Some(mine), Some(theirs)) = (&mine.attach, &theirs.attach) {
+            if let (Some(attach), Some(their)) = (&mine.attach, &theirs.attach) {
                 // A rule is one thing, whatever hosts the splits name.
-                return (mine == theirs).then(|| {
-                    format!("spec.routers[{index}].gatewayApi.attach: rule {} of HTTPRoute {}", mine.rule, mine.route)
+                return (attach == their && mine.route_kind == theirs.route_kind).then(|| {
+                    let kind = ObjectKind::from(mine.route_kind).kind();
+                    format!("spec.routers[{index}].gatewayApi.attach: rule {} of {kind} {}", attach.rule, attach.route)
                 });
             }
             shared_parent(mine, theirs)
@@ -90,6 +94,7 @@ fn contested(
     let in_the_way = |path: &PathMatch| {
         theirs.paths.iter().any(|their| same_path(path, their))
             || on_mesh(my_router, their_router)
+            || of_two_kinds(my_router, their_router)
             || (in_one_group(my_router, their_router) && theirs.paths.iter().any(|their| overlap(path, their)))
             || (my_router.istio.is_some() && theirs.paths.iter().any(|their| unordered(path, their)))
     };
@@ -144,6 +149,12 @@ fn shared_entry_point(mine: &TraefikRouter, theirs: &TraefikRouter) -> bool {
 fn shared_gateway(mine: &IstioRouter, theirs: &IstioRouter) -> bool {
     let (Some(mine), Some(theirs)) = (&mine.gateways, &theirs.gateways) else { return false };
     mine.iter().any(|gateway| theirs.contains(gateway))
+}
+
+/// Whether one makes an HTTPRoute and the other a GRPCRoute: of these a listener takes only the older one for a host.
+fn of_two_kinds(mine: &Router, theirs: &Router) -> bool {
+    let kinds = mine.gateway_api.as_ref().zip(theirs.gateway_api.as_ref());
+    kinds.is_some_and(|(mine, theirs)| mine.route_kind != theirs.route_kind)
 }
 
 /// Whether both are for sidecars, which go by one VirtualService for a host and by no other.

@@ -1,8 +1,8 @@
-//! Gateway API objects. Few, except routes, whose views keep their spec as text.
+//! What routes of the Gateway API hang on. Few.
 
 use std::ops::Deref;
 
-use cutover_engine::router::view::{GatewayClassView, GatewayView, HttpRouteView, View as _};
+use cutover_engine::router::view::{GatewayClassView, GatewayView, View as _};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 
 use super::raw::{Identity, Raw, Wire};
@@ -51,10 +51,6 @@ macro_rules! record {
     };
 }
 
-record!(
-    /// What is kept of an HTTPRoute.
-    HttpRouteRecord, HttpRouteView, NamespaceResourceScope, "HTTPRoute", "httproutes"
-);
 record!(
     /// What is kept of a Gateway.
     GatewayRecord, GatewayView, NamespaceResourceScope, "Gateway", "gateways"

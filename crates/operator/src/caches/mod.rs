@@ -23,22 +23,25 @@ use cutover_engine::environment::DeploymentView;
 
 use crate::cluster::{
     discovery::{
-        Discovery, GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES, INGRESS_ROUTES, MIDDLEWARES, SERVERS_TRANSPORTS,
-        TRAEFIK_SERVICES, VIRTUAL_SERVICES,
+        Discovery, GATEWAY_CLASSES, GATEWAYS, GRPC_ROUTES, HTTP_ROUTES, INGRESS_ROUTES, MIDDLEWARES,
+        SERVERS_TRANSPORTS, TRAEFIK_SERVICES, VIRTUAL_SERVICES,
     },
     stores::{Index, Stores},
 };
 
 pub use config_map::ConfigMapRecord;
 pub use endpoint_slice::SliceRecord;
-pub use gateway::{GatewayClassRecord, GatewayRecord, HttpRouteRecord};
+pub use gateway::{GatewayClassRecord, GatewayRecord};
 pub use ingress::IngressRecord;
 pub use job::{JobEnd, JobRecord};
 pub use kinds::Kinds;
 pub use raw::{Raw, Wire};
 pub use schema_version::SchemaRecord;
 pub use service::ServiceRecord;
-pub use whole::{IngressRoute, Middleware, ServersTransport, TraefikService, VirtualService, Whole, WholeRecord};
+pub use whole::{
+    GrpcRoute, HttpRoute, IngressRoute, Middleware, ServersTransport, TraefikService, VirtualService, Whole,
+    WholeRecord,
+};
 
 /// The shared caches. Cheap to clone.
 #[derive(Clone)]
@@ -58,7 +61,9 @@ pub struct Caches {
     /// Ingresses.
     pub ingresses: Index<IngressRecord>,
     /// `HTTPRoutes`, where the cluster has them.
-    pub http_routes: Index<HttpRouteRecord>,
+    pub http_routes: Index<WholeRecord<HttpRoute>>,
+    /// `GRPCRoutes`, where the cluster has them.
+    pub grpc_routes: Index<WholeRecord<GrpcRoute>>,
     /// Gateways, where the cluster has them.
     pub gateways: Index<GatewayRecord>,
     /// `GatewayClasses`, where the cluster has them.
@@ -88,6 +93,7 @@ impl Caches {
             schema_versions: stores.index(Some(schema_version::SELECTOR)),
             ingresses: stores.index(None),
             http_routes: stores.optional(discovery.served(HTTP_ROUTES), None),
+            grpc_routes: stores.optional(discovery.served(GRPC_ROUTES), None),
             gateways: stores.optional(discovery.served(GATEWAYS), None),
             gateway_classes: stores.optional_cluster(discovery.served(GATEWAY_CLASSES), None),
             ingress_routes: stores.optional(discovery.served(INGRESS_ROUTES), None),

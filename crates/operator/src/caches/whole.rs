@@ -1,10 +1,11 @@
-//! Routes of kinds whose spec is kept as a whole, each in an index of its own: Traefik's and Istio's.
+//! Routes of kinds whose spec is kept as a whole, each in an index of its own: the Gateway API's, Traefik's and Istio's.
 
-use std::{fmt::Debug, marker::PhantomData, ops::Deref, sync::Arc};
+use std::{fmt::Debug, ops::Deref, sync::Arc};
 
-use cutover_engine::router::{ObjectKind, WholeView, view::Json};
+use cutover_api::v1alpha1::traffic_split::RouteKind;
+use cutover_engine::router::{self, ObjectKind, RouteView, WholeView, view::Json};
 use k8s_openapi::NamespaceResourceScope;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{
     Caches,
@@ -16,9 +17,40 @@ use crate::cluster::stores::{Index, Presence, View};
 pub trait Whole: Clone + Copy + Debug + PartialEq + Send + Sync + 'static {
     /// The kind.
     const KIND: ObjectKind;
-    /// Whether anybody looks into those of others. Where nobody does they are kept for their names alone: users have many, and
-    /// what is in them is not for us to keep.
-    const LOOKED_INTO: bool = true;
+    /// What is kept of an object.
+    type View: router::View + DeserializeOwned + Clone + Debug + PartialEq + Eq + Send + Sync + 'static;
+
+    /// Leaves out what nobody looks into.
+    fn thin(view: Self::View) -> Self::View {
+        view
+    }
+}
+
+/// Of a kind of which nobody looks into those of others: these are kept for their names alone. Users have many, and what is in them is not
+/// for us to keep.
+fn by_name(mut view: WholeView) -> WholeView {
+    if view.meta.owner_uid.is_none() && view.meta.released_from.is_none() {
+        view.spec = Json::default();
+    }
+    view
+}
+
+/// The Gateway API's `HTTPRoute`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HttpRoute;
+
+impl Whole for HttpRoute {
+    const KIND: ObjectKind = ObjectKind::HttpRoute;
+    type View = RouteView;
+}
+
+/// The Gateway API's `GRPCRoute`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GrpcRoute;
+
+impl Whole for GrpcRoute {
+    const KIND: ObjectKind = ObjectKind::GrpcRoute;
+    type View = RouteView;
 }
 
 /// Traefik's `IngressRoute`.
@@ -27,6 +59,7 @@ pub struct IngressRoute;
 
 impl Whole for IngressRoute {
     const KIND: ObjectKind = ObjectKind::IngressRoute;
+    type View = WholeView;
 }
 
 /// Traefik's `TraefikService`.
@@ -35,6 +68,7 @@ pub struct TraefikService;
 
 impl Whole for TraefikService {
     const KIND: ObjectKind = ObjectKind::TraefikService;
+    type View = WholeView;
 }
 
 /// Traefik's `Middleware`.
@@ -43,7 +77,11 @@ pub struct Middleware;
 
 impl Whole for Middleware {
     const KIND: ObjectKind = ObjectKind::Middleware;
-    const LOOKED_INTO: bool = false;
+    type View = WholeView;
+
+    fn thin(view: WholeView) -> WholeView {
+        by_name(view)
+    }
 }
 
 /// Traefik's `ServersTransport`.
@@ -52,7 +90,11 @@ pub struct ServersTransport;
 
 impl Whole for ServersTransport {
     const KIND: ObjectKind = ObjectKind::ServersTransport;
-    const LOOKED_INTO: bool = false;
+    type View = WholeView;
+
+    fn thin(view: WholeView) -> WholeView {
+        by_name(view)
+    }
 }
 
 /// Istio's `VirtualService`.
@@ -61,23 +103,24 @@ pub struct VirtualService;
 
 impl Whole for VirtualService {
     const KIND: ObjectKind = ObjectKind::VirtualService;
+    type View = WholeView;
 }
 
 /// What is parsed of an object of the kind, and kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WholeRecord<K>(WholeView, PhantomData<fn() -> K>);
+pub struct WholeRecord<K: Whole>(K::View);
 
-impl<K> Deref for WholeRecord<K> {
-    type Target = WholeView;
+impl<K: Whole> Deref for WholeRecord<K> {
+    type Target = K::View;
 
-    fn deref(&self) -> &WholeView {
+    fn deref(&self) -> &K::View {
         &self.0
     }
 }
 
-impl<'de, K> Deserialize<'de> for WholeRecord<K> {
+impl<'de, K: Whole> Deserialize<'de> for WholeRecord<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(WholeView::deserialize(deserializer)?, PhantomData))
+        Ok(Self(K::View::deserialize(deserializer)?))
     }
 }
 
@@ -89,7 +132,7 @@ impl<K: Whole> Wire for WholeRecord<K> {
     const PLURAL: &'static str = K::KIND.plural();
 
     fn identity(&self) -> Identity {
-        let meta = &self.meta;
+        let meta = router::View::meta(&self.0);
         Identity {
             name: meta.name.to_string(),
             namespace: Some(meta.namespace.to_string()),
@@ -103,29 +146,52 @@ impl<K: Whole> View for WholeRecord<K> {
     type Object = Raw<Self>;
 
     fn of(object: Raw<Self>) -> Option<Self> {
-        let Self(mut view, kind) = object.into_wire();
-        if !K::LOOKED_INTO && view.meta.owner_uid.is_none() && view.meta.released_from.is_none() {
-            view.spec = Json::default();
-        }
-        Some(Self(view, kind))
+        Some(Self(K::thin(object.into_wire().0)))
     }
 }
 
+fn kept<K: Whole>(index: &Index<WholeRecord<K>>, namespace: &str, name: &str) -> Option<K::View> {
+    index.get(namespace, name).map(|record| (**record).clone())
+}
+
 impl Caches {
-    /// An object of one of these kinds.
+    /// An object of one of the kinds whose status says nothing.
     #[must_use]
     pub fn whole(&self, kind: ObjectKind, namespace: &str, name: &str) -> Option<WholeView> {
-        fn kept<K: Whole>(index: &Index<WholeRecord<K>>, namespace: &str, name: &str) -> Option<WholeView> {
-            index.get(namespace, name).map(|record| (**record).clone())
-        }
         match kind {
             ObjectKind::IngressRoute => kept(&self.ingress_routes, namespace, name),
             ObjectKind::TraefikService => kept(&self.traefik_services, namespace, name),
             ObjectKind::VirtualService => kept(&self.virtual_services, namespace, name),
             ObjectKind::Middleware => kept(&self.middlewares, namespace, name),
             ObjectKind::ServersTransport => kept(&self.servers_transports, namespace, name),
-            ObjectKind::Ingress | ObjectKind::HttpRoute | ObjectKind::Service | ObjectKind::EndpointSlice => None,
+            ObjectKind::Ingress
+            | ObjectKind::HttpRoute
+            | ObjectKind::GrpcRoute
+            | ObjectKind::Service
+            | ObjectKind::EndpointSlice => None,
         }
+    }
+
+    /// A route of the Gateway API.
+    #[must_use]
+    pub fn route(&self, kind: RouteKind, namespace: &str, name: &str) -> Option<RouteView> {
+        match kind {
+            RouteKind::Http => kept(&self.http_routes, namespace, name),
+            RouteKind::Grpc => kept(&self.grpc_routes, namespace, name),
+        }
+    }
+
+    /// Routes of the Gateway API in a namespace that no split keeps.
+    #[must_use]
+    pub fn users_routes(&self, namespace: &str) -> Vec<(ObjectKind, Arc<str>, RouteView)> {
+        fn all<K: Whole<View = RouteView>>(
+            index: &Index<WholeRecord<K>>,
+            namespace: &str,
+        ) -> impl Iterator<Item = (ObjectKind, Arc<str>, RouteView)> {
+            let all = index.in_namespace(namespace).into_iter().filter(|(_, record)| record.meta.owner_uid.is_none());
+            all.map(|(name, record)| (K::KIND, name, (**record).clone()))
+        }
+        all(&self.http_routes, namespace).chain(all(&self.grpc_routes, namespace)).collect()
     }
 
     /// The names of what Traefik's routes name, of those that begin so.

@@ -34,7 +34,9 @@ pub struct Optional {
 }
 
 /// Gateway API routes.
-pub const HTTP_ROUTES: Optional = Optional { group: "gateway.networking.k8s.io", version: "v1", plural: "httproutes" };
+pub const HTTP_ROUTES: Optional = Optional::of(ObjectKind::HttpRoute);
+/// Those for gRPC.
+pub const GRPC_ROUTES: Optional = Optional::of(ObjectKind::GrpcRoute);
 /// Gateway API gateways.
 pub const GATEWAYS: Optional = Optional { group: "gateway.networking.k8s.io", version: "v1", plural: "gateways" };
 /// Gateway API classes.
@@ -53,8 +55,9 @@ pub const SERVERS_TRANSPORTS: Optional = Optional::of(ObjectKind::ServersTranspo
 pub const VIRTUAL_SERVICES: Optional = Optional::of(ObjectKind::VirtualService);
 
 /// All of them.
-pub const OPTIONAL: [Optional; 8] = [
+pub const OPTIONAL: [Optional; 9] = [
     HTTP_ROUTES,
+    GRPC_ROUTES,
     GATEWAYS,
     GATEWAY_CLASSES,
     INGRESS_ROUTES,

@@ -19,7 +19,7 @@ pub struct Router {
     /// Ingresses with ingress-nginx's canary annotations, which Traefik 3.7 and later serves too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress_nginx: Option<IngressNginxRouter>,
-    /// A Gateway API HTTPRoute (v1).
+    /// A Gateway API HTTPRoute or GRPCRoute (v1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_api: Option<GatewayApiRouter>,
     /// Traefik's own kinds (`traefik.io/v1alpha1`): an IngressRoute that leads to a weighted TraefikService.
@@ -56,7 +56,7 @@ impl Router {
 pub enum RouterKind {
     /// Ingress with ingress-nginx's canary annotations.
     IngressNginx,
-    /// Gateway API HTTPRoute.
+    /// Gateway API HTTPRoute or GRPCRoute.
     GatewayApi,
     /// Traefik's IngressRoute and TraefikService.
     Traefik,
@@ -123,18 +123,38 @@ pub struct IngressAttach {
     pub ingress: String,
 }
 
-/// An HTTPRoute: either managed (`parentRefs`) or attached to one rule of an existing one.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// A route of the Gateway API: either managed (`parentRefs`) or attached to one rule of an existing one.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.parentRefs) != has(self.attach)").message("gatewayApi is exactly one of parentRefs (the HTTPRoute is made) and attach (one rule of an existing HTTPRoute is moved)"))]
+#[x_kube(
+    validation = Rule::new("has(self.parentRefs) != has(self.attach)").message("gatewayApi is exactly one of parentRefs (the route is made) and attach (one rule of an existing route is moved)"),
+    validation = Rule::new("self.routeKind != 'GRPCRoute' || !has(self.parentRefs) || self.parentRefs.all(p, !has(p.redirectFrom))").message("clients of gRPC follow no redirects: remove redirectFrom").field_path(".parentRefs")
+)]
 pub struct GatewayApiRouter {
-    /// Gateways that the HTTPRoute is attached to, 1 to 8.
+    /// Kind of the route: `HTTPRoute` (default), or `GRPCRoute` for gRPC, where `spec.paths` are services (`/package.Service`, a prefix)
+    /// and methods (`/package.Service/Method`, exact). When it changes, the route of the kind before stays until a Gateway has
+    /// accepted the new one.
+    #[serde(default)]
+    pub route_kind: RouteKind,
+    /// Gateways that the route is attached to, 1 to 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
     pub parent_refs: Option<Vec<ParentRef>>,
-    /// One named rule of an existing HTTPRoute: only its backends are changed.
+    /// One named rule of an existing route: only its backends are changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach: Option<RouteAttach>,
+}
+
+/// Kinds of route of the Gateway API.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RouteKind {
+    /// For HTTP.
+    #[default]
+    #[serde(rename = "HTTPRoute")]
+    Http,
+    /// For gRPC.
+    #[serde(rename = "GRPCRoute")]
+    Grpc,
 }
 
 /// A Gateway, or one listener of it.
@@ -160,11 +180,11 @@ pub struct ParentRef {
     pub redirect_from: Option<String>,
 }
 
-/// One named rule of an HTTPRoute that exists.
+/// One named rule of a route that exists.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteAttach {
-    /// Name of the HTTPRoute, in the split's namespace.
+    /// Name of the route, in the split's namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
     pub route: String,
     /// Name of the rule (`spec.rules[].name`).

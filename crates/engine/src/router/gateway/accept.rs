@@ -3,14 +3,14 @@
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{GatewayApiRouter, ParentRef},
+    v1alpha1::traffic_split::{GatewayApiRouter, ParentRef, RouteKind},
 };
 use serde_json::Value;
 
 use crate::router::{
-    contract::{GatewayObserved, Intent, Problem, RouterPlan},
+    contract::{GatewayObserved, Intent, ObjectKind, Problem, RouterPlan},
     marks::{stalled, waiting},
-    view::{ConditionView, GatewayView, HttpRouteView, ParentRefView, ParentStatusView},
+    view::{ConditionView, GatewayView, ParentRefView, ParentStatusView, RouteView},
 };
 
 /// What one gateway says.
@@ -26,7 +26,7 @@ pub(super) fn judge(
     router: &GatewayApiRouter,
     intent: &Intent<'_>,
     observed: &GatewayObserved<'_>,
-    route: &HttpRouteView,
+    route: &RouteView,
 ) {
     let parents = parents(router, route);
     let mut accepted = !parents.is_empty();
@@ -56,7 +56,7 @@ pub(super) fn refused_redirect(
     router: &GatewayApiRouter,
     intent: &Intent<'_>,
     observed: &GatewayObserved<'_>,
-    route: &HttpRouteView,
+    route: &RouteView,
 ) -> Option<Problem> {
     router.parent_refs.iter().flatten().enumerate().find_map(|(at, parent)| {
         let field = format!("spec.routers[{}].gatewayApi.parentRefs[{at}].redirectFrom", intent.router_index);
@@ -78,7 +78,7 @@ fn view(parent: &ParentRef, listener: Option<&str>) -> ParentRefView {
 }
 
 /// The parents that have to accept: those of the spec, or of the user's route.
-fn parents(router: &GatewayApiRouter, route: &HttpRouteView) -> Vec<ParentRefView> {
+fn parents(router: &GatewayApiRouter, route: &RouteView) -> Vec<ParentRefView> {
     if let Some(refs) = &router.parent_refs {
         return refs.iter().map(|it| view(it, it.section_name.as_deref())).collect();
     }
@@ -92,7 +92,7 @@ fn one(
     parent: &ParentRefView,
     namespace: &str,
     observed: &GatewayObserved<'_>,
-    route: &HttpRouteView,
+    route: &RouteView,
 ) -> Verdict {
     let at = parent.namespace.as_deref().unwrap_or(namespace);
     let is_gateway = parent.kind.as_deref().is_none_or(|kind| kind == "Gateway");
@@ -120,9 +120,9 @@ fn one(
         return Verdict::Awaited(format!("Gateway {at}/{} has not said whether it accepts the route", parent.name));
     }
     for status in said {
-        let verdict = condition(field, at, parent, route, "Accepted", status.accepted.as_ref());
-        let verdict =
-            verdict.or_else(|| condition(field, at, parent, route, "ResolvedRefs", status.resolved_refs.as_ref()));
+        let judged = |type_, said| condition(observed.kind, field, (at, parent), route, type_, said);
+        let verdict = judged("Accepted", status.accepted.as_ref());
+        let verdict = verdict.or_else(|| judged("ResolvedRefs", status.resolved_refs.as_ref()));
         if let Some(verdict) = verdict {
             return verdict;
         }
@@ -150,10 +150,10 @@ fn is_same(said: &ParentRefView, parent: &ParentRefView, namespace: &str) -> boo
 
 /// `None` if the condition holds for the route as it is now.
 fn condition(
+    kind: RouteKind,
     field: &str,
-    namespace: &str,
-    parent: &ParentRefView,
-    route: &HttpRouteView,
+    (namespace, parent): (&str, &ParentRefView),
+    route: &RouteView,
     type_: &str,
     condition: Option<&ConditionView>,
 ) -> Option<Verdict> {
@@ -167,7 +167,7 @@ fn condition(
         return None;
     }
     let why = condition.message.as_deref().unwrap_or("without a message");
-    let message = |remedy| {
+    let message = |remedy: &str| {
         format!("{field}: Gateway {namespace}/{name} says {type_}=False, {}: {why}: {remedy}", condition.reason)
     };
     Some(Verdict::Refused(match &*condition.reason {
@@ -190,6 +190,13 @@ fn condition(
             reasons::ROUTE_NOT_ACCEPTED,
             message("no listener fits: check sectionName, and the Gateway's listeners"),
         ),
-        _ => stalled(reasons::ROUTE_NOT_ACCEPTED, message("see the Gateway's and the HTTPRoute's status")),
+        "UnsupportedProtocol" => stalled(
+            reasons::ROUTE_NOT_ACCEPTED,
+            message("say in appProtocol of the backend's port what it speaks, for gRPC kubernetes.io/h2c"),
+        ),
+        _ => {
+            let kind = ObjectKind::from(kind).kind();
+            stalled(reasons::ROUTE_NOT_ACCEPTED, message(&format!("see the Gateway's and the {kind}'s status")))
+        }
     }))
 }

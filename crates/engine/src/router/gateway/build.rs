@@ -1,4 +1,4 @@
-//! The HTTPRoute that we make.
+//! The route that we make.
 
 use cutover_api::{
     labels,
@@ -11,7 +11,7 @@ use crate::router::{
     contract::{Intent, ObjectKind, RouteStep},
     marks,
     sticky::Sticky,
-    view::{HttpRouteView, Meta},
+    view::{Meta, RouteView},
 };
 
 /// `spec`, with every default of the API written out, so that what is read equals what was written.
@@ -23,7 +23,8 @@ pub(super) fn spec(
 ) -> Value {
     let parents = router.parent_refs.iter().flatten();
     let parents: Vec<Value> = parents.map(|parent| parent_ref(parent, parent.section_name.as_deref())).collect();
-    json!({"parentRefs": parents, "hostnames": intent.hosts, "rules": rules::of(intent, backends, sticking)})
+    let rules = rules::of(router.route_kind, intent, backends, sticking);
+    json!({"parentRefs": parents, "hostnames": intent.hosts, "rules": rules})
 }
 
 /// A Gateway, or one listener of it.
@@ -40,6 +41,7 @@ pub(super) fn parent_ref(parent: &ParentRef, listener: Option<&str>) -> Value {
 
 /// The whole object.
 pub(super) fn route(
+    kind: ObjectKind,
     intent: &Intent<'_>,
     name: &str,
     spec: Value,
@@ -49,10 +51,10 @@ pub(super) fn route(
     let baseline = baseline.map(|baseline| (labels::BASELINE.to_owned(), baseline.to_owned()));
     let metadata = marks::metadata(&intent.split, name, &[], baseline);
     let body = Map::from_iter([("metadata".to_owned(), metadata), ("spec".to_owned(), spec)]);
-    marks::apply(ObjectKind::HttpRoute, name, body, observed)
+    marks::apply(kind, name, body, observed)
 }
 
 /// A change of a route's rules alone, in the version that was read.
-pub(super) fn patch(route: &HttpRouteView, spec: &Value) -> Option<RouteStep> {
-    (!route.meta.deleting).then(|| marks::patch_spec(ObjectKind::HttpRoute, &route.meta, spec))
+pub(super) fn patch(kind: ObjectKind, route: &RouteView, spec: &Value) -> Option<RouteStep> {
+    (!route.meta.deleting).then(|| marks::patch_spec(kind, &route.meta, spec))
 }

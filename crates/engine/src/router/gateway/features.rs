@@ -1,9 +1,25 @@
-//! What HTTPRoutes carry.
+//! What HTTPRoutes carry, and GRPCRoutes.
+
+use cutover_api::v1alpha1::traffic_split::{GatewayApiRouter, RouteKind};
 
 use crate::router::{
     contract::Intent,
     features::{Carried, Feature},
 };
+
+/// The columns of GRPCRoutes in the table of features.
+pub(in crate::router) const GRPC: &str = "gatewayApi (GRPCRoute)";
+pub(in crate::router) const GRPC_ATTACHED: &str = "gatewayApi.attach (GRPCRoute)";
+
+/// The router's name in refusals, and what it carries.
+pub(super) fn of(router: &GatewayApiRouter) -> (&'static str, fn(Feature) -> Carried) {
+    match (router.route_kind, router.attach.is_some()) {
+        (RouteKind::Http, false) => ("gatewayApi", carries),
+        (RouteKind::Http, true) => ("gatewayApi", carries_attached),
+        (RouteKind::Grpc, false) => (GRPC, carries_grpc),
+        (RouteKind::Grpc, true) => (GRPC, carries_grpc_attached),
+    }
+}
 
 /// An HTTPRoute made by us.
 pub(in crate::router) fn carries(feature: Feature) -> Carried {
@@ -66,5 +82,63 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
             why: "changes only the backends of an attached rule",
             remedy: "add a filter to that rule, or let Cutover make the HTTPRoute (parentRefs)",
         },
+    }
+}
+
+/// A GRPCRoute made by us. Of its filters no GatewayClass says which it supports, and one that it does not support ends every request.
+pub(in crate::router) fn carries_grpc(feature: Feature) -> Carried {
+    match feature {
+        Feature::HeaderPins | Feature::CookiePins => Carried::Wholly,
+        Feature::RateLimit | Feature::Timeouts | Feature::CircuitBreaker => carries(feature),
+        Feature::Stickiness => Carried::Not {
+            why: "deals no cookies, for clients of gRPC keep none",
+            remedy: "remove stickiness, or pin clients by a header that they send",
+        },
+        Feature::SecurityHeaders => Carried::Not {
+            why: "sets no headers for browsers, which call no gRPC",
+            remedy: "remove securityHeaders, or use routeKind HTTPRoute",
+        },
+        Feature::Cors => Carried::Not {
+            why: "has no CORS, which a GRPCRoute does not know",
+            remedy: "remove cors, or use routeKind HTTPRoute for what browsers call",
+        },
+        Feature::Retries | Feature::RetryBackoff | Feature::TryTimeout => Carried::Not {
+            why: "has no retries, which a GRPCRoute does not know",
+            remedy: "have clients call again by their service config, or set them at the Gateway's implementation",
+        },
+        Feature::TlsRedirect => Carried::Not {
+            why: "redirects nobody, for clients of gRPC follow no redirects",
+            remedy: "remove tlsRedirect, and have clients use the listener with TLS",
+        },
+        Feature::Rewrite => Carried::Not {
+            why: "changes no path, for it names the method that is called",
+            remedy: "remove rewrite, and have both sides serve the same services",
+        },
+        Feature::Mirror => Carried::Not {
+            why: "copies nothing, for no GatewayClass says whether it copies what a GRPCRoute takes",
+            remedy: "take mirror out, or use istio",
+        },
+    }
+}
+
+/// One rule of a user's GRPCRoute.
+pub(in crate::router) fn carries_grpc_attached(feature: Feature) -> Carried {
+    match feature {
+        Feature::HeaderPins | Feature::CookiePins => Carried::Not {
+            why: "has no room for pins in an attached rule, of which only the backends are changed",
+            remedy: "remove the pins, put rules for them into the GRPCRoute, or let Cutover make it (parentRefs)",
+        },
+        Feature::Stickiness
+        | Feature::RateLimit
+        | Feature::Timeouts
+        | Feature::SecurityHeaders
+        | Feature::Cors
+        | Feature::Retries
+        | Feature::RetryBackoff
+        | Feature::TryTimeout
+        | Feature::CircuitBreaker
+        | Feature::TlsRedirect
+        | Feature::Rewrite
+        | Feature::Mirror => carries_grpc(feature),
     }
 }

@@ -1,4 +1,4 @@
-//! Gateway API: one HTTPRoute (v1), made by us or one named rule of an existing one. Pure.
+//! Gateway API: one HTTPRoute or GRPCRoute (v1), made by us or one named rule of an existing one. Pure.
 //!
 //! - `rules` and `backendRefs` are atomic lists, so one weight cannot be owned by server-side apply: we own the whole route,
 //!   or patch the whole list of rules of somebody else's in the version that we read, with everything but one rule's backends
@@ -10,19 +10,21 @@
 //! - A backend that does not exist is 500 for its share, and some implementations no longer resolve the route. A side without
 //!   weight is left out when its Service is gone.
 //! - Clients are kept with their sides by rules for our own cookie, between the pins and the weighted rule, which deals it.
+//! - A GRPCRoute is an HTTPRoute with other matches and fewer filters: everything but these is the same.
 //! - `Accepted` says nothing about the data plane, but its absence does: the route is not served as written.
 
 mod accept;
 mod alias;
 mod build;
 mod features;
+mod grpc;
 mod redirect;
 mod rule;
 mod rules;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{GatewayApiRouter, RouteAttach, RouterKind},
+    v1alpha1::traffic_split::{GatewayApiRouter, RouteAttach, RouteKind, RouterKind},
 };
 
 use self::{features::listed_besides, rule::Backends};
@@ -35,11 +37,9 @@ use super::{
     view::Meta,
 };
 
-pub(super) use features::{carries, carries_attached};
+pub(super) use features::{GRPC, GRPC_ATTACHED, carries, carries_attached, carries_grpc, carries_grpc_attached};
+pub(crate) use grpc::path_of as grpc_path;
 pub(super) use rule::read_weight;
-
-/// What every HTTPRoute of ours needs, as `GatewayClass.status.supportedFeatures` calls it.
-const FEATURE: &str = "HTTPRoute";
 
 /// Fields that we do not write and that nobody else should.
 const MEANINGFUL: [&str; 9] = [
@@ -54,18 +54,28 @@ const MEANINGFUL: [&str; 9] = [
     "sectionName",
 ];
 
-/// The most matches of all rules of one HTTPRoute that the API allows.
+/// The most matches of all rules of one route that the API allows.
 const MAX_MATCHES: usize = 128;
 
 /// The most rules of one.
 const MAX_RULES: usize = 16;
 
-const KINDS: Kinds = Kinds {
-    subject: "the Gateway API is",
-    resources: "httproutes.gateway.networking.k8s.io",
-    objects: "HTTPRoutes of gateway.networking.k8s.io/v1",
-    definitions: "the Gateway API's",
-};
+const fn kinds(kind: RouteKind) -> Kinds {
+    match kind {
+        RouteKind::Http => Kinds {
+            subject: "the Gateway API is",
+            resources: "httproutes.gateway.networking.k8s.io",
+            objects: "HTTPRoutes of gateway.networking.k8s.io/v1",
+            definitions: "the Gateway API's",
+        },
+        RouteKind::Grpc => Kinds {
+            subject: "the Gateway API's GRPCRoute is",
+            resources: "grpcroutes.gateway.networking.k8s.io",
+            objects: "GRPCRoutes of gateway.networking.k8s.io/v1",
+            definitions: "the Gateway API's (1.1 or later)",
+        },
+    }
+}
 
 /// See [`super::plan`].
 pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> RouterPlan {
@@ -73,8 +83,9 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
     let rule = router.attach.as_ref().map_or(parts::WEIGHTED, |it| it.rule.as_str());
     let weight =
         observed.route.and_then(|route| rule::weight(&route.spec.value(), rule, intent.sides, intent.weight_total));
-    let mut plan = RouterPlan::begun(RouterKind::GatewayApi, format!("HTTPRoute/{name}"), weight);
-    if !KINDS.are_there(observed.installed, observed.forbidden, intent.router_index, &mut plan) {
+    let kind = ObjectKind::from(router.route_kind);
+    let mut plan = RouterPlan::begun(RouterKind::GatewayApi, format!("{}/{name}", kind.kind()), weight);
+    if !kinds(router.route_kind).are_there(observed.installed, observed.forbidden, intent.router_index, &mut plan) {
         return plan;
     }
     if let Some(route) = observed.route {
@@ -85,7 +96,7 @@ pub(super) fn plan(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &Ga
     } else {
         managed(router, intent, observed, weight)
     };
-    settle(&mut plan, intent, observed, &name, outcome);
+    settle(&mut plan, intent, observed, (kind, &name), outcome);
     // The form of a spec that is refused waits.
     if router.attach.is_none() && refusal(router, intent, observed).is_none() {
         redirect::plan(&mut plan, router, intent, observed);
@@ -123,14 +134,14 @@ fn settle(
     plan: &mut RouterPlan,
     intent: &Intent<'_>,
     observed: &GatewayObserved<'_>,
-    name: &str,
+    (kind, name): (ObjectKind, &str),
     Outcome { aliases, step, problem, last }: Outcome,
 ) {
     // What a person has to do about the spec comes before what the gateway says about the route.
     plan.problem = problem.or(plan.problem.take());
     let held_back = observed.backed_off && step.is_some();
     if held_back {
-        plan.problem = Some(marks::contended(ObjectKind::HttpRoute, name));
+        plan.problem = Some(marks::contended(kind, name));
     }
     let has_route = intent.exposed && !served_by_nobody(intent);
     plan.settled =
@@ -151,16 +162,14 @@ fn managed(
     weight: Option<i32>,
 ) -> Outcome {
     let split = &intent.split;
+    let kind = ObjectKind::from(router.route_kind);
     let claim = observed.route.map(|route| marks::claim(&route.meta, split));
     match (observed.route, claim) {
         (Some(route), Some(Claim::Foreign)) => {
-            return Outcome::refused(marks::exists(ObjectKind::HttpRoute, &route.meta));
+            return Outcome::refused(marks::exists(kind, &route.meta));
         }
         (Some(route), Some(Claim::Adoptable)) => {
-            return Outcome {
-                last: false,
-                ..Outcome::done(Some(marks::adopt(ObjectKind::HttpRoute, &route.meta, split)))
-            };
+            return Outcome { last: false, ..Outcome::done(Some(marks::adopt(kind, &route.meta, split))) };
         }
         _ => {}
     }
@@ -168,7 +177,7 @@ fn managed(
         return Outcome { last: false, ..Outcome::done(None) };
     }
     if !intent.exposed || served_by_nobody(intent) {
-        return Outcome::done(observed.route.map(|route| marks::delete(ObjectKind::HttpRoute, &route.meta)));
+        return Outcome::done(observed.route.map(|route| marks::delete(kind, &route.meta)));
     }
     let backends = match Backends::wanted(intent, weight) {
         Ok(backends) => backends,
@@ -179,7 +188,7 @@ fn managed(
         // The form of the spec waits; the weight in force does not.
         let step = observed.route.and_then(|route| {
             let spec = rules::kept_up(&route.spec.value(), intent, &backends, sticking)?;
-            build::patch(route, &spec)
+            build::patch(kind, route, &spec)
         });
         let aliases = if alias::are_named(split.name, observed) { alias::steps(intent, observed) } else { Vec::new() };
         return Outcome { aliases, step, problem: Some(problem), last: true };
@@ -195,7 +204,7 @@ fn managed(
         }
         route => {
             let name = names::route_name(intent.split.name);
-            Some(build::route(intent, &name, wanted, intent.baseline, route.map(|it| &it.meta)))
+            Some(build::route(kind, intent, &name, wanted, intent.baseline, route.map(|it| &it.meta)))
         }
     };
     let last = sticking.is_some() == intent.sticking().is_some();
@@ -205,13 +214,12 @@ fn managed(
 fn attached(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Outcome {
     let Some(attach) = &router.attach else { return Outcome { last: false, ..Outcome::done(None) } };
     let field = format!("spec.routers[{}].gatewayApi.attach", intent.router_index);
+    let object = ObjectKind::from(router.route_kind);
+    let kind = object.kind();
     let Some(route) = observed.route else {
         return Outcome::refused(marks::stalled(
             reasons::REFERENCE_NOT_FOUND,
-            format!(
-                "{field}.route: there is no HTTPRoute {} in this namespace: create it, or name another",
-                attach.route
-            ),
+            format!("{field}.route: there is no {kind} {} in this namespace: create it, or name another", attach.route),
         ));
     };
     let spec = route.spec.value();
@@ -224,14 +232,14 @@ fn attached(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayOb
         };
         return Outcome::refused(marks::stalled(
             reasons::REFERENCE_NOT_FOUND,
-            format!("{field}.rule: HTTPRoute {} has no rule called {}: {remedy}", attach.route, attach.rule),
+            format!("{field}.rule: {kind} {} has no rule called {}: {remedy}", attach.route, attach.rule),
         ));
     };
     if let Some(other) = rule::other_backend(found, intent.sides) {
         return Outcome::refused(marks::stalled(
             reasons::CONFLICTED,
             format!(
-                "{field}.rule: rule {} of HTTPRoute {} also leads to {other}, which is neither side of this split: take it out of that rule, or name \
+                "{field}.rule: rule {} of {kind} {} also leads to {other}, which is neither side of this split: take it out of that rule, or name \
                  another rule",
                 attach.rule, attach.route
             ),
@@ -248,7 +256,8 @@ fn attached(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayOb
             Outcome { aliases: Vec::new(), step: None, problem, last: false }
         }
         Ok(backends) => {
-            let step = rule::with_backends(&spec, &attach.rule, &backends).and_then(|spec| build::patch(route, &spec));
+            let step =
+                rule::with_backends(&spec, &attach.rule, &backends).and_then(|spec| build::patch(object, route, &spec));
             Outcome { aliases: Vec::new(), step, problem, last: true }
         }
         Err(missing) => Outcome::refused(missing),
@@ -259,9 +268,11 @@ fn attached(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayOb
 fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Option<Problem> {
     let field = format!("spec.routers[{}].gatewayApi", intent.router_index);
     let refused = |why: String| Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, why));
-    let carries = if router.attach.is_some() { carries_attached } else { carries };
-    if let Some(problem) = super::features::refusal("gatewayApi", carries, intent) {
-        return Some(problem);
+    let (name, carries) = features::of(router);
+    let problem = super::features::refusal(name, carries, intent);
+    let problem = problem.or_else(|| (router.route_kind == RouteKind::Grpc).then(|| grpc::refusal(intent)).flatten());
+    if problem.is_some() {
+        return problem;
     }
     if let Some(problem) = shares::external_name(intent.sides).or_else(|| alias::refusal(intent, observed)) {
         return Some(problem);
@@ -269,10 +280,10 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     if let Some(problem) = redirect::refusal(router, intent) {
         return Some(problem);
     }
-    let (rules, matches) = rules::size(intent);
+    let (rules, matches) = rules::size(router.route_kind, intent);
     if router.attach.is_none() && (matches > MAX_MATCHES || rules > MAX_RULES) {
         return refused(format!(
-            "spec.pins: {} paths for {} pins, stickiness and the weighted rule are {rules} rules with {matches} matches, and an HTTPRoute takes {MAX_RULES} \
+            "spec.pins: {} paths for {} pins, stickiness and the weighted rule are {rules} rules with {matches} matches, and a route takes {MAX_RULES} \
              and {MAX_MATCHES}: have fewer pins and rewritten paths, no stickiness, or make two splits of the paths",
             intent.paths.len(),
             intent.pins.len()
@@ -280,7 +291,8 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     }
     for class in observed.classes {
         let Some(supported) = &class.supported_features else { continue };
-        let needed = std::iter::once((field.clone(), FEATURE)).chain(super::features::to_be_listed(carries, intent));
+        let needed = std::iter::once((field.clone(), ObjectKind::from(router.route_kind).kind()))
+            .chain(super::features::to_be_listed(carries, intent));
         let mut needed = needed.chain(listed_besides(intent));
         let lacking = needed.find(|(_, feature)| !supported.iter().any(|it| **it == **feature));
         if let Some((field, feature)) = lacking {
@@ -295,8 +307,9 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
 
 /// What is there of the split's own: the routes, and after them what they lead to.
 fn ours<'a>(split: SplitRef<'a>, observed: &GatewayObserved<'a>) -> impl Iterator<Item = (ObjectKind, &'a Meta)> {
-    let routes = [observed.route, observed.redirect].into_iter().flatten();
-    let all = routes.map(|route| (ObjectKind::HttpRoute, &route.meta)).chain(alias::all(split.name, observed));
+    let route = observed.route.map(|route| (observed.kind.into(), &route.meta));
+    let redirect = observed.redirect.map(|route| (ObjectKind::HttpRoute, &route.meta));
+    let all = route.into_iter().chain(redirect).chain(alias::all(split.name, observed));
     all.filter(move |(_, meta)| marks::claim(meta, &split) == Claim::Ours && !meta.deleting)
 }
 
@@ -310,7 +323,7 @@ pub(super) fn is_bare(attach: &RouteAttach, sides: &Sides, observed: &GatewayObs
 /// See [`super::detach`].
 pub(super) fn detach(attach: &RouteAttach, sides: &Sides, observed: &GatewayObserved<'_>) -> Option<RouteStep> {
     let route = observed.route?;
-    build::patch(route, &rule::without_new(&route.spec.value(), &attach.rule, sides)?)
+    build::patch(observed.kind.into(), route, &rule::without_new(&route.spec.value(), &attach.rule, sides)?)
 }
 
 /// See [`super::release`]. A rule that the split was attached to carries no mark of ours, and is left as it is.

@@ -73,7 +73,9 @@ pub(super) fn plan(
             }
             return;
         }
-        (found, _, Some(spec)) => build::route(intent, &name, spec, None, found.map(|it| &it.meta)),
+        (found, _, Some(spec)) => {
+            build::route(ObjectKind::HttpRoute, intent, &name, spec, None, found.map(|it| &it.meta))
+        }
     };
     plan.settled = false;
     if observed.backed_off {

@@ -1,12 +1,15 @@
-//! The rules of the HTTPRoute that we make: every pin's and the weighted one, each in as many parts as paths and methods are treated
+//! The rules of the route that we make: every pin's and the weighted one, each in as many parts as paths and methods are treated
 //! differently.
 //!
 //! A match by method outranks one by header, so that pins are divided by method as the weighted rule is.
 
-use cutover_api::v1alpha1::traffic_split::{Cors, Edge, Mirror, PathMatch, PathType, Pin, Side};
+use cutover_api::v1alpha1::traffic_split::{Cors, Edge, Mirror, PathMatch, PathType, Pin, RouteKind, Side};
 use serde_json::{Map, Value, json};
 
-use super::rule::{self, Backends, backend_ref};
+use super::{
+    grpc,
+    rule::{self, Backends, backend_ref},
+};
 use crate::router::{
     contract::{Backend, Intent},
     headers, methods, names, parts,
@@ -24,7 +27,12 @@ pub(super) fn is_weighted(rule: &Value) -> bool {
 }
 
 /// All rules, the weighted ones last.
-pub(super) fn of(intent: &Intent<'_>, backends: &Backends<'_>, sticking: Option<Sticky<'_>>) -> Vec<Value> {
+pub(super) fn of(
+    kind: RouteKind,
+    intent: &Intent<'_>,
+    backends: &Backends<'_>,
+    sticking: Option<Sticky<'_>>,
+) -> Vec<Value> {
     let copies = methods::copies(intent).ok().flatten();
     let classes = methods::classes(copies.map(|(mirror, _)| mirror), false);
     let mut all = Vec::new();
@@ -32,7 +40,7 @@ pub(super) fn of(intent: &Intent<'_>, backends: &Backends<'_>, sticking: Option<
         let mut at = 0_usize;
         for class in &classes {
             let copies = copies.filter(|_| class.copied);
-            for (matches, rewrite) in matches_of(intent.paths, &class.methods, header) {
+            for (matches, rewrite) in matches_of(kind, intent.paths, &class.methods, header) {
                 at += 1;
                 let mut rule = Map::from_iter([
                     ("name".to_owned(), parts::name(name, at).into()),
@@ -120,9 +128,9 @@ fn is_for_cookies(rule: &Value) -> bool {
 }
 
 /// How many rules and matches these are at most, copies or not.
-pub(super) fn size(intent: &Intent<'_>) -> (usize, usize) {
+pub(super) fn size(kind: RouteKind, intent: &Intent<'_>) -> (usize, usize) {
     let classes = methods::classes(intent.mirror, false);
-    let parts: Vec<_> = classes.iter().flat_map(|class| matches_of(intent.paths, &class.methods, None)).collect();
+    let parts: Vec<_> = classes.iter().flat_map(|class| matches_of(kind, intent.paths, &class.methods, None)).collect();
     let matches: usize = parts.iter().map(|(matches, _)| matches.len()).sum();
     let for_cookies = if intent.stickiness.is_some() { MAX_DEALS } else { 0 };
     let times = intent.pins.len().saturating_add(for_cookies).saturating_add(1);
@@ -131,10 +139,21 @@ pub(super) fn size(intent: &Intent<'_>) -> (usize, usize) {
 
 /// Matches of rules, each with its rewrite: those of paths that stay as they are in one. A rewritten prefix is alone in its rule, as the API
 /// demands.
-fn matches_of(paths: &[PathMatch], methods: &[&str], header: Option<&Value>) -> Vec<(Vec<Value>, Option<Value>)> {
+fn matches_of(
+    kind: RouteKind,
+    paths: &[PathMatch],
+    methods: &[&str],
+    header: Option<&Value>,
+) -> Vec<(Vec<Value>, Option<Value>)> {
     let of = |path: &PathMatch| -> Vec<Value> {
+        let found = match kind {
+            RouteKind::Http => Some(Map::from_iter([("path".to_owned(), path_match(path))])),
+            RouteKind::Grpc => grpc::match_of(path),
+        };
+        // What names nothing is refused.
+        let Some(found) = found else { return Vec::new() };
         let one = |method: Option<&&str>| {
-            let mut one = Map::from_iter([("path".to_owned(), path_match(path))]);
+            let mut one = found.clone();
             one.extend(header.map(|header| ("headers".to_owned(), json!([header]))));
             one.extend(method.map(|method| ("method".to_owned(), (*method).into())));
             Value::Object(one)

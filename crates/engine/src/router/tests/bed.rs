@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use cutover_api::v1alpha1::traffic_split::{
     AlbRouter, CookieMatch, Edge, GatewayApiRouter, HeaderMatch, IngressAttach, IngressNginxRouter, IstioAttach,
-    IstioRouter, Mirror, ParentRef, PathMatch, PathType, Pin, RouteAttach, Router, Side, Stickiness, StickinessStatus,
-    TraefikAttach, TraefikRouter,
+    IstioRouter, Mirror, ParentRef, PathMatch, PathType, Pin, RouteAttach, RouteKind, Router, Side, Stickiness,
+    StickinessStatus, TraefikAttach, TraefikRouter,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ use crate::{
         self, AlbObserved, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, IstioObserved, ObjectKind,
         Observed, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, Sticky, TraefikObserved, Unseen, alb_name,
         canary_name, redirect_name, route_name,
-        view::{EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, ServiceView, WholeView},
+        view::{EndpointSliceView, GatewayClassView, GatewayView, IngressView, RouteView, ServiceView, WholeView},
         weighted_name,
     },
 };
@@ -278,7 +278,7 @@ impl Split {
         let class = json!({
             "metadata": {"name": "example"}, "spec": {"controllerName": CONTROLLER},
             "status": {"supportedFeatures": [
-                {"name": "Gateway"}, {"name": "HTTPRoute"}, {"name": "HTTPRouteResponseHeaderModification"},
+                {"name": "Gateway"}, {"name": "HTTPRoute"}, {"name": "GRPCRoute"}, {"name": "HTTPRouteResponseHeaderModification"},
                 {"name": "HTTPRouteCORS"}, {"name": "HTTPRoutePathRewrite"}, {"name": "HTTPRouteRequestMirror"},
                 {"name": "HTTPRouteRequestPercentageMirror"}, {"name": "HTTPRouteMethodMatching"}, {"name": "HTTPRouteSchemeRedirect"},
             ]},
@@ -328,14 +328,19 @@ impl Split {
     pub fn gateway() -> Self {
         let parent =
             ParentRef { name: "edge".into(), namespace: Some("infra".into()), section_name: None, redirect_from: None };
-        let router = GatewayApiRouter { parent_refs: Some(vec![parent]), attach: None };
+        let router = GatewayApiRouter { parent_refs: Some(vec![parent]), ..GatewayApiRouter::default() };
         Self::of(Router { gateway_api: Some(router), ..Router::default() })
     }
 
     pub fn rule(route: &str, rule: &str) -> Self {
         let attach = Some(RouteAttach { route: route.into(), rule: rule.into() });
-        let router = GatewayApiRouter { parent_refs: None, attach };
+        let router = GatewayApiRouter { attach, ..GatewayApiRouter::default() };
         Self::of(Router { gateway_api: Some(router), ..Router::default() })
+    }
+
+    /// The same with routes for gRPC.
+    pub fn grpc(self) -> Self {
+        self.with(|it| it.router.gateway_api.as_mut().unwrap().route_kind = RouteKind::Grpc)
     }
 
     pub fn traefik() -> Self {
@@ -458,11 +463,14 @@ impl Split {
                 }),
             )
         } else {
-            let aliases = Aliases::of(world, &self.name, router::sticky_name);
-            let attach = self.router.gateway_api.as_ref().and_then(|it| it.attach.as_ref());
-            let name = attach.map_or_else(|| route_name(&self.name), |it| it.route.clone());
-            let route = world.view::<HttpRouteView>(ObjectKind::HttpRoute, &name);
-            let redirect = world.view::<HttpRouteView>(ObjectKind::HttpRoute, &redirect_name(&self.name));
+            let router = self.router.gateway_api.as_ref().unwrap();
+            let is_http = router.route_kind == RouteKind::Http;
+            let none = World::default();
+            let beside = if is_http { world } else { &none };
+            let aliases = Aliases::of(beside, &self.name, router::sticky_name);
+            let name = router.attach.as_ref().map_or_else(|| route_name(&self.name), |it| it.route.clone());
+            let route = world.view::<RouteView>(router.route_kind.into(), &name);
+            let redirect = beside.view::<RouteView>(ObjectKind::HttpRoute, &redirect_name(&self.name));
             let gateway: GatewayView = serde_json::from_value(json!({
                 "metadata": {"name": "edge", "namespace": "infra", "generation": 3},
                 "spec": {"gatewayClassName": "example"},
@@ -472,6 +480,7 @@ impl Split {
             then(
                 &intent,
                 &Observed::GatewayApi(GatewayObserved {
+                    kind: router.route_kind,
                     installed: self.installed,
                     forbidden: self.forbidden,
                     route: route.as_ref(),
@@ -558,10 +567,10 @@ impl Split {
 
 /// A gateway that accepts every route in its present form.
 pub fn accept_all(world: &mut World) {
-    let names: Vec<String> =
-        world.created.iter().filter(|(kind, _)| *kind == ObjectKind::HttpRoute).map(|(_, name)| name.clone()).collect();
-    for name in names {
-        world.edit(ObjectKind::HttpRoute, &name, |route| {
+    let is_route = |kind: ObjectKind| matches!(kind, ObjectKind::HttpRoute | ObjectKind::GrpcRoute);
+    let routes: Vec<_> = world.created.iter().filter(|(kind, _)| is_route(*kind)).cloned().collect();
+    for (kind, name) in routes {
+        world.edit(kind, &name, |route| {
             let generation = route["metadata"]["generation"].clone();
             let says = |type_| json!({"type": type_, "status": "True", "observedGeneration": generation, "reason": type_});
             let parents = route["spec"]["parentRefs"].as_array().cloned().unwrap_or_default();
@@ -597,6 +606,24 @@ pub fn users_route(name: &str) -> Value {
                  "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-a", "value": "b"}]}}],
                  "backendRefs": [{"group": "", "kind": "Service", "name": "monolith", "port": 8080, "weight": 1,
                    "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-c", "value": "d"}]}}]}]},
+            ],
+        },
+    })
+}
+
+/// A user's own GRPCRoute with a rule `checkout` to the legacy Service and a rule `other` to something else.
+pub fn users_grpc_route(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": {"team": "shop"}},
+        "spec": {
+            "parentRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge", "namespace": "infra"}],
+            "hostnames": ["shop.example.com"],
+            "rules": [
+                {"name": "other", "matches": [{"method": {"type": "Exact", "service": "shop.Blog"}}],
+                 "backendRefs": [{"group": "", "kind": "Service", "name": "blog", "port": 80, "weight": 1}]},
+                {"name": "checkout", "matches": [{"method": {"type": "Exact", "service": "shop.Cart"}}],
+                 "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-a", "value": "b"}]}}],
+                 "backendRefs": [{"group": "", "kind": "Service", "name": "monolith", "port": 8080, "weight": 1}]},
             ],
         },
     })

@@ -184,7 +184,7 @@ fn every_rewritten_prefix_has_a_rule_of_its_own_and_all_bear_the_weights() {
 fn rules_that_a_route_has_no_room_for_are_refused() {
     let paths = (0..16).map(|at| rewritten(&format!("/a{at}"), "/v1")).collect();
     let said = refused(&Split::gateway().with(|it| it.paths = paths).with(copied(10, false)));
-    assert!(said.contains("48 rules with 48 matches, and an HTTPRoute takes 16 and 128"), "{said}");
+    assert!(said.contains("48 rules with 48 matches, and a route takes 16 and 128"), "{said}");
 }
 
 #[test]

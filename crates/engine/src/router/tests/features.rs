@@ -7,7 +7,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{
-    bed::{Split, World, cookie, header, users_ingress, users_route, users_service, users_virtual_service},
+    bed::{
+        Split, World, cookie, header, users_grpc_route, users_ingress, users_route, users_service,
+        users_virtual_service,
+    },
     edge::{edge, rewritten},
 };
 use crate::{
@@ -52,6 +55,7 @@ fn in_column(router: &str) -> (Split, World) {
     let mut world = World::default();
     world.put(ObjectKind::Ingress, users_ingress("users"));
     world.put(ObjectKind::HttpRoute, users_route("users"));
+    world.put(ObjectKind::GrpcRoute, users_grpc_route("users"));
     world.put(ObjectKind::TraefikService, users_service("users"));
     world.put(ObjectKind::VirtualService, users_virtual_service("users"));
     let split = match router {
@@ -59,6 +63,8 @@ fn in_column(router: &str) -> (Split, World) {
         "ingressNginx.attach" => Split::beside("users"),
         "gatewayApi" => Split::gateway(),
         "gatewayApi.attach" => Split::rule("users", "checkout"),
+        "gatewayApi (GRPCRoute)" => Split::gateway().grpc(),
+        "gatewayApi.attach (GRPCRoute)" => Split::rule("users", "checkout").grpc(),
         "traefik" => Split::traefik(),
         "traefik.attach" => Split::weighted("users"),
         "istio" => Split::istio(),
@@ -87,7 +93,8 @@ fn what_a_router_does_not_carry_it_refuses_by_name_and_what_it_carries_it_does_n
                     let field = feature.field().split("[]").next().unwrap();
                     let said = &problem.message;
                     assert!(said.starts_with(field) && said.contains(why) && said.ends_with(remedy), "{what}: {said}");
-                    assert!(said.contains(router.split('.').next().unwrap()), "{what}: {said}");
+                    let named = router.replace(".attach", "");
+                    assert!(said.contains(&named), "{what}: {said}");
                 }
                 Carried::WhereListed(listed) => {
                     assert_eq!(split.settle(&mut world).problem, None, "{what}");

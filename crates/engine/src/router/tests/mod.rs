@@ -6,6 +6,7 @@ mod edge;
 mod features;
 mod foreign;
 mod gateway;
+mod grpc;
 mod ingress;
 mod istio;
 mod ownership;

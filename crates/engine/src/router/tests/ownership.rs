@@ -3,12 +3,15 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::bed::{Split, World, accept_all, users_ingress, users_route, users_service, users_virtual_service};
+use super::bed::{
+    Split, World, accept_all, users_grpc_route, users_ingress, users_route, users_service, users_virtual_service,
+};
 use crate::router::{self, ObjectKind};
 
-const KINDS: [ObjectKind; 9] = [
+const KINDS: [ObjectKind; 10] = [
     ObjectKind::Ingress,
     ObjectKind::HttpRoute,
+    ObjectKind::GrpcRoute,
     ObjectKind::Service,
     ObjectKind::EndpointSlice,
     ObjectKind::IngressRoute,
@@ -54,6 +57,7 @@ fn release(split: &Split, world: &mut World) {
 #[case(Split::nginx())]
 #[case(Split::nginx().at(100))]
 #[case(Split::gateway())]
+#[case(Split::gateway().grpc())]
 #[case(Split::traefik())]
 #[case(Split::traefik().at(0))]
 #[case(Split::traefik().with(|it| it.edge = serde_json::from_value(json!({"rateLimit": {"requestsPerMinute": 6}, "timeouts": {"read": "1s"}})).unwrap()))]
@@ -113,6 +117,13 @@ fn a_split_restored_with_a_new_uid_finds_its_routes() {
     users_route("shop"),
     "RouteExists",
     "metadata.name: HTTPRoute shop exists and is not this split's"
+)]
+#[case(
+    Split::gateway().grpc(),
+    ObjectKind::GrpcRoute,
+    users_grpc_route("shop"),
+    "RouteExists",
+    "metadata.name: GRPCRoute shop exists and is not this split's"
 )]
 #[case(
     Split::traefik(),
@@ -262,6 +273,7 @@ fn a_split_that_attaches_now_removes_what_it_made_before() {
 #[rstest]
 #[case(Split::nginx(), "Ingress shop-cutover-canary keeps being changed")]
 #[case(Split::gateway(), "HTTPRoute shop keeps being changed")]
+#[case(Split::gateway().grpc(), "GRPCRoute shop keeps being changed")]
 #[case(Split::traefik(), "TraefikService shop-cutover-weighted keeps being changed")]
 #[case(Split::istio(), "VirtualService shop keeps being changed")]
 #[case(Split::alb(), "Ingress shop-cutover-alb keeps being changed")]

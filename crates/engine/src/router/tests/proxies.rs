@@ -1,9 +1,9 @@
 //! What proxies serve from the objects as they stand: ingress-nginx and Traefik 3.7 from Ingresses, any conformant gateway from an
-//! HTTPRoute, Traefik from an IngressRoute, Istio from a VirtualService, and a load balancer of AWS from an Ingress. Small, and written from the proxies' behaviour, not from ours.
+//! HTTPRoute or a GRPCRoute, Traefik from an IngressRoute, Istio from a VirtualService, and a load balancer of AWS from an Ingress. Small, and written from the proxies' behaviour, not from ours.
 
 use std::collections::HashMap;
 
-use cutover_api::v1alpha1::traffic_split::Side;
+use cutover_api::v1alpha1::traffic_split::{RouteKind, Side};
 use serde_json::Value;
 
 use super::bed::{Split, World};
@@ -267,21 +267,39 @@ fn traefik(all: &[IngressView], world: &World, split: &Split, host: &str, reques
     (Some(primary.clone()), canaries.remove(primary))
 }
 
-/// What a gateway makes of an HTTPRoute. Which Services exist is what the split's sides say.
+/// How well a match of a route fits the path of a request, if it does.
+fn path_rank(kind: RouteKind, matched: &Value, path: &str) -> Option<[usize; 2]> {
+    match kind {
+        RouteKind::Http => {
+            let (type_, value) =
+                (matched["path"]["type"].as_str().unwrap(), matched["path"]["value"].as_str().unwrap());
+            let exact = type_ == "Exact";
+            let fits = path == value || (!exact && (value == "/" || path.starts_with(&format!("{value}/"))));
+            fits.then_some([usize::from(exact), value.len()])
+        }
+        RouteKind::Grpc => {
+            let called: Vec<&str> = path.strip_prefix('/').unwrap().split('/').collect();
+            let wanted = ["service", "method"].map(|part| matched["method"][part].as_str());
+            let fits = |(part, called): (Option<&str>, &str)| part.is_none_or(|part| part == called);
+            let [service, method] = wanted.map(|part| part.map_or(0, str::len));
+            (called.len() == 2 && wanted.into_iter().zip(called.iter().copied()).all(fits)).then_some([service, method])
+        }
+    }
+}
+
+/// What a gateway makes of an HTTPRoute or a GRPCRoute. Which Services exist is what the split's sides say.
 pub fn route(split: &Split, world: &World, name: &str, request: &Request<'_>) -> Served {
-    let Some(route) = world.get(ObjectKind::HttpRoute, name) else { return Served::Nothing };
+    let kind = split.router.gateway_api.as_ref().unwrap().route_kind;
+    let Some(route) = world.get(kind.into(), name) else { return Served::Nothing };
     let empty = Vec::new();
-    let mut found: Option<((bool, usize, usize), &Value)> = None;
+    let mut found: Option<(([usize; 2], usize), &Value)> = None;
     for rule in route["spec"]["rules"].as_array().unwrap_or(&empty) {
         for matched in rule["matches"].as_array().unwrap_or(&empty) {
-            let (type_, path) = (matched["path"]["type"].as_str().unwrap(), matched["path"]["value"].as_str().unwrap());
-            let exact = type_ == "Exact";
-            let fits =
-                request.path == path || (!exact && (path == "/" || request.path.starts_with(&format!("{path}/"))));
             let headers = matched["headers"].as_array().unwrap_or(&empty);
-            let rank = (exact, path.len(), headers.len());
+            let Some(path) = path_rank(kind, matched, request.path) else { continue };
+            let rank = (path, headers.len());
             let better = found.is_none_or(|(best, _)| rank > best);
-            if fits && better && headers.iter().all(|it| header_fits(it, request)) {
+            if better && headers.iter().all(|it| header_fits(it, request)) {
                 found = Some((rank, rule));
             }
         }

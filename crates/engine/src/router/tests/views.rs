@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::router::view::{EndpointSliceView, GatewayClassView, HttpRouteView, IngressPort, IngressView, ServiceView};
+use crate::router::view::{EndpointSliceView, GatewayClassView, IngressPort, IngressView, RouteView, ServiceView};
 
 #[test]
 fn an_ingress_keeps_its_annotations_except_kubectls_copy() {
@@ -42,7 +42,7 @@ fn an_ingress_keeps_its_annotations_except_kubectls_copy() {
 
 #[test]
 fn a_released_object_is_adoptable_by_the_split_of_that_name_only() {
-    let route = |owner: serde_json::Value| -> HttpRouteView {
+    let route = |owner: serde_json::Value| -> RouteView {
         serde_json::from_value(json!({"metadata": {
             "name": "shop", "labels": owner, "annotations": {"cutover.dev/released-from": "shop/storefront"},
         }}))
@@ -59,7 +59,7 @@ fn a_released_object_is_adoptable_by_the_split_of_that_name_only() {
 #[test]
 fn a_route_keeps_its_whole_spec_and_only_two_conditions() {
     let spec = json!({"rules": [{"name": "a", "timeouts": {"request": "5s"}, "unknownField": {"b": [1, 2]}}]});
-    let route: HttpRouteView = serde_json::from_value(json!({
+    let route: RouteView = serde_json::from_value(json!({
         "metadata": {"name": "r"}, "spec": spec,
         "status": {"parents": [{"parentRef": {"name": "edge"}, "controllerName": "c", "conditions": [
             {"type": "Accepted", "status": "False", "observedGeneration": 1, "reason": "NoMatchingParent", "message": "why"},

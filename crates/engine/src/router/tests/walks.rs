@@ -1,7 +1,7 @@
 //! Properties: whatever the sequence of weights, and wherever the process is killed, at every moment each request is served by a
 //! side that it should be served by.
 
-use cutover_api::v1alpha1::traffic_split::{Pin, Side};
+use cutover_api::v1alpha1::traffic_split::{PathMatch, PathType, Pin, Side};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ fn one(side: Side, total: i32) -> Served {
 
 /// Every weight that was ever written, in every form: never all-zero, and both together the total.
 fn assert_written_weights(world: &World, total: i32) {
-    for route in world.all::<Value>(ObjectKind::HttpRoute) {
+    for route in [ObjectKind::HttpRoute, ObjectKind::GrpcRoute].into_iter().flat_map(|kind| world.all::<Value>(kind)) {
         for rule in route["spec"]["rules"].as_array().unwrap() {
             let weights: Vec<i64> =
                 rule["backendRefs"].as_array().unwrap().iter().map(|it| it["weight"].as_i64().unwrap()).collect();
@@ -185,15 +185,22 @@ proptest! {
     fn no_write_on_a_route_moves_a_request_out_of_its_way(
         weights in weights(1000),
         new_gone in any::<bool>(),
+        of_grpc in any::<bool>(),
     ) {
         let mut world = World::default();
         let mut split = pinned(Split::gateway());
+        let mut paths = ["/", "/v2/x"];
+        if of_grpc {
+            split = split.grpc();
+            split.paths = vec![PathMatch::new(PathType::Exact, "/shop.Cart/Get"), prefix("/shop.Cart")];
+            paths = ["/shop.Cart/Get", "/shop.Cart/Put"];
+        }
         for weight in weights {
             split.weight = weight;
             let plan = split.settle(&mut world);
             assert!(plan.settled);
             assert_written_weights(&world, 1000);
-            for path in ["/", "/v2/x"] {
+            for path in paths {
                 assert_pins(weight, path, |request| proxies::route(&split, &world, "shop", request));
             }
             assert_eq!(split.read_weight(&world), Some(weight));
@@ -202,7 +209,8 @@ proptest! {
             split.sides.new = SideBackend::Missing { service: Some(("storefront".into(), 8080)) };
             split.weight = 0;
             split.settle(&mut world);
-            assert_eq!(proxies::route(&split, &world, "shop", &Request::PLAIN), Served::New(0), "it is left out at 0");
+            let plain = Request { path: paths[0], ..Request::PLAIN };
+            assert_eq!(proxies::route(&split, &world, "shop", &plain), Served::New(0), "it is left out at 0");
         }
     }
 
@@ -420,7 +428,7 @@ proptest! {
     fn whatever_is_done_to_our_objects_by_hand_is_undone(
         weight in prop_oneof![Just(0), Just(30), Just(100)],
         edits in prop::collection::vec(0_usize..19, 1..4),
-        router in prop_oneof![Just(Split::nginx()), Just(Split::gateway()), Just(Split::traefik()), Just(Split::istio()), Just(Split::alb())],
+        router in prop_oneof![Just(Split::nginx()), Just(Split::gateway()), Just(Split::gateway().grpc()), Just(Split::traefik()), Just(Split::istio()), Just(Split::alb())],
     ) {
         let mut world = World::default();
         let split = router.at(weight).with(|it| {
@@ -432,8 +440,10 @@ proptest! {
         }
         let plan = split.settle(&mut world);
         assert!(plan.settled, "{:?}", plan.problem);
-        let pinned = Request { path: "/", header: Some(("x-cutover", "new")), cookie: None };
-        for (request, share) in [(&Request::PLAIN, weight), (&pinned, 100)] {
+        let path = if split.router == Split::gateway().grpc().router { "/shop.Cart/Get" } else { "/" };
+        let plain = Request { path, ..Request::PLAIN };
+        let pinned = Request { path, header: Some(("x-cutover", "new")), cookie: None };
+        for (request, share) in [(&plain, weight), (&pinned, 100)] {
             if split.router.gateway_api.is_some() {
                 assert_eq!(proxies::route(&split, &world, "shop", request), Served::New(share));
             } else if split.router.alb.is_some() {
@@ -459,6 +469,8 @@ fn vandalise(world: &mut World, edit: usize) {
         let (name, value) = (format!("nginx.ingress.kubernetes.io/{name}"), value.to_owned());
         move |it: &mut Value| it["metadata"]["annotations"][name] = json!(value)
     };
+    let kinds = [ObjectKind::HttpRoute, ObjectKind::GrpcRoute];
+    let route = kinds.into_iter().find(|kind| world.get(*kind, main).is_some());
     match edit {
         0 if has(world, main) => world.drop(ObjectKind::Ingress, main),
         1 if has(world, canary) => world.drop(ObjectKind::Ingress, canary),
@@ -468,7 +480,7 @@ fn vandalise(world: &mut World, edit: usize) {
             it["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] = json!("elsewhere");
         }),
         5 if has(world, main) => world.edit(ObjectKind::Ingress, main, mark("canary", "true")),
-        6 if world.get(ObjectKind::HttpRoute, main).is_some() => world.edit(ObjectKind::HttpRoute, main, |it| {
+        6 if route.is_some() => world.edit(route.unwrap(), main, |it| {
             let last = it["spec"]["rules"].as_array().unwrap().len() - 1;
             it["spec"]["rules"][last]["backendRefs"][0]["weight"] = json!(3);
             it["spec"]["rules"][0]["filters"] = json!([{"type": "RequestMirror"}]);
@@ -480,7 +492,7 @@ fn vandalise(world: &mut World, edit: usize) {
                 world.edit(ObjectKind::Service, &name, |it| it["spec"]["selector"] = json!({"app": "elsewhere"}));
             }
         }
-        8 if world.get(ObjectKind::HttpRoute, main).is_some() => world.drop(ObjectKind::HttpRoute, main),
+        8 if route.is_some() => world.drop(route.unwrap(), main),
         9 if has(world, main) => world.edit(ObjectKind::Ingress, main, |it| {
             it["spec"]["defaultBackend"] = json!({"service": {"name": "elsewhere", "port": {"number": 80}}});
             it["spec"]["tls"] = json!([{"hosts": ["shop.example.com"], "secretName": "theirs"}]);
@@ -600,7 +612,8 @@ fn the_proxies_notice_each_mistake_that_the_forms_avoid() {
 
 #[test]
 fn a_change_of_weight_is_one_write_per_route() {
-    for split in [Split::nginx(), Split::gateway(), Split::traefik(), Split::istio(), Split::alb()] {
+    let gateways = [Split::gateway(), Split::gateway().grpc()];
+    for split in [Split::nginx(), Split::traefik(), Split::istio(), Split::alb()].into_iter().chain(gateways) {
         let mut world = World::default();
         split.clone().at(10).settle(&mut world);
         world.writes.clear();

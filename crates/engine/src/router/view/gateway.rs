@@ -1,13 +1,13 @@
-//! Gateway API: HTTPRoute, Gateway, GatewayClass. Views of our own, because a crate for it would bring a second kube.
+//! Gateway API: HTTPRoute and GRPCRoute, Gateway, GatewayClass. Views of our own, because a crate for it would bring a second kube.
 
 use serde::Deserialize;
 
 use super::{Json, Meta};
 
-/// An HTTPRoute. Its spec is kept whole, since a rule that we attach to must be given back as it was.
+/// An HTTPRoute or a GRPCRoute. Its spec is kept whole, since a rule that we attach to must be given back as it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "RouteWire")]
-pub struct HttpRouteView {
+pub struct RouteView {
     /// Identity and our marks.
     pub meta: Meta,
     /// `spec`.
@@ -199,7 +199,7 @@ impl From<ConditionWire> for ConditionView {
     }
 }
 
-impl From<RouteWire> for HttpRouteView {
+impl From<RouteWire> for RouteView {
     fn from(wire: RouteWire) -> Self {
         let parents = wire.status.unwrap_or_default().parents;
         Self {

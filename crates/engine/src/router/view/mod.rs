@@ -8,7 +8,7 @@ mod meta;
 mod service;
 mod whole;
 
-pub use gateway::{ConditionView, GatewayClassView, GatewayView, HttpRouteView, ParentRefView, ParentStatusView};
+pub use gateway::{ConditionView, GatewayClassView, GatewayView, ParentRefView, ParentStatusView, RouteView};
 pub use ingress::{IngressPathView, IngressPort, IngressRuleView, IngressTlsView, IngressView};
 pub use json::Json;
 pub use meta::Meta;
@@ -29,4 +29,4 @@ macro_rules! has_meta {
         }
     })* };
 }
-has_meta!(IngressView, HttpRouteView, GatewayView, GatewayClassView, ServiceView, EndpointSliceView, WholeView);
+has_meta!(IngressView, RouteView, GatewayView, GatewayClassView, ServiceView, EndpointSliceView, WholeView);

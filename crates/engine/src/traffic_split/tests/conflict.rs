@@ -94,6 +94,22 @@ fn group(order: &str) -> Value {
 #[case::load_balancers_of_their_own(json!({"alb": {"className": "alb"}}), json!({"alb": {"className": "alb"}}), "/v2", "/", false)]
 #[case::one_load_balancer(group("1"), group("1"), "/v2", "/", true)]
 #[case::one_load_balancer_in_an_order(group("1"), group("2"), "/v2", "/", false)]
+#[case::routes_of_two_kinds(
+    json!({"gatewayApi": {"parentRefs": [{"name": "a"}]}}), json!({"gatewayApi": {"routeKind": "GRPCRoute", "parentRefs": [{"name": "a"}]}}), "/a", "/b", true)]
+#[case::routes_of_two_kinds_on_two_gateways(
+    json!({"gatewayApi": {"parentRefs": [{"name": "a"}]}}), json!({"gatewayApi": {"routeKind": "GRPCRoute", "parentRefs": [{"name": "b"}]}}), "/", "/", false)]
+#[case::services_of_one_gateway(
+    json!({"gatewayApi": {"routeKind": "GRPCRoute", "parentRefs": [{"name": "a"}]}}),
+    json!({"gatewayApi": {"routeKind": "GRPCRoute", "parentRefs": [{"name": "a"}]}}), "/shop.Cart", "/shop.Stock", false)]
+#[case::one_service_of_one_gateway(
+    json!({"gatewayApi": {"routeKind": "GRPCRoute", "parentRefs": [{"name": "a"}]}}),
+    json!({"gatewayApi": {"routeKind": "GRPCRoute", "parentRefs": [{"name": "a"}]}}), "/shop.Cart/", "/shop.Cart", true)]
+#[case::rules_of_two_kinds(
+    json!({"gatewayApi": {"attach": {"route": "a", "rule": "b"}}}),
+    json!({"gatewayApi": {"routeKind": "GRPCRoute", "attach": {"route": "a", "rule": "b"}}}), "/", "/", false)]
+#[case::one_rule_of_a_grpc_route(
+    json!({"gatewayApi": {"routeKind": "GRPCRoute", "attach": {"route": "a", "rule": "b"}}}),
+    json!({"gatewayApi": {"routeKind": "GRPCRoute", "attach": {"route": "a", "rule": "b"}}}), "/", "/v2", true)]
 #[case::one_entry(
     json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}}),
     json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}}), "/", "/v2", true)]

@@ -1,6 +1,6 @@
 //! The whole decision with real routers, over objects as an API server would keep them.
 
-use cutover_api::v1alpha1::traffic_split::{Exposure, LegacyRetired, Side, TrafficSplitStatus};
+use cutover_api::v1alpha1::traffic_split::{Exposure, LegacyRetired, RouteKind, Side, TrafficSplitStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use crate::{
     router::{
         self, AliasReady, GatewayObserved, IngressObserved, ObjectKind, Problem, SplitRef, alias_name, sticky_name,
         tests::bed::{World, accept_all, backend},
-        view::{EndpointSliceView, GatewayView, HttpRouteView, IngressView, ServiceView},
+        view::{EndpointSliceView, GatewayView, IngressView, RouteView, ServiceView},
     },
 };
 
@@ -66,7 +66,7 @@ impl Cluster {
 
     pub(super) fn decide(&self) -> Plan {
         let ingresses: Vec<IngressView> = self.world.all(ObjectKind::Ingress);
-        let routes: Vec<HttpRouteView> = self.world.all(ObjectKind::HttpRoute);
+        let routes: Vec<RouteView> = self.world.all(ObjectKind::HttpRoute);
         let aliases: Vec<ServiceView> = self.world.all(ObjectKind::Service);
         let slices: Vec<EndpointSliceView> = self.world.all(ObjectKind::EndpointSlice);
         let gateway: GatewayView = serde_json::from_value(json!({
@@ -98,6 +98,7 @@ impl Cluster {
                 backed_off: false,
             }),
             router::Observed::GatewayApi(GatewayObserved {
+                kind: RouteKind::Http,
                 installed: Known::Known(true),
                 forbidden: false,
                 route: routes.first(),

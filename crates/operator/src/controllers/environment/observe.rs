@@ -199,7 +199,8 @@ impl Sources {
         let [ingress_routes, traefik_services] = self.caches.traefik();
         let unread = |presence| matches!(presence, Presence::Unknown | Presence::Forbidden);
         let istio = self.caches.virtual_services.presence();
-        if [self.caches.http_routes.presence(), ingress_routes, traefik_services, istio].into_iter().any(unread) {
+        let gateway_api = [self.caches.http_routes.presence(), self.caches.grpc_routes.presence()];
+        if gateway_api.into_iter().chain([ingress_routes, traefik_services, istio]).any(unread) {
             return Known::Unknown;
         }
         let inside = |other: Option<String>| other.as_deref() == Some(namespace);
@@ -218,11 +219,9 @@ impl Sources {
                 usage.routes.push(RouteUse { route: format!("Ingress {name}"), services });
             }
         }
-        for (name, record) in self.caches.http_routes.in_namespace(namespace) {
-            if record.meta.owner_uid.is_none() {
-                let services = http_route_services(&record);
-                usage.routes.push(RouteUse { route: format!("HTTPRoute {name}"), services });
-            }
+        for (kind, name, view) in self.caches.users_routes(namespace) {
+            let services = route_services(&view);
+            usage.routes.push(RouteUse { route: format!("{} {name}", kind.kind()), services });
         }
         let ingress_routes = self.caches.ingress_routes.in_namespace(namespace);
         let ingress_routes = ingress_routes.iter().map(|(name, record)| ("IngressRoute", name, &***record));
@@ -338,7 +337,7 @@ fn ingress_services(view: &route::IngressView) -> Vec<String> {
     named.chain(router::alb_service_names(view)).collect()
 }
 
-fn http_route_services(view: &route::HttpRouteView) -> Vec<String> {
+fn route_services(view: &route::RouteView) -> Vec<String> {
     let spec = view.spec.value();
     let list = |value: &Value, field: &str| value.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
     list(&spec, "rules")

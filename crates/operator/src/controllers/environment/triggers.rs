@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use cutover_api::v1alpha1::Environment;
-use cutover_engine::environment::{MigrationEnd, ObjectKind, ObjectRef};
+use cutover_engine::{
+    environment::{MigrationEnd, ObjectKind, ObjectRef},
+    router::{RouteView, WholeView},
+};
 use futures::{Stream, StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef as Reference};
 
@@ -29,7 +32,8 @@ pub(super) fn all(sources: &Arc<Sources>, told: impl Stream<Item = Key> + Send +
         splits(sources),
         phases(sources),
         ingresses(sources),
-        http_routes(sources),
+        routes(sources, &sources.caches.http_routes),
+        routes(sources, &sources.caches.grpc_routes),
         wholes(sources, &sources.caches.ingress_routes),
         wholes(sources, &sources.caches.traefik_services),
         wholes(sources, &sources.caches.virtual_services),
@@ -213,10 +217,10 @@ fn ingresses(sources: &Arc<Sources>) -> Environments {
 }
 
 /// Routes of the Gateway API that no split keeps.
-fn http_routes(sources: &Arc<Sources>) -> Environments {
+fn routes<K: Whole<View = RouteView>>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Environments {
     let sources = Arc::clone(sources);
-    let changes = sources.caches.http_routes.changes();
-    changes
+    index
+        .changes()
         .flat_map(move |Change { key, before, after }| {
             let free = [&before, &after].into_iter().flatten().any(|record| record.meta.owner_uid.is_none());
             let same = || match (&before, &after) {
@@ -231,7 +235,7 @@ fn http_routes(sources: &Arc<Sources>) -> Environments {
 }
 
 /// Routes of Traefik's and of Istio's kinds that no split keeps.
-fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Environments {
+fn wholes<K: Whole<View = WholeView>>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Environments {
     let sources = Arc::clone(sources);
     index
         .changes()

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use cutover_api::v1alpha1::{MigrationPhase, PhaseAction, TrafficSplit};
+use cutover_api::v1alpha1::{MigrationPhase, PhaseAction, TrafficSplit, traffic_split::RouteKind};
 use cutover_engine::{
     Known,
     migration_phase::{
@@ -126,12 +126,13 @@ impl Sources {
         let (namespace, name, uid) = (phase.namespace.as_str(), split.name_any(), split.uid()?);
         let ingresses = [route_name(&name), canary_name(&name), alb_name(&name)];
         let ingresses = ingresses.iter().filter_map(|name| self.caches.ingresses.get(namespace, name));
-        let http_route = self.caches.http_routes.get(namespace, &route_name(&name));
+        let kinds = [RouteKind::Http, RouteKind::Grpc].into_iter();
+        let gateway_routes = kinds.filter_map(|kind| self.caches.route(kind, namespace, &route_name(&name)));
         let weighted = self.caches.traefik_services.get(namespace, &weighted_name(&name));
         let virtual_service = self.caches.virtual_services.get(namespace, &route_name(&name));
         let routes = ingresses
             .map(|record| record.view().meta)
-            .chain(http_route.map(|record| record.meta.clone()))
+            .chain(gateway_routes.map(|route| route.meta))
             .chain(weighted.map(|record| record.meta.clone()))
             .chain(virtual_service.map(|record| record.meta.clone()));
         routes

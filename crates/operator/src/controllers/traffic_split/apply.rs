@@ -94,7 +94,7 @@ async fn patch(
     // The answer is read as a slim view: nothing else of it is looked at.
     Ok(match kind {
         ObjectKind::Ingress => Answer::Ingress(read(client, request).await?),
-        ObjectKind::HttpRoute => Answer::HttpRoute(read(client, request).await?),
+        ObjectKind::HttpRoute | ObjectKind::GrpcRoute => Answer::Route(read(client, request).await?),
         ObjectKind::Service => Answer::Service(read(client, request).await?),
         ObjectKind::EndpointSlice => Answer::EndpointSlice(read(client, request).await?),
         ObjectKind::IngressRoute

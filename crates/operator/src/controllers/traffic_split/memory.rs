@@ -10,7 +10,7 @@ use std::{
 
 use cutover_api::v1alpha1::TrafficSplit;
 use cutover_engine::router::{
-    EndpointSliceView, HttpRouteView, IngressView, Meta, ObjectKind, ServiceView, Unseen, View, WholeView,
+    EndpointSliceView, IngressView, Meta, ObjectKind, RouteView, ServiceView, Unseen, View, WholeView,
 };
 use kube::ResourceExt;
 
@@ -21,7 +21,7 @@ use crate::cluster::stores::Key;
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Ingress(IngressView),
-    HttpRoute(HttpRouteView),
+    Route(RouteView),
     Service(ServiceView),
     EndpointSlice(EndpointSliceView),
     Whole(WholeView),
@@ -33,7 +33,7 @@ impl Answer {
     pub(super) fn meta(&self) -> &Meta {
         match self {
             Self::Ingress(view) => view.meta(),
-            Self::HttpRoute(view) => view.meta(),
+            Self::Route(view) => view.meta(),
             Self::Service(view) => view.meta(),
             Self::EndpointSlice(view) => view.meta(),
             Self::Whole(view) => view.meta(),

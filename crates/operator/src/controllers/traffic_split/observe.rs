@@ -7,14 +7,14 @@ use std::{collections::HashMap, sync::Arc};
 use cutover_api::v1alpha1::{
     MigrationPhase, TrafficSplit,
     migration_phase::{MigrationPhaseStatus, PhaseState, SplitRequest},
-    traffic_split::{Router, Side},
+    traffic_split::{RouteKind, Router, Side},
 };
 use cutover_engine::{
     Known,
     router::{
-        self, EndpointSliceView, GatewayClassView, GatewayView, HttpRouteView, IngressView, Meta, ObjectKind,
-        ServiceView, Unseen, WholeView, alb_name, alias_name, canary_name, made_prefix, redirect_name, route_name,
-        sticky_name, weighted_name,
+        self, EndpointSliceView, GatewayClassView, GatewayView, IngressView, Meta, ObjectKind, RouteView, ServiceView,
+        Unseen, WholeView, alb_name, alias_name, canary_name, made_prefix, redirect_name, route_name, sticky_name,
+        weighted_name,
     },
     traffic_split::{
         Claim, Claimant, Probed, Retirement, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets,
@@ -63,7 +63,8 @@ pub(super) struct Snapshot {
     pub(super) probed: [Probed; 2],
     others: Vec<Arc<TrafficSplit>>,
     ingresses: Vec<IngressView>,
-    http_routes: Vec<HttpRouteView>,
+    /// Routes of the Gateway API.
+    routes: Vec<(ObjectKind, RouteView)>,
     services: Vec<ServiceView>,
     alias_slices: Vec<EndpointSliceView>,
     /// By alias Service, whether it has ready endpoints.
@@ -75,6 +76,7 @@ pub(super) struct Snapshot {
     /// Which of our writes proxies may not have seen yet.
     pub(super) unseen: Unseen,
     http_routes_served: Served,
+    grpc_routes_served: Served,
     traefik_served: Served,
     accessories_served: Served,
     istio_served: Served,
@@ -136,7 +138,7 @@ impl Sources {
             probed: self.watched.ask(key, spec),
             others: self.others(key, &split),
             ingresses: Vec::new(),
-            http_routes: Vec::new(),
+            routes: Vec::new(),
             services: Vec::new(),
             alias_slices: Vec::new(),
             alias_ready: HashMap::new(),
@@ -145,6 +147,7 @@ impl Sources {
             wholes: Vec::new(),
             unseen: Unseen::default(),
             http_routes_served: Served::of(&[self.caches.http_routes.presence()]),
+            grpc_routes_served: Served::of(&[self.caches.grpc_routes.presence()]),
             traefik_served: Served::of(&self.caches.traefik()),
             accessories_served: Served::of(&self.caches.traefik_accessories()),
             istio_served: Served::of(&[self.caches.virtual_services.presence()]),
@@ -190,8 +193,8 @@ impl Sources {
             .iter()
             .map(|host| Referred::Host(host).within(&key.namespace))
             .chain(split.spec.routers.iter().filter_map(|router| {
-                let attach = router.gateway_api.as_ref()?.attach.as_ref()?;
-                Some(Referred::HttpRoute(&attach.route).within(&key.namespace))
+                let router = router.gateway_api.as_ref()?;
+                Some(Referred::Route(router.route_kind, &router.attach.as_ref()?.route).within(&key.namespace))
             }))
             .chain(split.spec.routers.iter().filter_map(|router| {
                 let attach = router.traefik.as_ref()?.attach.as_ref()?;
@@ -271,20 +274,22 @@ impl Sources {
         if split.spec.routers.iter().any(|router| attached(router).is_some()) {
             self.neighbours(namespace, snapshot);
         }
-        let attached = |router: &Router| Some(router.gateway_api.as_ref()?.attach.as_ref()?.route.clone());
-        let ours = [route_name(name), redirect_name(name)];
-        for name in ours.into_iter().chain(split.spec.routers.iter().filter_map(attached)) {
-            let cached = self.caches.http_routes.get(namespace, &name).map(|record| (**record).clone());
-            snapshot.http_routes.extend(self.newest(
-                key,
-                ObjectKind::HttpRoute,
-                &name,
-                cached,
-                |answer| match answer {
-                    Answer::HttpRoute(view) => Some(view),
-                    _ => None,
-                },
-            ));
+        let attached = |router: &Router| {
+            let router = router.gateway_api.as_ref()?;
+            Some((router.route_kind, router.attach.as_ref()?.route.clone()))
+        };
+        let ours = [
+            (RouteKind::Http, route_name(name)),
+            (RouteKind::Http, redirect_name(name)),
+            (RouteKind::Grpc, route_name(name)),
+        ];
+        for (kind, name) in ours.into_iter().chain(split.spec.routers.iter().filter_map(attached)) {
+            let cached = self.caches.route(kind, namespace, &name);
+            let found = self.newest(key, kind.into(), &name, cached, |answer| match answer {
+                Answer::Route(view) => Some(view),
+                _ => None,
+            });
+            snapshot.routes.extend(found.map(|view| (kind.into(), view)));
         }
         let mut wholes = vec![
             (ObjectKind::IngressRoute, route_name(name)),
@@ -391,7 +396,7 @@ impl Sources {
             .map(|parent| (parent.namespace.clone().unwrap_or_else(|| namespace.to_owned()), parent.name.clone()))
             .collect();
         // Those of a route that is attached to, by its spec: its status names none before one of them has spoken.
-        wanted.extend(snapshot.http_routes.iter().flat_map(|route| {
+        wanted.extend(snapshot.routes.iter().flat_map(|(_, route)| {
             let spec = route.spec.value();
             let parents = spec.get("parentRefs").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
             parents.into_iter().filter_map(|parent| {
@@ -494,7 +499,9 @@ impl Snapshot {
         let owned = |meta: &Meta| meta.is_owned_by(uid);
         match kind {
             ObjectKind::Ingress => self.ingresses.iter().any(|view| owned(&view.meta)),
-            ObjectKind::HttpRoute => self.http_routes.iter().any(|view| owned(&view.meta)),
+            ObjectKind::HttpRoute | ObjectKind::GrpcRoute => {
+                self.routes.iter().any(|(of, view)| *of == kind && owned(&view.meta))
+            }
             ObjectKind::Service => self.services.iter().any(|view| owned(&view.meta)),
             ObjectKind::EndpointSlice => self.alias_slices.iter().any(|view| owned(&view.meta)),
             ObjectKind::IngressRoute
@@ -509,7 +516,9 @@ impl Snapshot {
     pub(super) fn replace(&mut self, kind: ObjectKind, name: &str, answer: Answer) {
         match kind {
             ObjectKind::Ingress => self.ingresses.retain(|view| &*view.meta.name != name),
-            ObjectKind::HttpRoute => self.http_routes.retain(|view| &*view.meta.name != name),
+            ObjectKind::HttpRoute | ObjectKind::GrpcRoute => {
+                self.routes.retain(|(of, view)| *of != kind || &*view.meta.name != name);
+            }
             ObjectKind::Service => self.services.retain(|view| &*view.meta.name != name),
             ObjectKind::EndpointSlice => self.alias_slices.retain(|view| &*view.meta.name != name),
             ObjectKind::IngressRoute
@@ -522,7 +531,7 @@ impl Snapshot {
         }
         match answer {
             Answer::Ingress(view) => self.ingresses.push(view),
-            Answer::HttpRoute(view) => self.http_routes.push(view),
+            Answer::Route(view) => self.routes.push((kind, view)),
             Answer::Whole(view) => self.wholes.push((kind, view)),
             Answer::Service(view) => {
                 // Just made: it has no endpoints of its own until a cache shows them.

@@ -8,7 +8,10 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use cutover_api::v1alpha1::TrafficSplitSpec;
+use cutover_api::v1alpha1::{
+    TrafficSplitSpec,
+    traffic_split::{RouteAttach, RouteKind},
+};
 use cutover_engine::{Known, traffic_split::Target};
 
 use crate::cluster::stores::Key;
@@ -22,8 +25,8 @@ pub(super) enum Referred<'a> {
     Service(&'a str),
     /// An Ingress that a split attaches to.
     Ingress(&'a str),
-    /// An HTTPRoute that a split attaches to.
-    HttpRoute(&'a str),
+    /// A route of the Gateway API that a split attaches to.
+    Route(RouteKind, &'a str),
     /// A Gateway, in the namespace that the hash is made with.
     Gateway(&'a str),
     /// Anything of the Gateway API.
@@ -59,7 +62,8 @@ pub(super) fn of_spec(namespace: &str, spec: &TrafficSplitSpec) -> Vec<u64> {
         }
         if let Some(gateway) = &router.gateway_api {
             found.push(Referred::GatewayApi.within(""));
-            found.extend(gateway.attach.iter().map(|attach| Referred::HttpRoute(&attach.route).within(namespace)));
+            let route = |attach: &RouteAttach| Referred::Route(gateway.route_kind, &attach.route).within(namespace);
+            found.extend(gateway.attach.iter().map(route));
             found.extend(gateway.parent_refs.iter().flatten().map(|parent| {
                 Referred::Gateway(&parent.name).within(parent.namespace.as_deref().unwrap_or(namespace))
             }));
@@ -196,6 +200,7 @@ mod tests {
                 {"ingressNginx": {"attach": {"ingress": "old"}}},
                 {"gatewayApi": {"parentRefs": [{"name": "edge", "namespace": "infra"}, {"name": "inner"}]}},
                 {"traefik": {"attach": {"service": "weighted"}}},
+                {"gatewayApi": {"routeKind": "GRPCRoute", "attach": {"route": "cart", "rule": "all"}}},
                 {"istio": {"attach": {"virtualService": "shop", "http": "all"}}},
             ],
         }))
@@ -209,6 +214,7 @@ mod tests {
             Referred::Gateway("edge").within("infra"),
             Referred::Gateway("inner").within("shop"),
             Referred::GatewayApi.within(""),
+            Referred::Route(RouteKind::Grpc, "cart").within("shop"),
             Referred::TraefikService("weighted").within("shop"),
             Referred::Traefik.within(""),
             Referred::VirtualService("shop").within("shop"),
@@ -216,6 +222,6 @@ mod tests {
         ] {
             assert!(found.contains(&expected));
         }
-        assert_eq!(found.len(), 11);
+        assert_eq!(found.len(), 13);
     }
 }

@@ -7,14 +7,15 @@ use cutover_api::{
     v1alpha1::{
         TrafficSplit,
         traffic_split::{
-            AlbRouter, GatewayApiRouter, IngressNginxRouter, IstioRouter, OnDelete, Router, RouterKind, TraefikRouter,
+            AlbRouter, GatewayApiRouter, IngressNginxRouter, IstioRouter, OnDelete, RouteKind, Router, RouterKind,
+            TraefikRouter,
         },
     },
 };
 use cutover_engine::{
     Known,
     router::{self, ObjectKind, RouteStep, SplitRef},
-    traffic_split::Validated,
+    traffic_split::{Plan, Validated},
 };
 use kube::{ResourceExt, runtime::controller::Action};
 
@@ -65,10 +66,11 @@ fn detached(snapshot: &Snapshot) -> Vec<RouteStep> {
     let split = &*snapshot.split;
     let Known::Known(sides) = rounds::validated(snapshot).sides else { return Vec::new() };
     let known = split.status.iter().flat_map(|status| &status.routers);
-    let added: Vec<&str> = known.filter(|it| it.added).filter_map(|it| it.object.strip_prefix("HTTPRoute/")).collect();
+    let added: Vec<&str> = known.filter(|it| it.added).map(|it| it.object.as_str()).collect();
     let is_ours = |router: &Router| {
-        let attach = router.gateway_api.as_ref().and_then(|router| router.attach.as_ref());
-        attach.is_some_and(|attach| added.contains(&attach.route.as_str()))
+        let router = router.gateway_api.as_ref();
+        let named = router.and_then(|it| Some((ObjectKind::from(it.route_kind).kind(), &it.attach.as_ref()?.route)));
+        named.is_some_and(|(kind, route)| added.contains(&format!("{kind}/{route}").as_str()))
     };
     let routers: Vec<Router> = split.spec.routers.iter().filter(|router| is_ours(router)).cloned().collect();
     let lists = snapshot.lists(&routers);
@@ -76,14 +78,19 @@ fn detached(snapshot: &Snapshot) -> Vec<RouteStep> {
 }
 
 /// Managed routers of every kind, to look for what the spec no longer names, with the kinds of route that each makes.
-fn managed() -> [(&'static [ObjectKind], Router); 5] {
+fn managed() -> [(&'static [ObjectKind], Router); 6] {
     let ingress =
         IngressNginxRouter { class_name: Some(String::new()), tls: None, annotations: BTreeMap::new(), attach: None };
-    let gateway = GatewayApiRouter { parent_refs: Some(Vec::new()), attach: None };
+    let gateway = |route_kind| {
+        let router = GatewayApiRouter { route_kind, parent_refs: Some(Vec::new()), attach: None };
+        Router { gateway_api: Some(router), ..Router::default() }
+    };
     let istio = IstioRouter { gateways: Some(Vec::new()), attach: None };
     [
         (&[ObjectKind::Ingress], Router { ingress_nginx: Some(ingress), ..Router::default() }),
-        (&[ObjectKind::HttpRoute], Router { gateway_api: Some(gateway), ..Router::default() }),
+        // The last write may have left nothing of it but what it led to.
+        (&[ObjectKind::HttpRoute, ObjectKind::Service, ObjectKind::EndpointSlice], gateway(RouteKind::Http)),
+        (&[ObjectKind::GrpcRoute], gateway(RouteKind::Grpc)),
         (
             &[
                 ObjectKind::IngressRoute,
@@ -98,11 +105,14 @@ fn managed() -> [(&'static [ObjectKind], Router); 5] {
     ]
 }
 
-/// Whether the router removes by itself what is left of a managed one of its kind.
-fn minds_its_own(router: &Router, kind: RouterKind) -> bool {
-    match kind {
+/// Whether the router removes by itself what is left of such a managed one.
+fn minds_its_own(router: &Router, managed: &Router) -> bool {
+    match managed.kind() {
         RouterKind::IngressNginx => router.ingress_nginx.is_some(),
-        RouterKind::GatewayApi => router.gateway_api.as_ref().is_some_and(|router| router.attach.is_none()),
+        RouterKind::GatewayApi => router.gateway_api.as_ref().is_some_and(|router| {
+            let kind = managed.gateway_api.as_ref().map(|managed| managed.route_kind);
+            router.attach.is_none() && Some(router.route_kind) == kind
+        }),
         RouterKind::Traefik => router.traefik.as_ref().is_some_and(|router| router.attach.is_none()),
         RouterKind::Alb => router.alb.is_some(),
         RouterKind::Istio => router.istio.as_ref().is_some_and(|router| router.attach.is_none()),
@@ -113,17 +123,17 @@ fn minds_its_own(router: &Router, kind: RouterKind) -> bool {
 fn unnamed(snapshot: &Snapshot) -> Vec<Router> {
     let split = &*snapshot.split;
     let uid = split.uid().unwrap_or_default();
-    let named = |kind| split.spec.routers.iter().any(|router| minds_its_own(router, kind));
+    let named = |managed: &Router| split.spec.routers.iter().any(|router| minds_its_own(router, managed));
     managed()
         .into_iter()
-        .filter(|(kinds, router)| !named(router.kind()) && kinds.iter().any(|kind| snapshot.owns(*kind, &uid)))
+        .filter(|(kinds, router)| !named(router) && kinds.iter().any(|kind| snapshot.owns(*kind, &uid)))
         .map(|(_, router)| router)
         .collect()
 }
 
-/// What removes the routes of routers that left the spec; only once everything else is in order.
-pub(super) fn leftovers(snapshot: &Snapshot, validated: &Validated) -> Vec<RouteStep> {
-    if validated.problem.is_some() {
+/// What removes the routes of routers that left the spec; only once those that it names carry the traffic.
+pub(super) fn leftovers(snapshot: &Snapshot, validated: &Validated, plan: &Plan) -> Vec<RouteStep> {
+    if validated.problem.is_some() || plan.routers.iter().any(|router| !router.settled) {
         return Vec::new();
     }
     on_each(snapshot, &unnamed(snapshot), router::remove)

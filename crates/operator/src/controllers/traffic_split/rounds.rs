@@ -106,7 +106,7 @@ impl Context {
                 continue;
             }
             let in_order = failures.iter().all(Option::is_none);
-            let leftovers = if in_order { leftovers(snapshot, &validated) } else { Vec::new() };
+            let leftovers = if in_order { leftovers(snapshot, &validated, &plan) } else { Vec::new() };
             return Ok((validated, plan, Writes { routers, leftovers }));
         }
     }

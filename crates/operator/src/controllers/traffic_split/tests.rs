@@ -13,6 +13,7 @@ use crate::{
 const SPLIT: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/trafficsplits/storefront";
 const STATUS: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/trafficsplits/storefront/status";
 const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/storefront";
+const GRPC_ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/grpcroutes/storefront";
 const PHASE: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/migrationphases/30-shift";
 
 /// What the caches show.
@@ -20,6 +21,7 @@ const PHASE: &str = "/apis/cutover.dev/v1alpha1/namespaces/shop/migrationphases/
 struct Cluster {
     split: Value,
     route: Option<Value>,
+    grpc_route: Option<Value>,
     phases: Vec<Value>,
     new_ready: bool,
 }
@@ -40,7 +42,7 @@ impl Cluster {
                 "routers": [{"gatewayApi": {"parentRefs": [{"name": "edge", "namespace": "infra"}]}}],
             },
         });
-        Self { split, route: None, phases: Vec::new(), new_ready: true }
+        Self { split, route: None, grpc_route: None, phases: Vec::new(), new_ready: true }
     }
 
     fn controller(&self, client: kube::Client) -> Context {
@@ -79,6 +81,7 @@ impl Cluster {
             services: vec![service("old"), service("new")],
             slices: vec![slice("old", true), slice("new", self.new_ready)],
             http_routes: self.route.iter().cloned().collect(),
+            grpc_routes: self.grpc_route.iter().cloned().collect(),
             gateways: vec![gateway],
             gateway_classes: vec![class],
             ..Shown::default()
@@ -235,6 +238,45 @@ async fn a_change_of_weight_is_one_write_of_the_route_and_one_of_the_status() {
         .await;
     result.unwrap();
     assert_eq!((&status["appliedWeight"], &status["heldSpecWeight"]), (&json!(40), &json!(40)));
+}
+
+#[tokio::test]
+async fn the_route_of_the_kind_before_goes_once_the_new_one_is_accepted_and_not_earlier() {
+    let mut cluster = Cluster::settled(10).await;
+    cluster.split["spec"]["routers"][0]["gatewayApi"]["routeKind"] = "GRPCRoute".into();
+    cluster.split["metadata"]["generation"] = 2.into();
+    let split = cluster.split.clone();
+    let (result, (made, status)) = cluster
+        .reconcile(async |api| {
+            let created = api.expect(Method::PATCH, GRPC_ROUTE).await;
+            is_apply(&created, false);
+            assert_eq!(weights(&created.body), [90, 10], "the weight in force");
+            let made = accepted(&created.body, "300");
+            let mut unheard = made.clone();
+            unheard["status"] = Value::Null;
+            created.ok(&unheard);
+            (made, write_status(api, &split).await)
+        })
+        .await;
+    result.unwrap();
+    assert_eq!(status["routers"][0]["object"], "GRPCRoute/storefront");
+    cluster.split = with_status(&with_finalizer(&split), &status);
+    let mut unheard = made.clone();
+    unheard["status"] = Value::Null;
+    cluster.grpc_route = Some(unheard);
+    let (result, ()) = cluster.reconcile(async |_| ()).await;
+    result.unwrap();
+
+    cluster.grpc_route = Some(made);
+    let (result, ()) = cluster
+        .reconcile(async |api| {
+            let deleted = api.expect(Method::DELETE, ROUTE).await;
+            assert_eq!(deleted.body["preconditions"], json!({"uid": "r1", "resourceVersion": "200"}));
+            deleted.ok(&json!({}));
+            write_status(api, &split).await;
+        })
+        .await;
+    assert_eq!(result.unwrap(), Action::await_change());
 }
 
 #[tokio::test]

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use cutover_api::v1alpha1::{Environment, MigrationPhase, TrafficSplit, migration_phase::Retired};
-use cutover_engine::router::{ObjectKind, alb_name, canary_name, made_prefix, redirect_name, weighted_name};
+use cutover_api::v1alpha1::{
+    Environment, MigrationPhase, TrafficSplit, migration_phase::Retired, traffic_split::RouteKind,
+};
+use cutover_engine::router::{
+    Meta, ObjectKind, View as _, alb_name, canary_name, made_prefix, redirect_name, weighted_name,
+};
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
@@ -36,7 +40,8 @@ pub(super) fn all(sources: &Arc<Sources>, answered: impl Stream<Item = Key> + Se
         services(sources),
         slices(sources),
         ingresses(sources),
-        http_routes(sources),
+        wholes(sources, &sources.caches.http_routes),
+        wholes(sources, &sources.caches.grpc_routes),
         gateways(sources),
         gateway_api(sources),
         wholes(sources, &sources.caches.ingress_routes),
@@ -214,45 +219,25 @@ fn ingresses(sources: &Arc<Sources>) -> Splits {
         .boxed()
 }
 
-fn http_routes(sources: &Arc<Sources>) -> Splits {
-    let sources = Arc::clone(sources);
-    let changes = sources.caches.http_routes.changes();
-    changes
-        .flat_map(move |Change { key, before, after }| {
-            let owner = after.as_ref().or(before.as_ref()).and_then(|record| record.meta.owner_name.clone());
-            let version =
-                |record: Option<Arc<crate::caches::HttpRouteRecord>>| record.map(|it| it.meta.resource_version.clone());
-            let (before, after) = (version(before), version(after));
-            let mut keys = Vec::new();
-            // An attached route is written by us too.
-            for split in sources.relations.of(Referred::HttpRoute(&key.name).within(&key.namespace)) {
-                if is_news(&sources, &split, ObjectKind::HttpRoute, &key.name, before.clone(), after.clone()) {
-                    keys.push(split);
-                }
-            }
-            let split = owner.map_or_else(
-                || unmarked(&key),
-                |owner| Key::new(&key.namespace, owner.rsplit('/').next().unwrap_or_default()),
-            );
-            if is_news(&sources, &split, ObjectKind::HttpRoute, &key.name, before, after) {
-                keys.push(split);
-            }
-            references(keys)
-        })
-        .boxed()
-}
-
 /// Routes of a kind whose spec is kept whole.
 fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Splits {
     let sources = Arc::clone(sources);
     index
         .changes()
         .flat_map(move |Change { key, before, after }| {
-            let owner = after.as_ref().or(before.as_ref()).and_then(|record| record.meta.owner_name.clone());
-            let version = |record: Option<Arc<WholeRecord<K>>>| record.map(|it| it.meta.resource_version.clone());
+            let meta = |record: &Arc<WholeRecord<K>>| (***record).meta().clone();
+            let (before, after) = (before.as_ref().map(meta), after.as_ref().map(meta));
+            let owner = after.as_ref().or(before.as_ref()).and_then(|meta| meta.owner_name.clone());
+            let version = |meta: Option<Meta>| meta.map(|it| it.resource_version);
             let (before, after) = (version(before), version(after));
             // One that a split attaches to is written by us too.
             let mut keys = match K::KIND {
+                ObjectKind::HttpRoute => {
+                    sources.relations.of(Referred::Route(RouteKind::Http, &key.name).within(&key.namespace))
+                }
+                ObjectKind::GrpcRoute => {
+                    sources.relations.of(Referred::Route(RouteKind::Grpc, &key.name).within(&key.namespace))
+                }
                 ObjectKind::TraefikService => {
                     sources.relations.of(Referred::TraefikService(&key.name).within(&key.namespace))
                 }
@@ -322,6 +307,7 @@ fn gateway_api(sources: &Arc<Sources>) -> Splits {
     let classes = sources.caches.gateway_classes.changes().map(|_| ()).boxed();
     let comes_or_goes = presences([
         sources.caches.http_routes.presence_changes(),
+        sources.caches.grpc_routes.presence_changes(),
         sources.caches.gateways.presence_changes(),
         sources.caches.gateway_classes.presence_changes(),
     ]);

@@ -1,6 +1,6 @@
 //! What of a snapshot each router is given. No I/O.
 
-use cutover_api::v1alpha1::traffic_split::{Router, Side};
+use cutover_api::v1alpha1::traffic_split::{RouteKind, Router, Side};
 use cutover_engine::router::{
     self, AlbObserved, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, IngressObserved,
     IngressView, IstioObserved, ObjectKind, ServiceView, TraefikObserved, WholeView, alb_name, alias_name, canary_name,
@@ -31,7 +31,8 @@ impl Snapshot {
             // Each router has aliases of its own: what one no longer needs, another may.
             let alias = if router.gateway_api.is_some() { sticky_name } else { alias_name };
             let (legacy, new) = (alias(&split, Side::Legacy), alias(&split, Side::New));
-            let is_of = |service: &str| *service == *legacy || *service == *new;
+            let has_any = router.gateway_api.as_ref().is_none_or(|router| router.route_kind == RouteKind::Http);
+            let is_of = |service: &str| has_any && (*service == *legacy || *service == *new);
             let ready = |name: &str| self.alias_ready.get(name).copied();
             Lists {
                 router,
@@ -111,12 +112,19 @@ impl Lists<'_> {
         }
         let attach = self.router.gateway_api.as_ref().and_then(|router| router.attach.as_ref());
         let name = attach.map_or_else(|| route_name(&split), |attach| attach.route.clone());
-        let route = |name: &str| snapshot.http_routes.iter().find(|view| *view.meta.name == *name);
+        let kind = self.router.gateway_api.as_ref().map(|router| router.route_kind).unwrap_or_default();
+        let is_http = kind == RouteKind::Http;
+        let route = |name: &str| {
+            let mut found = snapshot.routes.iter().filter(|(of, view)| *of == kind.into() && *view.meta.name == *name);
+            found.next().map(|(_, view)| view)
+        };
+        let served = if is_http { snapshot.http_routes_served } else { snapshot.grpc_routes_served };
         router::Observed::GatewayApi(GatewayObserved {
-            installed: snapshot.http_routes_served.installed,
-            forbidden: snapshot.http_routes_served.forbidden,
+            kind,
+            installed: served.installed,
+            forbidden: served.forbidden,
             route: route(&name),
-            redirect: route(&redirect_name(&split)),
+            redirect: route(&redirect_name(&split)).filter(|_| is_http),
             gateways: &self.gateways,
             classes: &self.classes,
             gateways_readable: snapshot.gateways_readable,
