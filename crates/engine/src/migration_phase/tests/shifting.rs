@@ -122,6 +122,24 @@ fn time_in_which_nothing_can_be_read_is_no_failure(#[case] input: Input) {
     assert_eq!(world.stored.failure.as_ref().unwrap().reason, reasons::SHIFT_TIMED_OUT);
 }
 
+/// It is judged by what was to be seen of that status, not of the stage that has begun since; its write is refused.
+#[test]
+fn who_decides_by_the_status_from_before_a_timeout_comes_to_the_same_and_changes_nothing() {
+    let mut world = reach(Situation::Shifting);
+    world.edit(|spec| spec.on_failure = OnFailure::Freeze);
+    for _ in 0..120 {
+        if world.state() == PhaseState::Running {
+            world.pass(500);
+            world.reconcile(Cut::Never);
+        }
+    }
+    assert_eq!(world.state(), PhaseState::Frozen);
+    let frozen = world.stored.clone();
+    assert_eq!(frozen.failure.as_ref().unwrap().reason, reasons::SHIFT_TIMED_OUT);
+    world.reconcile(Cut::Stale);
+    assert_eq!(world.stored, frozen);
+}
+
 #[test]
 fn time_in_which_nobody_watched_is_no_failure() {
     let mut world = reach(Situation::Shifting);

@@ -17,9 +17,10 @@ pub struct Past {
     /// The Job of each hook that was started, by attempt, point and name.
     pub starts: BTreeMap<String, String>,
     outcomes: BTreeMap<String, ActionState>,
-    /// Milliseconds since the stored status entered its present stage or state: all of them, and those in which everything could be read.
-    pub in_stage: i64,
-    pub in_stage_seen: i64,
+    /// What was seen since the stored status entered its present stage or state, and since the one stored before it entered its own: who
+    /// decides by an old status knows that one's instants.
+    pub stage: InStage,
+    pub older_stage: InStage,
     /// Milliseconds for which the present step has soaked, pauses left out.
     pub soaked: i64,
     /// Milliseconds for which each dead side has been dead.
@@ -33,7 +34,14 @@ pub struct Past {
     /// When somebody asked something of legacy, and when its watch had an answer with data, newest last.
     pub legacy_asked: Vec<Timestamp>,
     pub legacy_seen: Vec<Timestamp>,
-    /// The clock was set in the present stage.
+}
+
+/// What was seen since a status entered its stage or state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InStage {
+    /// Milliseconds in which everything could be read.
+    pub seen: i64,
+    /// The clock was set.
     pub clock_set: bool,
 }
 
@@ -53,16 +61,15 @@ impl Past {
     }
 
     pub fn pass(&mut self, millis: i64, blind: bool) {
-        self.in_stage += millis;
         if !blind {
-            self.in_stage_seen += millis;
+            self.stage.seen += millis;
+            self.older_stage.seen += millis;
         }
         self.dead.values_mut().for_each(|dead| *dead += millis);
     }
 
-    pub fn enter_stage(&mut self) {
-        self.in_stage = 0;
-        self.in_stage_seen = 0;
-        self.clock_set = false;
+    pub fn set_clock(&mut self) {
+        self.stage.clock_set = true;
+        self.older_stage.clock_set = true;
     }
 }

@@ -14,6 +14,7 @@ use cutover_api::{
 use jiff::SignedDuration;
 
 use super::{
+    history::InStage,
     ops::PROMOTED_WITHIN,
     split::SimSplit,
     world::{Input, Metric, UID, World},
@@ -358,7 +359,8 @@ impl World {
             }),
             reasons::SHIFT_TIMED_OUT => {
                 let limit = self.spec.shift_timeout.as_secs() * 1_000;
-                self.past.in_stage_seen >= limit || self.past.clock_set
+                let stage = self.stage_of(before);
+                stage.seen >= limit || stage.clock_set
             }
             _ => false,
         };
@@ -367,10 +369,16 @@ impl World {
         });
     }
 
+    /// What was seen of the stage of the status that a plan goes by: the stored one, or the one before it.
+    fn stage_of(&self, status: &MigrationPhaseStatus) -> &InStage {
+        if *status == self.stored { &self.past.stage } else { &self.past.older_stage }
+    }
+
     /// Whether a side that carries traffic has been without endpoints for as long as counts, give or take a rounded second.
     fn dead_for(&self, status: &MigrationPhaseStatus, new: bool) -> bool {
         let limit = status.last_valid.as_ref().map_or(0, |guards| guards.dead_after.as_secs() * 1_000);
-        self.past.dead.iter().any(|((_, side), millis)| *side == new && (*millis >= limit || self.past.clock_set))
+        let clock_set = self.stage_of(status).clock_set;
+        self.past.dead.iter().any(|((_, side), millis)| *side == new && (*millis >= limit || clock_set))
             && !self.blind.contains(&Input::Splits)
     }
 
@@ -439,7 +447,7 @@ impl World {
         if let Some(step) = before.step.as_ref().filter(|step| running && step.stage == Stage::Soaking && onward(step))
         {
             let soak = self.spec.steps.iter().find(|s| s.name == step.name).map_or(0, |s| s.soak.as_secs() * 1_000);
-            let long = self.past.soaked >= soak || self.past.clock_set;
+            let long = self.past.soaked >= soak || self.past.stage.clock_set;
             holds("a_soak_is_not_shortened", long, || format!("{} of {soak} ms:\n{}", self.past.soaked, yaml(&before)));
             holds("a_failing_check_ends_no_soak", !bad, || format!("{:?}", self.past));
         }
@@ -454,7 +462,7 @@ impl World {
             self.past.soaked = 0;
         }
         if place(&before) != place(after) {
-            self.past.enter_stage();
+            self.past.stage = InStage::default();
         }
         if before.attempt != after.attempt {
             self.past.rollback_by_person = false;
@@ -483,14 +491,14 @@ impl World {
         let told = self.past.legacy_seen.last().copied();
         let known = self.past.legacy_asked.iter().filter(|at| told.is_some_and(|told| **at < told));
         let quiet = known.max().is_none_or(|at| self.time.duration_since(*at) >= long);
-        holds("one_request_to_legacy_begins_the_count_anew", quiet || self.past.clock_set, || yaml(after));
+        holds("one_request_to_legacy_begins_the_count_anew", quiet || self.past.stage.clock_set, || yaml(after));
         let from = self.time - long;
         let seen: Vec<_> = self.past.legacy_seen.iter().copied().filter(|at| *at >= from - window).collect();
         let ends = [from, self.time];
         let whole = seen.iter().zip(seen.iter().skip(1)).all(|(one, next)| next.duration_since(*one) <= window)
             && seen.first().is_some_and(|first| *first <= ends[0] + SignedDuration::from_secs(2))
             && seen.last().is_some_and(|last| ends[1].duration_since(*last) <= window);
-        holds("no_data_is_not_no_requests", whole || self.past.clock_set, || format!("{from}: {seen:?}"));
+        holds("no_data_is_not_no_requests", whole || self.past.stage.clock_set, || format!("{from}: {seen:?}"));
         let gone = self.splits.values().all(|split| split.applied == 100);
         holds("legacy_is_retired_where_it_has_no_traffic", gone || self.blind.contains(&Input::Splits), || yaml(after));
     }

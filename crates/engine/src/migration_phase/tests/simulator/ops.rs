@@ -196,7 +196,7 @@ impl World {
 
     pub fn set_clock(&mut self, seconds: i64) {
         self.offset = SignedDuration::from_secs(seconds);
-        self.past.clock_set = true;
+        self.past.set_clock();
     }
 
     fn ask_somehow(&mut self, kind: ActionKind, how: u8) {
@@ -326,7 +326,8 @@ impl World {
             _ => self.stored.way_back = None,
         }
         self.older = self.stored.clone();
-        self.past.clock_set = true;
+        self.past.older_stage = self.past.stage;
+        self.past.set_clock();
     }
 
     /// Sets a scene in the world as it is.

@@ -430,10 +430,12 @@ impl World {
                 format!("{missing} of {:#?}", self.stored.audit)
             });
         }
+        let (changed, stage) = (plan.status != self.stored, self.past.stage);
         self.check_transition(plan);
         self.told.extend(plan.notifications.iter().cloned());
         self.checks.clone_from(&plan.checks);
-        if plan.status != self.stored {
+        if changed {
+            self.past.older_stage = stage;
             self.older = std::mem::replace(&mut self.stored, plan.status.clone());
         }
         self.coverage.at(self.state(), self.stage());
