@@ -13,7 +13,7 @@ use rstest::rstest;
 
 use super::{
     fixture::{secs, spec, step},
-    simulator::{Input, Metric, World},
+    simulator::{Input, Metric, Scene, World},
 };
 use crate::migration_phase::validate;
 
@@ -72,6 +72,25 @@ fn a_quiet_legacy_is_retired_by_a_person_and_there_is_no_way_back() {
         assert_eq!((world.outcome(&uid), world.state()), (Some(ActionState::Rejected), PhaseState::Completed));
     }
     assert_eq!(promote(&mut world), Some(ActionState::Rejected));
+}
+
+#[test]
+fn harm_finds_no_way_back_to_a_retired_legacy_after_the_status_was_lost() {
+    let mut world = completed();
+    world.run(120);
+    assert_eq!(promote(&mut world), Some(ActionState::Accepted));
+    world.edit(|spec| spec.steps[0].soak = secs(60));
+    world.set(Scene::StatusLost);
+    world.run(1);
+    assert_eq!(world.state(), PhaseState::Frozen);
+    world.ask(ActionKind::Resume, "alice");
+    world.run(5);
+    assert_eq!(world.state(), PhaseState::Running);
+    world.set(Scene::NewSideDead);
+    assert!(world.run_until(30, |world| world.state() == PhaseState::Frozen), "{:?}", world.state());
+    let failure = world.stored.failure.clone().unwrap();
+    assert_eq!(failure.reason, reasons::WAY_BACK_CLOSED);
+    assert!(failure.message.contains("the legacy side of TrafficSplit api is retired"), "{failure:?}");
 }
 
 #[test]

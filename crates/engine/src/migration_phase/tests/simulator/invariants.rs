@@ -344,29 +344,44 @@ impl World {
             holds("freeze_does_not_go_back_by_itself", guards.on_failure == OnFailure::Rollback, what);
         }
         let failure = after.failure.as_ref().unwrap();
+        let dead = || self.dead_for(before, true) || self.dead_for(before, false);
+        let hook_failed = || after.hooks.iter().any(|hook| hook.state == HookState::Failed);
         let evidence = match failure.reason.as_str() {
-            reasons::SIDE_DEAD => self.dead_for(before, true) || self.dead_for(before, false),
-            reasons::WAY_BACK_CLOSED => before.state == Some(PhaseState::RollingBack) || self.dead_for(before, false),
-            reasons::HOOK_FAILED => after.hooks.iter().any(|hook| hook.state == HookState::Failed),
+            reasons::SIDE_DEAD => dead(),
+            // Whatever the harm: legacy is dead, or retired.
+            reasons::WAY_BACK_CLOSED => {
+                before.state == Some(PhaseState::RollingBack)
+                    || dead()
+                    || hook_failed()
+                    || self.failed_in_a_row()
+                    || self.data_vanished()
+                    || self.overdue(before)
+            }
+            reasons::HOOK_FAILED => hook_failed(),
             reasons::HOOK_UNKNOWN => after.hooks.iter().any(|hook| hook.state == HookState::Unknown),
             reasons::STATUS_LOST => self.past.undecided || before.attempt.is_none(),
             // Nothing moves: where to go was lost with a part of the status.
             reasons::BASELINE_LOST => before.way_back.is_none(),
             reasons::CHECK_FAILED => self.failed_in_a_row(),
-            reasons::DATA_VANISHED => self.past.results.values().any(|results| {
-                let last = results.last();
-                matches!(last, Some(Metric::Nothing | Metric::Nan)) && results.contains(&Metric::Good)
-            }),
-            reasons::SHIFT_TIMED_OUT => {
-                let limit = self.spec.shift_timeout.as_secs() * 1_000;
-                let stage = self.stage_of(before);
-                stage.seen >= limit || stage.clock_set
-            }
+            reasons::DATA_VANISHED => self.data_vanished(),
+            reasons::SHIFT_TIMED_OUT => self.overdue(before),
             _ => false,
         };
         holds("only_evidence_of_harm_moves_traffic", evidence, || {
             format!("{} at {}: {:?}", what(), self.clock(), self.past)
         });
+    }
+
+    fn data_vanished(&self) -> bool {
+        self.past.results.values().any(|results| {
+            let last = results.last();
+            matches!(last, Some(Metric::Nothing | Metric::Nan)) && results.contains(&Metric::Good)
+        })
+    }
+
+    fn overdue(&self, status: &MigrationPhaseStatus) -> bool {
+        let stage = self.stage_of(status);
+        stage.seen >= self.spec.shift_timeout.as_secs() * 1_000 || stage.clock_set
     }
 
     /// What was seen of the stage of the status that a plan goes by: the stored one, or the one before it.

@@ -202,7 +202,9 @@ proptest! {
         world.round();
         let moved = world.stored.requests.iter().flat_map(|requests| &requests.splits);
         let victim = moved.filter_map(|request| world.splits.get(&request.split)).find(|split| split.routed > 0);
-        let armed = world.state() == PhaseState::Running && world.stored.baseline.is_some();
+        // Whose status was lost may run again towards a legacy side that is retired.
+        let open = world.splits.values().all(|split| !split.retired);
+        let armed = open && world.state() == PhaseState::Running && world.stored.baseline.is_some();
         if let Some(name) = victim.filter(|_| armed).map(|split| split.name.clone()) {
             let target = world.stored.baseline.clone().unwrap();
             world.splits.get_mut(&name).unwrap().new_ready = 0;
