@@ -14,8 +14,8 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             Carried::Within("the same for every path; the host's paths become expressions, in any case of letters")
         }
         Feature::SecurityHeaders => Carried::Not {
-            why: "takes headers of answers from a ConfigMap that its administrator has to allow",
-            remedy: "have the application set them, or use gatewayApi",
+            why: "answers 503 for a host with a header that its administrator has not allowed, or no longer allows",
+            remedy: "have the application set them, or use gatewayApi or traefik",
         },
         Feature::RetryBackoff | Feature::TryTimeout => Carried::Not {
             why: "sends a request again at once, and limits all tries together",
