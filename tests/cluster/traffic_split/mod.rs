@@ -18,4 +18,5 @@ mod requests;
 mod sticky;
 mod traefik;
 mod traefik_edge;
+mod traefik_mirror;
 mod wire;

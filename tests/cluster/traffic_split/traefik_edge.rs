@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use cutover_testkit::{
     eventually, http,
     load::{LoadGenerator, LoadOptions, Stream},
+    node::Backend,
 };
 use kube::{
     Api,
@@ -47,6 +48,13 @@ impl Shop {
         })
         .await
     }
+}
+
+/// How many requests by this method a side has had.
+pub(super) async fn counted(side: &Backend, method: &str) -> Result<f64> {
+    let (text, method) = (http::text(side.address(), "/metrics").await?, format!("\"{method}\""));
+    let lines = text.lines().filter(|line| line.starts_with("http_requests_total") && line.contains(&method));
+    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
 /// What a client at this address is answered: the status, and all of it in lower case.
@@ -226,19 +234,13 @@ endpoints: [{addresses: [198.19.211.1], conditions: {ready: true}}]
     // What reached a side is its own to answer.
     let [old, _] = &shop.backends;
     old.script().error_rate(1.0);
-    let counted = async || {
-        let text = http::text(old.address(), "/metrics").await?;
-        let posts = text.lines().filter(|line| line.starts_with("http_requests_total") && line.contains("\"POST\""));
-        let counts = posts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-        Ok::<_, anyhow::Error>(counts.sum::<f64>())
-    };
-    let before = counted().await?;
+    let before = counted(old, "POST").await?;
     let head = format!("POST / HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n", shop.host);
     for _ in 0..10 {
         let (code, answer) = ask([127, 0, 0, 1], entry, &head).await?;
         ensure!(code == 500, "{answer}");
     }
-    let sent = counted().await? - before;
+    let sent = counted(old, "POST").await? - before;
     ensure!((sent - 10.0).abs() < 0.5, "10 POSTs were sent {sent} times");
     Ok(())
 }

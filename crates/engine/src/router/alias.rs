@@ -27,6 +27,8 @@ pub(super) const TOO_MANY: &str =
 pub(super) struct Aliases<'a> {
     /// What a side's is called.
     pub(super) name: fn(&str, Side) -> String,
+    /// Whether they have addresses of the cluster's. Others take none.
+    pub(super) addressed: bool,
     /// Those that exist.
     pub(super) services: &'a [&'a ServiceView],
     /// Their EndpointSlices.
@@ -66,7 +68,7 @@ fn service(split: SplitRef<'_>, name: &str, backend: &Backend, observed: &Aliase
     let found = observed.services.iter().find(|it| *it.meta.name == *name);
     let wanted = wanted(backend);
     let is_same = found.is_some_and(|it| {
-        it.headless
+        it.headless != observed.addressed
             && it.selector == wanted.selector
             // Ports are merged by number: one that somebody added is not ours to fight, and no route names it.
             && wanted.ports.iter().all(|port| it.ports.contains(port))
@@ -82,8 +84,7 @@ fn service(split: SplitRef<'_>, name: &str, backend: &Backend, observed: &Aliase
     if let (Some(protocol), Some(object)) = (&port.app_protocol, port_json.as_object_mut()) {
         object.insert("appProtocol".to_owned(), Value::from(&**protocol));
     }
-    let spec = Map::from_iter([
-        ("clusterIP".to_owned(), "None".into()),
+    let mut spec = Map::from_iter([
         ("type".to_owned(), "ClusterIP".into()),
         // The default of a headless Service hangs on whether it has a selector, and cannot always be left again.
         ("ipFamilyPolicy".to_owned(), "SingleStack".into()),
@@ -92,6 +93,9 @@ fn service(split: SplitRef<'_>, name: &str, backend: &Backend, observed: &Aliase
         ("publishNotReadyAddresses".to_owned(), wanted.publish_not_ready_addresses.into()),
         ("selector".to_owned(), json!(wanted.selector)),
     ]);
+    if !observed.addressed {
+        spec.insert("clusterIP".to_owned(), "None".into());
+    }
     let metadata = marks::metadata(&split, name, &[(labels::ALIAS, "true")], []);
     let body = Map::from_iter([("metadata".to_owned(), metadata), ("spec".to_owned(), Value::Object(spec))]);
     Some(marks::apply(ObjectKind::Service, name, body, found.map(|it| &it.meta)))
@@ -105,7 +109,6 @@ fn wanted(backend: &Backend) -> ServiceView {
         app_protocol: backend.app_protocol.as_deref().map(Into::into),
     };
     ServiceView {
-        headless: true,
         publish_not_ready_addresses: backend.publish_not_ready_addresses,
         selector: backend.selector.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
         ports: Box::new([port]),

@@ -222,6 +222,12 @@ pub struct TraefikObserved<'a> {
     pub route: Option<&'a WholeView>,
     /// The TraefikService called [`super::weighted_name`]. Attached: the one that the spec names.
     pub service: Option<&'a WholeView>,
+    /// Managed: the TraefikService called [`super::mirror_name`].
+    pub mirror: Option<&'a WholeView>,
+    /// The Service of that name.
+    pub aliases: &'a [&'a ServiceView],
+    /// EndpointSlices that we made for that.
+    pub alias_slices: &'a [&'a EndpointSliceView],
     /// Managed: Middlewares and ServersTransports whose names begin with [`super::made_prefix`].
     pub accessories: &'a [(ObjectKind, &'a WholeView)],
     /// Whether the cluster serves those two kinds.
@@ -237,7 +243,7 @@ pub struct TraefikObserved<'a> {
 /// What was written so lately that a proxy may not have taken it up. It learns of each kind separately, in any order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unseen {
-    /// A Middleware or a ServersTransport: a route that names it now may be seen before it.
+    /// What [`super::is_named_by_routes`]: a route that names it now may be seen before it.
     pub accessories: bool,
     /// An IngressRoute or a TraefikService: what it no longer names may still be asked for.
     pub routes: bool,

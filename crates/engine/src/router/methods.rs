@@ -5,7 +5,7 @@ use cutover_api::v1alpha1::traffic_split::{Mirror, Side};
 use super::contract::{Backend, Intent, SideBackend};
 
 /// What changes nothing.
-const SAFE: [&str; 2] = ["GET", "HEAD"];
+pub(super) const SAFE: [&str; 2] = ["GET", "HEAD"];
 /// What HTTP allows to repeat besides: twice is as good as once.
 const REPEATABLE: [&str; 4] = ["OPTIONS", "TRACE", "PUT", "DELETE"];
 

@@ -57,7 +57,8 @@ pub(crate) use gateway::grpc_path;
 pub(crate) use ingress::path_of as ingress_path;
 pub(crate) use istio::hosts_and_paths as virtual_service_hosts_and_paths;
 pub use names::{
-    alb_name, alias_name, canary_name, made_prefix, redirect_name, route_name, sticky_name, weighted_name,
+    alb_name, alias_name, canary_name, is_named_by_routes, made_prefix, mirror_name, redirect_name, route_name,
+    sticky_name, weighted_name,
 };
 pub use sticky::Sticky;
 pub(crate) use traefik::hosts_and_paths as ingress_route_hosts_and_paths;

@@ -2,6 +2,8 @@
 
 use cutover_api::v1alpha1::traffic_split::Side;
 
+use super::contract::ObjectKind;
+
 /// Name of the main Ingress, of the HTTPRoute or GRPCRoute, of the IngressRoute and of the VirtualService: the split's own.
 #[must_use]
 pub fn route_name(split: &str) -> String {
@@ -37,6 +39,21 @@ pub fn made_prefix(split: &str) -> String {
 #[must_use]
 pub fn accessory_name(split: &str, purpose: &str) -> String {
     format!("{split}-cutover-{purpose}")
+}
+
+/// Name of the TraefikService that copies requests, and of the Service that takes the copies, `<split>-cutover-mirror`.
+#[must_use]
+pub fn mirror_name(split: &str) -> String {
+    format!("{split}{MIRROR}")
+}
+
+const MIRROR: &str = "-cutover-mirror";
+
+/// Whether an object of ours does nothing but where a route of Traefik's names it.
+#[must_use]
+pub fn is_named_by_routes(kind: ObjectKind, name: &str) -> bool {
+    let copies = matches!(kind, ObjectKind::TraefikService | ObjectKind::Service) && name.ends_with(MIRROR);
+    kind.is_accessory() || copies
 }
 
 /// Name of the Ingress of an AWS load balancer.

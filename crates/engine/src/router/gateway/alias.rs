@@ -21,7 +21,7 @@ use crate::{
 const BOTH: [Side; 2] = [Side::Legacy, Side::New];
 
 fn aliases<'a>(observed: &GatewayObserved<'a>) -> Aliases<'a> {
-    Aliases { name: names::sticky_name, services: observed.aliases, slices: observed.alias_slices }
+    Aliases { name: names::sticky_name, addressed: false, services: observed.aliases, slices: observed.alias_slices }
 }
 
 /// All that is there of them.

@@ -49,7 +49,7 @@ fn is_encrypted(backend: &Backend) -> bool {
 }
 
 fn aliases<'a>(observed: &IngressObserved<'a>) -> Aliases<'a> {
-    Aliases { name: names::alias_name, services: observed.aliases, slices: observed.alias_slices }
+    Aliases { name: names::alias_name, addressed: false, services: observed.aliases, slices: observed.alias_slices }
 }
 
 /// See [`Aliases::steps`]. Beside a user's main Ingress only the canary names one.

@@ -16,7 +16,7 @@ use crate::{
     router::{
         self, AlbObserved, AliasReady, Backend, GatewayObserved, IngressObserved, Intent, IstioObserved, ObjectKind,
         Observed, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, Sticky, TraefikObserved, Unseen, alb_name,
-        canary_name, redirect_name, route_name,
+        canary_name, mirror_name, redirect_name, route_name,
         view::{EndpointSliceView, GatewayClassView, GatewayView, IngressView, RouteView, ServiceView, WholeView},
         weighted_name,
     },
@@ -152,7 +152,7 @@ impl World {
                 "delete"
             }
         };
-        self.unseen.accessories |= kind.is_accessory();
+        self.unseen.accessories |= router::is_named_by_routes(kind, &name);
         self.unseen.routes |= matches!(kind, ObjectKind::IngressRoute | ObjectKind::TraefikService);
         self.writes.push(format!("{verb} {}/{name}", kind.kind()));
     }
@@ -511,11 +511,16 @@ impl Split {
         let accessories: Vec<(ObjectKind, WholeView)> =
             kinds.into_iter().flat_map(|kind| world.all(kind).into_iter().map(move |it| (kind, it))).collect();
         let accessories: Vec<_> = accessories.iter().map(|(kind, it)| (*kind, it)).collect();
+        let mirror = world.view::<WholeView>(ObjectKind::TraefikService, &mirror_name(&self.name));
+        let aliases = Aliases::of(world, &self.name, |split, _| mirror_name(split));
         then(TraefikObserved {
             installed: self.installed,
             forbidden: self.forbidden,
             route: route.as_ref(),
             service: service.as_ref(),
+            mirror: mirror.as_ref(),
+            aliases: &aliases.services.iter().collect::<Vec<_>>(),
+            alias_slices: &aliases.slices.iter().collect::<Vec<_>>(),
             accessories: &accessories,
             accessories_installed: self.accessories_installed,
             accessories_forbidden: self.forbidden,

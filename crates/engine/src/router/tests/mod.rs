@@ -15,5 +15,6 @@ mod refusals;
 mod sticky;
 mod traefik;
 mod traefik_edge;
+mod traefik_mirror;
 mod views;
 mod walks;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use cutover_api::v1alpha1::traffic_split::{RouteKind, Side};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bed::{Split, World};
 use crate::{
@@ -358,6 +358,13 @@ pub fn ingress_route(split: &Split, world: &World, host: &str, request: &Request
         let Some(service) = world.get(ObjectKind::TraefikService, name) else {
             return Served::Error(format!("{name} is not there"));
         };
+        let service = match &service["spec"]["mirroring"] {
+            Value::Null => service,
+            mirroring => match mirrored(world, service, mirroring) {
+                Ok(main) => main,
+                Err(missing) => return Served::Error(missing),
+            },
+        };
         assert!(service["spec"]["weighted"].get("sticky").is_none(), "somebody else's: {service}");
         if let Some(missing) = unmade(world, service) {
             return Served::Error(missing);
@@ -379,6 +386,23 @@ pub fn ingress_route(split: &Split, world: &World, host: &str, request: &Request
     }
     let sum: i64 = shares.iter().sum();
     Served::New(i32::try_from(shares[1] * i64::from(split.total) / sum).unwrap())
+}
+
+/// The TraefikService that one with copies leads to. None of its mirrors may be missing: by its address a Service has no need of an endpoint.
+fn mirrored<'w>(world: &'w World, copying: &Value, mirroring: &Value) -> Result<&'w Value, String> {
+    assert!(mirroring.get("middlewares").is_none(), "somebody else's: {copying}");
+    for mirror in mirroring["mirrors"].as_array().unwrap() {
+        let name = mirror["name"].as_str().unwrap();
+        let found = world.get(ObjectKind::Service, name).ok_or_else(|| format!("Service {name} is not there"))?;
+        if mirror["nativeLB"] != true || found["spec"]["clusterIP"] == "None" {
+            return Err(format!("Service {name} may have no endpoint and takes the others with it"));
+        }
+        if let Some(missing) = unmade(world, &json!({"services": [mirror]})) {
+            return Err(missing);
+        }
+    }
+    let main = mirroring["name"].as_str().unwrap();
+    world.get(ObjectKind::TraefikService, main).ok_or_else(|| format!("{main} is not there"))
 }
 
 /// A Middleware or a ServersTransport that is named and is not there, by a rule or a TraefikService or by what they lead to: Traefik answers
@@ -415,6 +439,8 @@ fn rule_fits(rule: &str, host: &str, request: &Request<'_>) -> bool {
                 host.split_once('.').is_some_and(|(_, of)| of == domain)
             }
             ("Path", [it]) => request.path == *it,
+            // All requests of these tests.
+            ("Method", [it]) => *it == "GET",
             ("PathPrefix", [it]) => request.path.starts_with(it),
             ("Header", [name, it]) => {
                 request.header.is_some_and(|(sent, value)| sent.eq_ignore_ascii_case(name) && value == *it)

@@ -1,6 +1,6 @@
 //! Middlewares and ServersTransports of Traefik's: what they say, and that none is named that a proxy may not have.
 
-use cutover_api::v1alpha1::traffic_split::{Edge, PathMatch, PathType, Side};
+use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, PathMatch, PathType, Side};
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -141,6 +141,11 @@ fn rewrites() -> impl Strategy<Value = Option<String>> {
     prop_oneof![Just(None), Just(Some("/v1".to_owned())), Just(Some("/v2".to_owned()))]
 }
 
+fn mirrors() -> impl Strategy<Value = Option<Mirror>> {
+    prop_oneof![Just(None), Just(Some(10)), Just(Some(50))]
+        .prop_map(|percent| percent.map(|percent| Mirror { percent, allow_unsafe: false }))
+}
+
 #[test]
 fn what_cors_retries_and_circuit_breakers_come_down_to() {
     let mut world = World::default();
@@ -266,7 +271,7 @@ proptest! {
     /// Proxies see writes of the two sorts in any order, for as long as they have not had their time.
     #[test]
     fn nothing_is_named_that_a_proxy_may_not_have(
-        changes in prop::collection::vec((edges(), prop_oneof![Just(0), Just(40), Just(100)], any::<bool>(), rewrites()), 1..5),
+        changes in prop::collection::vec((edges(), prop_oneof![Just(0), Just(40), Just(100)], any::<bool>(), rewrites(), mirrors()), 1..5),
         killed in any::<bool>(),
     ) {
         let mut world = World::default();
@@ -274,8 +279,9 @@ proptest! {
         split.settle(&mut world);
         world.unseen = Unseen::default();
         let mut before = split.weight;
-        for (edge, weight, pinned, rewrite) in changes {
+        for (edge, weight, pinned, rewrite, mirror) in changes {
             split.paths[0].rewrite = rewrite;
+            split.mirror = mirror;
             (split.edge, split.weight) = (edge, weight);
             split.pins = if pinned { vec![header(Side::New, "x-a", "new")] } else { Vec::new() };
             let mut states = vec![world.clone()];
@@ -284,8 +290,14 @@ proptest! {
                     states.clear();
                 }
                 states.push(world.clone());
-                for (routes, accessories) in states.iter().flat_map(|a| states.iter().map(move |b| (a, b))) {
-                    let seen = routes.mixed_with(accessories, ObjectKind::is_accessory);
+                let later: [fn(ObjectKind) -> bool; 3] = [
+                    |kind| kind.is_accessory() || kind == ObjectKind::Service,
+                    |kind| kind == ObjectKind::TraefikService,
+                    |kind| kind != ObjectKind::IngressRoute,
+                ];
+                let both = states.iter().flat_map(|a| states.iter().map(move |b| (a, b)));
+                for (routes, others, later) in both.flat_map(|(a, b)| later.map(|later| (a, b, later))) {
+                    let seen = routes.mixed_with(others, later);
                     let served = proxies::ingress_route(&split, &seen, HOST, &Request::PLAIN);
                     assert!(
                         [Served::New(before), Served::New(weight)].contains(&served),
@@ -297,11 +309,12 @@ proptest! {
             world.unseen = Unseen::default();
             before = weight;
         }
-        (split.edge, split.paths[0].rewrite) = (None, None);
+        (split.edge, split.paths[0].rewrite, split.mirror) = (None, None, None);
         split.settle(&mut world);
-        for kind in [ObjectKind::Middleware, ObjectKind::ServersTransport] {
+        for kind in [ObjectKind::Middleware, ObjectKind::ServersTransport, ObjectKind::Service] {
             prop_assert!(world.all::<Value>(kind).is_empty(), "nothing is left behind");
         }
+        prop_assert_eq!(world.all::<Value>(ObjectKind::TraefikService).len(), 1);
     }
 }
 

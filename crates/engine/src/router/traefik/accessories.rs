@@ -105,7 +105,7 @@ const IDLE_CONNECTIONS: i32 = 200;
 
 /// What the spec asks for. Middlewares are in the order in which a request passes them: answers of later ones still get the headers, what is
 /// over the limit is no error of a side, and what is counted as one has been tried as often as it may be: so retries are behind a breaker.
-pub(super) fn wanted(split: &str, edge: Option<&Edge>, paths: &[PathMatch]) -> Vec<Accessory> {
+pub(super) fn wanted(split: &str, edge: Option<&Edge>, paths: &[PathMatch], copied: bool) -> Vec<Accessory> {
     let named_by =
         |by, kind, purpose: &str, spec| Accessory { kind, name: names::accessory_name(split, purpose), spec, by };
     let middleware = |purpose: &str, spec| named_by(By::Rules, ObjectKind::Middleware, purpose, spec);
@@ -126,7 +126,8 @@ pub(super) fn wanted(split: &str, edge: Option<&Edge>, paths: &[PathMatch]) -> V
         let purpose = format!("rewrite-{}", short_hash(&spec));
         Some(named_by(By::Path(path.clone()), ObjectKind::Middleware, &purpose, spec))
     });
-    let tried_by = if circuit_breaker.is_some() { By::Sides } else { By::Rules };
+    // A copy that has not been sent yet would have the rule's own try its request again.
+    let tried_by = if circuit_breaker.is_some() || copied { By::Sides } else { By::Rules };
     let after = [
         retries.as_ref().map(|it| named_by(tried_by, ObjectKind::Middleware, RETRIES, tries(it))),
         timeouts.as_ref().map(|it| of_sides(ObjectKind::ServersTransport, TRANSPORT, waits(it))),

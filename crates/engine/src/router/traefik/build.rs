@@ -9,7 +9,7 @@ use super::{
 };
 use crate::router::{
     contract::{Backend, Intent, ObjectKind, RouteStep},
-    names, own,
+    methods, names, own,
     shares::Share,
     view::WholeView,
 };
@@ -74,11 +74,12 @@ pub(super) fn route(
     router: &TraefikRouter,
     intent: &Intent<'_>,
     edge: &Edge<'_>,
+    copied: bool,
     observed: Option<&WholeView>,
 ) -> Option<RouteStep> {
     let mut spec = Map::new();
     spec.extend(router.entry_points.as_ref().map(|names| ("entryPoints".to_owned(), json!(names))));
-    spec.insert("routes".to_owned(), routes(intent, edge).into());
+    spec.insert("routes".to_owned(), routes(intent, edge, copied).into());
     spec.extend(router.tls.as_ref().map(|tls| {
         let mut found = Map::new();
         found.extend(tls.secret_name.as_ref().map(|name| ("secretName".to_owned(), name.as_str().into())));
@@ -89,15 +90,17 @@ pub(super) fn route(
     own::write(intent, ObjectKind::IngressRoute, &name, Value::Object(spec), None, observed, &MEANINGFUL)
 }
 
-/// For each host and path a rule per pin and the weighted one. A pin is left out while its side is not there: a rule without a backend
+/// For each host and path a rule per pin, one for what is `copied`, and the weighted one. A pin is left out while its side is not there: a rule without a backend
 /// is an error for its requests.
-fn routes(intent: &Intent<'_>, edge: &Edge<'_>) -> Vec<Value> {
+fn routes(intent: &Intent<'_>, edge: &Edge<'_>, copied: bool) -> Vec<Value> {
     let pins: Vec<(Side, String, &Backend)> = intent
         .pins
         .iter()
         .filter_map(|pin| Some((pin.to, rules::of_pin(pin)?, intent.sides.get(pin.to).present()?)))
         .collect();
-    let weighted = json!([{"kind": "TraefikService", "name": names::weighted_name(intent.split.name)}]);
+    let led_to = |name: String| json!([{"kind": "TraefikService", "name": name}]);
+    let weighted = led_to(names::weighted_name(intent.split.name));
+    let copying = copied.then(|| (rules::by_methods(&methods::SAFE), led_to(names::mirror_name(intent.split.name))));
     let named = edge.named_by_pins();
     let mut routes = Vec::new();
     for (host, path) in intent.hosts.iter().flat_map(|host| intent.paths.iter().map(move |path| (host, path))) {
@@ -114,6 +117,10 @@ fn routes(intent: &Intent<'_>, edge: &Edge<'_>) -> Vec<Value> {
         for (_, pin, backend) in &pins {
             add(format!("{rule} && {pin}"), &json!([reference(&backend.service, backend.port, Some(backend), &named)]));
             rule = format!("{rule} && !{pin}");
+        }
+        if let Some(((safe, others), copying)) = &copying {
+            add(format!("{rule} && {safe}"), copying);
+            rule = format!("{rule} && {others}");
         }
         add(rule, &weighted);
     }
@@ -134,6 +141,11 @@ fn scheme(backend: &Backend) -> Option<&'static str> {
 pub(super) fn is_plain(backend: &Backend) -> bool {
     let by_port = || backend.port != 443 && !backend.port_name.as_deref().is_some_and(|name| name.starts_with("https"));
     scheme(backend).map_or_else(by_port, |scheme| scheme == "http")
+}
+
+/// How Traefik speaks to it, said where the port may have another name.
+pub(super) fn spoken(backend: &Backend) -> &'static str {
+    scheme(backend).unwrap_or(if is_plain(backend) { "http" } else { "https" })
 }
 
 /// A Service's port, how it is spoken to, and what is done on the way to it.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::accessories::{self, Accessory, By, MEANINGFUL};
 use crate::router::{
-    contract::{Intent, ObjectKind, Problem, RouteStep, TraefikObserved},
+    contract::{Intent, ObjectKind, Problem, RouteStep, SplitRef, TraefikObserved},
     marks::{self, Claim, Kinds, Lack},
     own,
     view::{Meta, WholeView},
@@ -31,6 +31,7 @@ pub(super) struct Edge<'a> {
     /// What the objects that are served already name.
     named_by_route: Vec<String>,
     named_by_service: Vec<String>,
+    named_by_mirror: Vec<String>,
 }
 
 impl<'a> Edge<'a> {
@@ -38,9 +39,10 @@ impl<'a> Edge<'a> {
         Self {
             intent,
             observed,
-            wanted: accessories::wanted(intent.split.name, intent.edge, intent.paths),
+            wanted: accessories::wanted(intent.split.name, intent.edge, intent.paths, intent.mirror.is_some()),
             named_by_route: observed.route.map(|it| named(&it.spec.value())).unwrap_or_default(),
             named_by_service: observed.service.map(|it| named(&it.spec.value())).unwrap_or_default(),
+            named_by_mirror: observed.mirror.map(|it| named(&it.spec.value())).unwrap_or_default(),
         }
     }
 
@@ -66,18 +68,7 @@ impl<'a> Edge<'a> {
             Some(Lack::Unread(message)) => return Some(marks::waiting(reasons::UNKNOWN_INPUT, message)),
             None => {}
         }
-        self.wanted.iter().find_map(|it| {
-            let meta = &self.found(it)?.meta;
-            match marks::claim(meta, &self.intent.split) {
-                Claim::Foreign => Some(marks::exists(it.kind, meta)),
-                Claim::Ours | Claim::Adoptable if meta.deleting => {
-                    let message =
-                        format!("{} {} is being deleted, and is made again after that", it.kind.kind(), it.name);
-                    Some(marks::waiting(reasons::WAITING, message))
-                }
-                Claim::Ours | Claim::Adoptable => None,
-            }
-        })
+        self.wanted.iter().find_map(|it| unusable(it.kind, &self.found(it)?.meta, &self.intent.split))
     }
 
     /// What makes the objects be what is asked for. Two paths may be rewritten by one.
@@ -130,7 +121,7 @@ impl<'a> Edge<'a> {
         let unknown =
             |it: &&Accessory| self.observed.service.is_some() && !self.may_be_named(it, &self.named_by_service);
         let it = self.of_sides().find(unknown).or_else(|| self.awaited_by_route())?;
-        Some(format!("proxies are given a moment to learn of {} {} before it is named", it.kind.kind(), it.name))
+        Some(untold(it.kind, &it.name))
     }
 
     /// Whether the IngressRoute may take the form that is asked for.
@@ -148,7 +139,8 @@ impl<'a> Edge<'a> {
     pub(super) fn strays(&self) -> Vec<(ObjectKind, &'a Meta)> {
         let is_stray = |kind: ObjectKind, meta: &Meta| {
             let is = |it: &Accessory| it.kind == kind && *it.name == *meta.name;
-            let named = self.named_by_route.iter().chain(&self.named_by_service).any(|name| **name == *meta.name);
+            let names = self.named_by_route.iter().chain(&self.named_by_service).chain(&self.named_by_mirror);
+            let named = names.into_iter().any(|name| **name == *meta.name);
             marks::claim(meta, &self.intent.split) == Claim::Ours
                 && !meta.deleting
                 && !named
@@ -156,6 +148,23 @@ impl<'a> Edge<'a> {
         };
         let all = self.observed.accessories.iter().map(|(kind, view)| (*kind, &view.meta));
         all.filter(|(kind, meta)| is_stray(*kind, meta)).collect()
+    }
+}
+
+/// What a plan says that waits for proxies.
+pub(super) fn untold(kind: ObjectKind, name: &str) -> String {
+    format!("proxies are given a moment to learn of {} {name} before it is named", kind.kind())
+}
+
+/// Why what is there under a name that is needed cannot be what is asked for.
+pub(super) fn unusable(kind: ObjectKind, meta: &Meta, split: &SplitRef<'_>) -> Option<Problem> {
+    match marks::claim(meta, split) {
+        Claim::Foreign => Some(marks::exists(kind, meta)),
+        Claim::Ours | Claim::Adoptable if meta.deleting => {
+            let message = format!("{} {} is being deleted, and is made again after that", kind.kind(), meta.name);
+            Some(marks::waiting(reasons::WAITING, message))
+        }
+        Claim::Ours | Claim::Adoptable => None,
     }
 }
 
@@ -174,6 +183,11 @@ impl Named {
             middlewares: refer(middlewares.into_iter().map(|(_, name)| name)),
             transport: transports.first().map(|(_, name)| (*name).to_owned()),
         }
+    }
+
+    /// The ServersTransport among them.
+    pub(super) fn transport(&self) -> Option<&str> {
+        self.transport.as_deref()
     }
 
     /// The fields that say so.

@@ -26,10 +26,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "does not know which entry point has no TLS",
             remedy: "redirect there for all hosts (entryPoints.web.http.redirections in Traefik's configuration)",
         },
-        Feature::Mirror => Carried::Not {
-            why: "is written without it",
-            remedy: "make a TraefikService with mirroring of your own and attach to the weighted one that it leads to",
-        },
+        Feature::Mirror => Carried::Within("`GET` and `HEAD`, without bodies; by a cluster address"),
     }
 }
 

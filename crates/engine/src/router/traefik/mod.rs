@@ -8,6 +8,7 @@
 //! - Traefik ranks rules by a number, by default the length of the rule's text, not by host and path. Ours bear the number that the plain
 //!   rule for their host and path would have, so that they stand among rules of users as those expect; and of ours for one host and
 //!   path no two match the same request (see [`rules`]), so that pins need no rank of their own.
+//! - What copies requests is a TraefikService of its own, which leads to the weighted one (see [`mirror`]).
 //! - What is done at the edge is said by further objects, which are there before they are named and are named no more before they go
 //!   (see [`edge`]).
 //! - Neither kind has a status that says anything: what is read back is the object, and proxies are given a moment to act on it.
@@ -17,6 +18,7 @@ mod build;
 mod edge;
 mod features;
 mod members;
+mod mirror;
 mod rewrite;
 mod rules;
 
@@ -25,14 +27,14 @@ use cutover_api::{
     v1alpha1::traffic_split::{RouterKind, Side, TraefikAttach, TraefikRouter},
 };
 
-use self::edge::Edge;
+use self::{edge::Edge, mirror::Mirror};
 use super::{
     contract::{Intent, ObjectKind, Problem, RouteStep, RouterPlan, SideBackend, SplitRef, TraefikObserved},
     marks::{self, Claim, Kinds},
-    names,
+    methods, names,
     own::{self, Outcome},
     shares,
-    view::Meta,
+    view::{Meta, WholeView},
 };
 
 pub(super) use features::{carries, carries_attached};
@@ -70,11 +72,16 @@ pub(super) fn plan(router: &TraefikRouter, intent: &Intent<'_>, observed: &Traef
 /// What there is of the split's own objects: the way in first, what it leads to and what it names after it. Of what only some features
 /// need nothing counts that is somebody else's or on its way out: the routes do not depend on it.
 fn objects<'a>(split: &SplitRef<'_>, observed: &TraefikObserved<'a>) -> Vec<(ObjectKind, &'a Meta)> {
-    let routes = [(ObjectKind::IngressRoute, observed.route), (ObjectKind::TraefikService, observed.service)];
-    let routes = routes.into_iter().filter_map(|(kind, view)| Some((kind, &view?.meta)));
+    let meta = |kind, view: Option<&'a WholeView>| view.map(|view| (kind, &view.meta));
+    let counts = |it: &(ObjectKind, &Meta)| marks::claim(it.1, split) != Claim::Foreign && !it.1.deleting;
     let accessories = observed.accessories.iter().map(|(kind, view)| (*kind, &view.meta));
-    let accessories = accessories.filter(|(_, meta)| marks::claim(meta, split) != Claim::Foreign && !meta.deleting);
-    routes.chain(accessories).collect()
+    let named = accessories.chain(mirror::taking(split.name, observed)).filter(counts);
+    let routes = [
+        meta(ObjectKind::IngressRoute, observed.route),
+        mirror::copying(observed).filter(counts),
+        meta(ObjectKind::TraefikService, observed.service),
+    ];
+    routes.into_iter().flatten().chain(named).collect()
 }
 
 fn managed(
@@ -91,24 +98,33 @@ fn managed(
         Err(problem) => return Outcome::refused(problem),
     };
     let edge = Edge::of(intent, observed);
-    let problem = refusal(intent).or_else(|| edge.problem());
+    let mirror = Mirror::of(intent, observed);
+    let problem = refusal(intent).or_else(|| edge.problem()).or_else(|| mirror.problem());
     // The form of a refused spec waits; the weight in force does not.
-    let service = build::service(intent, &shares, &edge.named_by_members(problem.is_some()), observed.service);
+    let named = edge.named_by_members(problem.is_some());
+    let service = build::service(intent, &shares, &named, observed.service);
     if problem.is_some() {
         let last = observed.service.is_some() && observed.route.is_some();
         return Outcome { steps: service.filter(|_| observed.service.is_some()).into_iter().collect(), problem, last };
     }
-    let route = if edge.may_be_routed() { build::route(router, intent, &edge, observed.route) } else { None };
-    let strays = if service.is_none() && route.is_none() { edge.strays() } else { Vec::new() };
+    if let Err(why) = methods::copies(intent) {
+        plan.read_back.message.get_or_insert_with(|| why.to_owned());
+    }
+    let copying = mirror.made(&named);
+    let may_be_routed = edge.may_be_routed() && mirror.may_be_routed();
+    let route = may_be_routed.then(|| build::route(router, intent, &edge, mirror.is_asked(), observed.route)).flatten();
+    let is_written = service.is_some() || route.is_some() || !copying.is_empty();
+    let strays = if is_written { Vec::new() } else { [edge.strays(), mirror.strays()].concat() };
     // A weight is the first to be written. Otherwise in this order: a route to what is not there is answered with errors.
     let (moved, made) = if observed.service.is_some() { (service, None) } else { (None, service) };
-    let mut steps: Vec<RouteStep> = moved.into_iter().chain(edge.made()).chain(made).chain(route).collect();
+    let mut steps: Vec<RouteStep> =
+        moved.into_iter().chain(edge.made()).chain(copying).chain(made).chain(route).collect();
     if observed.unseen.routes {
         plan.paused = !strays.is_empty();
     } else {
         steps.extend(strays.into_iter().map(|(kind, meta)| marks::delete(kind, meta)));
     }
-    let awaited = edge.awaited();
+    let awaited = edge.awaited().or_else(|| mirror.awaited());
     let last = awaited.is_none();
     if let Some(awaited) = awaited {
         plan.paused = true;
@@ -171,7 +187,8 @@ fn refusal(intent: &Intent<'_>) -> Option<Problem> {
     let refused = |why: String| Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, why));
     let unable = super::features::refusal("traefik", carries, intent)
         .or_else(|| shares::external_name(intent.sides))
-        .or_else(|| untimed(intent));
+        .or_else(|| untimed(intent))
+        .or_else(|| mirror::refusal(intent));
     if unable.is_some() {
         return unable;
     }
@@ -184,8 +201,8 @@ fn refusal(intent: &Intent<'_>) -> Option<Problem> {
              name the hosts one by one, or make a split of the path / alone for it"
         ));
     }
-    let rules =
-        intent.hosts.len().saturating_mul(intent.paths.len()).saturating_mul(intent.pins.len().saturating_add(1));
+    let per_path = intent.pins.len().saturating_add(1 + usize::from(intent.mirror.is_some()));
+    let rules = intent.hosts.len().saturating_mul(intent.paths.len()).saturating_mul(per_path);
     if rules > MAX_RULES {
         return refused(format!(
             "spec.routers[{}].traefik: {} hosts, {} paths and {} pins are {rules} rules, and an IngressRoute of ours holds {MAX_RULES}: have \

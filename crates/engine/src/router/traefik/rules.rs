@@ -46,6 +46,13 @@ pub(super) fn rank(host: &str, path: &PathMatch) -> usize {
     (format!("Host(`{host}`) && PathPrefix(`{value}`)").len() + exact).saturating_sub(wildcard)
 }
 
+/// What matches requests of these methods, and what matches all others.
+pub(super) fn by_methods(methods: &[&str]) -> (String, String) {
+    let all: Vec<String> = methods.iter().map(|it| format!("Method(`{it}`)")).collect();
+    let others: Vec<String> = all.iter().map(|it| format!("!{it}")).collect();
+    (format!("({})", all.join(" || ")), others.join(" && "))
+}
+
 /// What matches a pin's requests. There is no matcher for cookies: the header is looked through.
 pub(super) fn of_pin(pin: &Pin) -> Option<String> {
     match (&pin.header, &pin.cookie) {

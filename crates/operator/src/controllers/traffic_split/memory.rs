@@ -11,6 +11,7 @@ use std::{
 use cutover_api::v1alpha1::TrafficSplit;
 use cutover_engine::router::{
     EndpointSliceView, IngressView, Meta, ObjectKind, RouteView, ServiceView, Unseen, View, WholeView,
+    is_named_by_routes,
 };
 use kube::ResourceExt;
 
@@ -147,7 +148,7 @@ impl Memory {
         if kind.is_route() {
             written.moved_at = Some(Instant::now());
         }
-        if kind.is_accessory() {
+        if is_named_by_routes(kind, name) {
             written.accessory_at = Some(Instant::now());
         }
         let id = (kind, Box::from(name));

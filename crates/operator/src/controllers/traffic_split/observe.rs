@@ -13,8 +13,8 @@ use cutover_engine::{
     Known,
     router::{
         self, EndpointSliceView, GatewayClassView, GatewayView, IngressView, Meta, ObjectKind, RouteView, ServiceView,
-        Unseen, WholeView, alb_name, alias_name, canary_name, made_prefix, redirect_name, route_name, sticky_name,
-        weighted_name,
+        Unseen, WholeView, alb_name, alias_name, canary_name, made_prefix, mirror_name, redirect_name, route_name,
+        sticky_name, weighted_name,
     },
     traffic_split::{
         Claim, Claimant, Probed, Retirement, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets,
@@ -294,6 +294,7 @@ impl Sources {
         let mut wholes = vec![
             (ObjectKind::IngressRoute, route_name(name)),
             (ObjectKind::TraefikService, weighted_name(name)),
+            (ObjectKind::TraefikService, mirror_name(name)),
             (ObjectKind::VirtualService, route_name(name)),
         ];
         let attached = |router: &Router| Some(router.traefik.as_ref()?.attach.as_ref()?.service.clone());
@@ -423,7 +424,8 @@ impl Sources {
 /// The alias Services that a split may have.
 pub(super) fn aliases(split: &str) -> impl Iterator<Item = String> {
     let sides = [Side::Legacy, Side::New].into_iter();
-    sides.flat_map(move |side| [alias_name(split, side), sticky_name(split, side)])
+    let of_sides = sides.flat_map(move |side| [alias_name(split, side), sticky_name(split, side)]);
+    of_sides.chain([mirror_name(split)])
 }
 
 /// What a phase asks of a split, if its state holds anything and it lists the split.

@@ -6,7 +6,7 @@ use cutover_api::v1alpha1::{
     Environment, MigrationPhase, TrafficSplit, migration_phase::Retired, traffic_split::RouteKind,
 };
 use cutover_engine::router::{
-    Meta, ObjectKind, View as _, alb_name, canary_name, made_prefix, redirect_name, weighted_name,
+    Meta, ObjectKind, View as _, alb_name, canary_name, made_prefix, mirror_name, redirect_name, weighted_name,
 };
 use futures::{
     Stream, StreamExt,
@@ -261,7 +261,7 @@ fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Sp
 
 /// A route without our mark may lie in the way of the split of its name. kube drops references to what does not exist.
 fn unmarked(key: &Key) -> Key {
-    let suffixes = [canary_name(""), weighted_name(""), alb_name(""), redirect_name("")];
+    let suffixes = [canary_name(""), weighted_name(""), alb_name(""), redirect_name(""), mirror_name("")];
     let name = suffixes.iter().find_map(|suffix| key.name.strip_suffix(suffix.as_str())).unwrap_or(&key.name);
     Key::new(&key.namespace, name)
 }

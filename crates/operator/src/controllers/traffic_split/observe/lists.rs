@@ -1,10 +1,10 @@
 //! What of a snapshot each router is given. No I/O.
 
-use cutover_api::v1alpha1::traffic_split::{RouteKind, Router, Side};
+use cutover_api::v1alpha1::traffic_split::{RouteKind, Router, RouterKind, Side};
 use cutover_engine::router::{
     self, AlbObserved, AliasReady, EndpointSliceView, GatewayClassView, GatewayObserved, GatewayView, IngressObserved,
     IngressView, IstioObserved, ObjectKind, ServiceView, TraefikObserved, WholeView, alb_name, alias_name, canary_name,
-    made_prefix, redirect_name, route_name, sticky_name, weighted_name,
+    made_prefix, mirror_name, redirect_name, route_name, sticky_name, weighted_name,
 };
 use kube::ResourceExt;
 
@@ -29,7 +29,11 @@ impl Snapshot {
         let split = self.split.name_any();
         let list = |router: &'a Router| {
             // Each router has aliases of its own: what one no longer needs, another may.
-            let alias = if router.gateway_api.is_some() { sticky_name } else { alias_name };
+            let alias: fn(&str, Side) -> String = match router.kind() {
+                RouterKind::GatewayApi => sticky_name,
+                RouterKind::Traefik => |split, _| mirror_name(split),
+                RouterKind::IngressNginx | RouterKind::Istio | RouterKind::Alb => alias_name,
+            };
             let (legacy, new) = (alias(&split, Side::Legacy), alias(&split, Side::New));
             let has_any = router.gateway_api.as_ref().is_none_or(|router| router.route_kind == RouteKind::Http);
             let is_of = |service: &str| has_any && (*service == *legacy || *service == *new);
@@ -103,6 +107,9 @@ impl Lists<'_> {
                 forbidden: snapshot.traefik_served.forbidden,
                 route: whole(ObjectKind::IngressRoute, &route_name(&split)),
                 service: whole(ObjectKind::TraefikService, &service),
+                mirror: whole(ObjectKind::TraefikService, &mirror_name(&split)),
+                aliases: &self.aliases,
+                alias_slices: &self.slices,
                 accessories: &self.accessories,
                 accessories_installed: snapshot.accessories_served.installed,
                 accessories_forbidden: snapshot.accessories_served.forbidden,
