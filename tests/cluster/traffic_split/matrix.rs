@@ -90,7 +90,10 @@ spec:
                 let attach = json!({"route": "users", "rule": "all"});
                 (json!({"gatewayApi": {"routeKind": "GRPCRoute", "attach": attach}}), None, Some(users))
             }
-            "traefik" => (json!({"traefik": {"entryPoints": ["web"]}}), Some(entry.web), None),
+            "traefik" => {
+                let router = json!({"entryPoints": ["web"], "redirectFrom": ["gateway"]});
+                (json!({"traefik": router}), Some(entry.web), None)
+            }
             "traefik.attach" => {
                 let users = "
 apiVersion: traefik.io/v1alpha1
@@ -129,7 +132,7 @@ spec:
         };
         let split = name.to_lowercase().replace(['.', ' '], "-").replace(['(', ')'], "");
         let host = format!("{split}.{}", shop.host);
-        let redirects = if name == "gatewayApi" { Some(plain) } else { entry };
+        let redirects = if ["gatewayApi", "traefik"].contains(&name) { Some(plain) } else { entry };
         Ok(Self { name, split, host, users, router, entry, redirects })
     }
 

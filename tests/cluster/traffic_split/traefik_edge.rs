@@ -267,6 +267,45 @@ async fn traefik_ceases_to_ask_sides_that_fail_and_begins_again() -> Result<()> 
     answers(entry, &shop, 200).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn traefik_redirects_from_an_entry_point_and_serves_at_the_other() -> Result<()> {
+    let shop = Shop::open().await?;
+    // A certificate is no matter of ours, so that neither has TLS.
+    let (plain, secure) = (shop.bed.entry.gateway, shop.bed.entry.web);
+    split(&shop, "{traefik: {entryPoints: [web, gateway]}}", "{}").await?;
+    for entry in [plain, secure] {
+        answers(entry, &shop, 200).await?;
+    }
+    let stream = Stream::new("secure", secure, shop.host.clone()).router("traefik").rate(100);
+    let load = LoadGenerator::start(LoadOptions::default(), [stream])?;
+    let router = json!([{"traefik": {"entryPoints": ["web"], "redirectFrom": ["gateway"]}}]);
+    shop.edit("storefront", json!({"spec": {"routers": router, "edge": {"tlsRedirect": true}}})).await?;
+    for (method, wanted) in [("GET", 301), ("POST", 308)] {
+        eventually(&format!("a {method} is sent to where there is TLS"), TAKEN_UP, || async {
+            let head = format!("{method} /cart?a=b HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n", shop.host);
+            let (code, answer) = ask([127, 0, 0, 1], plain, &head).await?;
+            // Until it is, the way in answers.
+            ensure!([200, wanted].contains(&code), "{answer}");
+            let location = format!("location: https://{}/cart?a=b\r\n", shop.host);
+            ensure!(code == wanted && answer.contains(&location), "{answer}");
+            Ok(())
+        })
+        .await?;
+    }
+    answers(secure, &shop, 200).await?;
+    // Nothing but the plain way is redirected, whatever else is asked of both.
+    shop.edit("storefront", json!({"spec": {"edge": {"securityHeaders": {}}, "newWeight": 60}})).await?;
+    shop.carries("storefront", 60).await?;
+    answers(plain, &shop, 404).await?;
+    let redirect = shop.objects_of("traefik.io", "v1alpha1", "IngressRoute");
+    ensure!(redirect.get_opt("storefront-cutover-redirect").await?.is_none(), "it is there");
+    load.whole().wait_for(500).await?;
+    load.stop().await?.check(500)?;
+    shop.edit("storefront", json!({"spec": {"edge": null}})).await?;
+    shop.nothing_is_named().await?;
+    answers(secure, &shop, 200).await
+}
+
 /// How 20 requests were answered, one after the other, and by whom.
 async fn answered(shop: &Shop) -> Result<BTreeMap<(u16, String), usize>> {
     let mut counts = BTreeMap::new();

@@ -220,6 +220,8 @@ pub struct TraefikObserved<'a> {
     pub forbidden: bool,
     /// Managed: the IngressRoute called [`super::route_name`]. Unused when attached.
     pub route: Option<&'a WholeView>,
+    /// Managed: the IngressRoute called [`super::redirect_name`].
+    pub redirect: Option<&'a WholeView>,
     /// The TraefikService called [`super::weighted_name`]. Attached: the one that the spec names.
     pub service: Option<&'a WholeView>,
     /// Managed: the TraefikService called [`super::mirror_name`].

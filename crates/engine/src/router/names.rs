@@ -10,7 +10,7 @@ pub fn route_name(split: &str) -> String {
     split.to_owned()
 }
 
-/// Name of the HTTPRoute that redirects to `https`, `<split>-cutover-redirect`.
+/// Name of the HTTPRoute or the IngressRoute that redirects to `https`, `<split>-cutover-redirect`.
 #[must_use]
 pub fn redirect_name(split: &str) -> String {
     format!("{split}-cutover-redirect")

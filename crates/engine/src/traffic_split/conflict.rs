@@ -140,7 +140,13 @@ fn shared_entry_point(mine: &TraefikRouter, theirs: &TraefikRouter) -> bool {
         return false;
     }
     match (&mine.entry_points, &theirs.entry_points) {
-        (Some(mine), Some(theirs)) => mine.iter().any(|name| theirs.contains(name)),
+        (Some(_), Some(_)) => {
+            let all = |of: &TraefikRouter| {
+                [of.entry_points.clone(), of.redirect_from.clone()].into_iter().flatten().flatten()
+            };
+            let theirs: Vec<String> = all(theirs).collect();
+            all(mine).any(|name| theirs.contains(&name))
+        }
         _ => true,
     }
 }

@@ -197,7 +197,8 @@ pub struct RouteAttach {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("!has(self.attach) || !has(self.entryPoints)").message("a TraefikService that exists is led to by routes of its owner's: remove entryPoints").field_path(".entryPoints"),
-    validation = Rule::new("!has(self.attach) || !has(self.tls)").message("a TraefikService that exists is led to by routes of its owner's: remove tls").field_path(".tls")
+    validation = Rule::new("!has(self.attach) || !has(self.tls)").message("a TraefikService that exists is led to by routes of its owner's: remove tls").field_path(".tls"),
+    validation = Rule::new("!has(self.redirectFrom) || (has(self.entryPoints) && !self.redirectFrom.exists(it, it in self.entryPoints))").message("redirectFrom names the entry points without TLS, so entryPoints must name others, with TLS").field_path(".redirectFrom")
 )]
 pub struct TraefikRouter {
     /// Entry points of Traefik that the IngressRoute is served on, such as `websecure`, 1 to 8. Default: Traefik's own default.
@@ -205,6 +206,12 @@ pub struct TraefikRouter {
     #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 63), regex(pattern = ENTRY_POINT_PATTERN)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub entry_points: Option<Vec<String>>,
+    /// Entry points without TLS, such as `web`, from which requests are sent to `https` where `edge.tlsRedirect` asks for it, 1 to 8.
+    /// `entryPoints` then names those with TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 63), regex(pattern = ENTRY_POINT_PATTERN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub redirect_from: Option<Vec<String>>,
     /// Serves the hosts by TLS. Without `secretName` and `certResolver` (`tls: {}`) Traefik takes a certificate that fits from its
     /// stores, or its default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

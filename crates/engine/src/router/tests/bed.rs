@@ -513,10 +513,12 @@ impl Split {
         let accessories: Vec<_> = accessories.iter().map(|(kind, it)| (*kind, it)).collect();
         let mirror = world.view::<WholeView>(ObjectKind::TraefikService, &mirror_name(&self.name));
         let aliases = Aliases::of(world, &self.name, |split, _| mirror_name(split));
+        let redirect = world.view::<WholeView>(ObjectKind::IngressRoute, &redirect_name(&self.name));
         then(TraefikObserved {
             installed: self.installed,
             forbidden: self.forbidden,
             route: route.as_ref(),
+            redirect: redirect.as_ref(),
             service: service.as_ref(),
             mirror: mirror.as_ref(),
             aliases: &aliases.services.iter().collect::<Vec<_>>(),

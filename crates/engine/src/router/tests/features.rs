@@ -41,6 +41,10 @@ fn asking(feature: Feature, split: Split) -> Split {
                 parents[0].section_name = Some("https".into());
                 parents[0].redirect_from = Some("http".into());
             }
+            if let Some(traefik) = split.router.traefik.as_mut().filter(|it| it.attach.is_none()) {
+                traefik.entry_points = Some(vec!["websecure".into()]);
+                traefik.redirect_from = Some(vec!["web".into()]);
+            }
             if let Some(alb) = &mut split.router.alb {
                 let ports = r#"[{"HTTP": 80}, {"HTTPS": 8443}]"#.to_owned();
                 alb.annotations = BTreeMap::from([("alb.ingress.kubernetes.io/listen-ports".to_owned(), ports)]);

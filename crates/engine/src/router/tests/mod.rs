@@ -16,5 +16,6 @@ mod sticky;
 mod traefik;
 mod traefik_edge;
 mod traefik_mirror;
+mod traefik_redirect;
 mod views;
 mod walks;

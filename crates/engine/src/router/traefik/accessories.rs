@@ -30,12 +30,14 @@ pub(super) enum By {
     Rules,
     /// Rules for this path.
     Path(PathMatch),
+    /// Rules on entry points without TLS, before all others.
+    Redirect,
     /// Whatever leads to one side: what it counts is that side's alone.
     Sides,
 }
 
 /// Fields of either kind that we do not write, or not always, and that nobody else should: of the kinds of Middleware there must be one.
-pub(super) const MEANINGFUL: [&str; 57] = [
+pub(super) const MEANINGFUL: [&str; 59] = [
     "accessControlAllowCredentials",
     "accessControlAllowHeaders",
     "accessControlAllowMethods",
@@ -63,6 +65,7 @@ pub(super) const MEANINGFUL: [&str; 57] = [
     "encodedCharacters",
     "errors",
     "fallbackDuration",
+    "forcePermanentRedirect",
     "forwardAuth",
     "grpcWeb",
     "headers",
@@ -74,6 +77,7 @@ pub(super) const MEANINGFUL: [&str; 57] = [
     "maxRequestBodyBytes",
     "passTLSClientCert",
     "plugin",
+    "port",
     "rateLimit",
     "recoveryDuration",
     "redirectRegex",
@@ -111,10 +115,11 @@ pub(super) fn wanted(split: &str, edge: Option<&Edge>, paths: &[PathMatch], copi
     let middleware = |purpose: &str, spec| named_by(By::Rules, ObjectKind::Middleware, purpose, spec);
     let of_sides = |kind, purpose: &str, spec| named_by(By::Sides, kind, purpose, spec);
     let nothing = Edge::default();
-    // A redirect is refused.
-    let Edge { rate_limit, timeouts, security_headers, cors, retries, circuit_breaker, tls_redirect: _ } =
+    let Edge { rate_limit, timeouts, security_headers, cors, retries, circuit_breaker, tls_redirect } =
         edge.unwrap_or(&nothing);
+    let redirect = json!({"redirectScheme": {"scheme": "https", "permanent": true}});
     let before = [
+        tls_redirect.then(|| named_by(By::Redirect, ObjectKind::Middleware, "redirect", redirect)),
         security_headers.as_ref().map(|it| middleware("headers", answers_bear(it))),
         cors.as_ref().map(|it| middleware("cors", origins(it))),
         rate_limit.and_then(|it| it.limit()).map(|it| middleware("rate-limit", limits(it))),

@@ -79,7 +79,7 @@ pub(super) fn route(
 ) -> Option<RouteStep> {
     let mut spec = Map::new();
     spec.extend(router.entry_points.as_ref().map(|names| ("entryPoints".to_owned(), json!(names))));
-    spec.insert("routes".to_owned(), routes(intent, edge, copied).into());
+    spec.insert("routes".to_owned(), routes(intent, edge, copied, &[]).into());
     spec.extend(router.tls.as_ref().map(|tls| {
         let mut found = Map::new();
         found.extend(tls.secret_name.as_ref().map(|name| ("secretName".to_owned(), name.as_str().into())));
@@ -90,9 +90,23 @@ pub(super) fn route(
     own::write(intent, ObjectKind::IngressRoute, &name, Value::Object(spec), None, observed, &MEANINGFUL)
 }
 
-/// For each host and path a rule per pin, one for what is `copied`, and the weighted one. A pin is left out while its side is not there: a rule without a backend
+/// The IngressRoute that redirects, unless it is as wanted: the rules of the other one, on entry points without TLS. Of what was sent by TLS to
+/// somebody before Traefik nothing is redirected, and it goes where it would go.
+pub(super) fn redirect(
+    from: &[String],
+    intent: &Intent<'_>,
+    edge: &Edge<'_>,
+    copied: bool,
+    observed: Option<&WholeView>,
+) -> Option<RouteStep> {
+    let spec = json!({"entryPoints": from, "routes": routes(intent, edge, copied, &edge.redirecting())});
+    let name = names::redirect_name(intent.split.name);
+    own::write(intent, ObjectKind::IngressRoute, &name, spec, None, observed, &MEANINGFUL)
+}
+
+/// For each host and path a rule per pin, one for what is `copied`, and the weighted one; `first` is before all else. A pin is left out while its side is not there: a rule without a backend
 /// is an error for its requests.
-fn routes(intent: &Intent<'_>, edge: &Edge<'_>, copied: bool) -> Vec<Value> {
+fn routes(intent: &Intent<'_>, edge: &Edge<'_>, copied: bool, first: &[Value]) -> Vec<Value> {
     let pins: Vec<(Side, String, &Backend)> = intent
         .pins
         .iter()
@@ -106,7 +120,7 @@ fn routes(intent: &Intent<'_>, edge: &Edge<'_>, copied: bool) -> Vec<Value> {
     for (host, path) in intent.hosts.iter().flat_map(|host| intent.paths.iter().map(move |path| (host, path))) {
         let mut rule = rules::of(host, path);
         let priority = rules::rank(host, path);
-        let middlewares = edge.middlewares(path);
+        let middlewares = [first, &edge.middlewares(path)].concat();
         let mut add = |rule: String, services: &Value| {
             let mut route = json!({"kind": "Rule", "match": rule, "priority": priority, "services": services});
             if let (Some(route), false) = (route.as_object_mut(), middlewares.is_empty()) {

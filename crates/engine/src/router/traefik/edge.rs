@@ -32,6 +32,7 @@ pub(super) struct Edge<'a> {
     named_by_route: Vec<String>,
     named_by_service: Vec<String>,
     named_by_mirror: Vec<String>,
+    named_by_redirect: Vec<String>,
 }
 
 impl<'a> Edge<'a> {
@@ -42,6 +43,7 @@ impl<'a> Edge<'a> {
             wanted: accessories::wanted(intent.split.name, intent.edge, intent.paths, intent.mirror.is_some()),
             named_by_route: observed.route.map(|it| named(&it.spec.value())).unwrap_or_default(),
             named_by_service: observed.service.map(|it| named(&it.spec.value())).unwrap_or_default(),
+            named_by_redirect: observed.redirect.map(|it| named(&it.spec.value())).unwrap_or_default(),
             named_by_mirror: observed.mirror.map(|it| named(&it.spec.value())).unwrap_or_default(),
         }
     }
@@ -95,9 +97,14 @@ impl<'a> Edge<'a> {
         let is_for = |it: &&Accessory| match &it.by {
             By::Rules => true,
             By::Path(of) => of == path,
-            By::Sides => false,
+            By::Redirect | By::Sides => false,
         };
         refer(self.wanted.iter().filter(is_for).map(|it| it.name.as_str()))
+    }
+
+    /// The Middleware that rules on entry points without TLS name first.
+    pub(super) fn redirecting(&self) -> Vec<Value> {
+        refer(self.wanted.iter().filter(|it| it.by == By::Redirect).map(|it| it.name.as_str()))
     }
 
     /// What rules for pins name of what is about a side.
@@ -116,23 +123,41 @@ impl<'a> Edge<'a> {
         Named::of(self.of_sides().filter(may).map(|it| (it.kind, it.name.as_str())))
     }
 
-    /// What has to wait until proxies know of it, if something has: what the TraefikService and the IngressRoute name next.
+    /// What has to wait until proxies know of it, if something has: what the TraefikService and the IngressRoutes name next.
     pub(super) fn awaited(&self) -> Option<String> {
-        let unknown =
-            |it: &&Accessory| self.observed.service.is_some() && !self.may_be_named(it, &self.named_by_service);
-        let it = self.of_sides().find(unknown).or_else(|| self.awaited_by_route())?;
+        let by_members = |it: &&Accessory| it.by == By::Sides;
+        let by_members = self.unknown(self.observed.service.is_some(), &self.named_by_service, by_members);
+        let it = by_members.or_else(|| self.awaited_by_routes())?;
         Some(untold(it.kind, &it.name))
     }
 
-    /// Whether the IngressRoute may take the form that is asked for.
+    /// Whether the IngressRoutes may take the form that is asked for.
     pub(super) fn may_be_routed(&self) -> bool {
-        self.awaited_by_route().is_none()
+        self.awaited_by_routes().is_none()
     }
 
-    fn awaited_by_route(&self) -> Option<&Accessory> {
-        self.observed.route?;
-        let is_named = |it: &Accessory| it.by != By::Sides || !self.intent.pins.is_empty();
-        self.wanted.iter().find(|it| is_named(it) && !self.may_be_named(it, &self.named_by_route))
+    /// The way in may leave an entry point when what redirects there may come, and not before.
+    fn awaited_by_routes(&self) -> Option<&Accessory> {
+        let is_served = self.observed.route.is_some();
+        let by_rules = |it: &&Accessory| match it.by {
+            By::Rules | By::Path(_) => true,
+            By::Sides => !self.intent.pins.is_empty(),
+            By::Redirect => false,
+        };
+        let redirects = !self.redirecting().is_empty();
+        let by_redirect = |it: &&Accessory| redirects && (it.by == By::Redirect || by_rules(it));
+        let by_route = self.unknown(is_served, &self.named_by_route, by_rules);
+        by_route.or_else(|| self.unknown(is_served, &self.named_by_redirect, by_redirect))
+    }
+
+    /// The first that something which is served names next, by whom it is named already, and that proxies may not know.
+    fn unknown<'s>(
+        &'s self,
+        is_served: bool,
+        by: &[String],
+        names: impl Fn(&&'s Accessory) -> bool,
+    ) -> Option<&'s Accessory> {
+        self.wanted.iter().filter(|_| is_served).filter(names).find(|it| !self.may_be_named(it, by))
     }
 
     /// What nobody asks for and nobody names any more.

@@ -22,10 +22,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "has no time for a single try",
             remedy: "set edge.timeouts, which hold for each try, or use istio",
         },
-        Feature::TlsRedirect => Carried::Not {
-            why: "does not know which entry point has no TLS",
-            remedy: "redirect there for all hosts (entryPoints.web.http.redirections in Traefik's configuration)",
-        },
+        Feature::TlsRedirect => Carried::Within("from the entry points in `redirectFrom`"),
         Feature::Mirror => Carried::Within("`GET` and `HEAD`, without bodies; by a cluster address"),
     }
 }

@@ -9,6 +9,7 @@
 //!   rule for their host and path would have, so that they stand among rules of users as those expect; and of ours for one host and
 //!   path no two match the same request (see [`rules`]), so that pins need no rank of their own.
 //! - What copies requests is a TraefikService of its own, which leads to the weighted one (see [`mirror`]).
+//! - What redirects to TLS is an IngressRoute of its own, on other entry points (see [`redirect`]).
 //! - What is done at the edge is said by further objects, which are there before they are named and are named no more before they go
 //!   (see [`edge`]).
 //! - Neither kind has a status that says anything: what is read back is the object, and proxies are given a moment to act on it.
@@ -19,6 +20,7 @@ mod edge;
 mod features;
 mod members;
 mod mirror;
+mod redirect;
 mod rewrite;
 mod rules;
 
@@ -78,6 +80,7 @@ fn objects<'a>(split: &SplitRef<'_>, observed: &TraefikObserved<'a>) -> Vec<(Obj
     let named = accessories.chain(mirror::taking(split.name, observed)).filter(counts);
     let routes = [
         meta(ObjectKind::IngressRoute, observed.route),
+        meta(ObjectKind::IngressRoute, observed.redirect).filter(counts),
         mirror::copying(observed).filter(counts),
         meta(ObjectKind::TraefikService, observed.service),
     ];
@@ -99,7 +102,9 @@ fn managed(
     };
     let edge = Edge::of(intent, observed);
     let mirror = Mirror::of(intent, observed);
-    let problem = refusal(intent).or_else(|| edge.problem()).or_else(|| mirror.problem());
+    let refused = refusal(intent).or_else(|| redirect::refusal(router, intent));
+    let unmade = || edge.problem().or_else(|| mirror.problem()).or_else(|| redirect::problem(intent, observed));
+    let problem = refused.or_else(unmade);
     // The form of a refused spec waits; the weight in force does not.
     let named = edge.named_by_members(problem.is_some());
     let service = build::service(intent, &shares, &named, observed.service);
@@ -111,14 +116,22 @@ fn managed(
         plan.read_back.message.get_or_insert_with(|| why.to_owned());
     }
     let copying = mirror.made(&named);
-    let may_be_routed = edge.may_be_routed() && mirror.may_be_routed();
-    let route = may_be_routed.then(|| build::route(router, intent, &edge, mirror.is_asked(), observed.route)).flatten();
-    let is_written = service.is_some() || route.is_some() || !copying.is_empty();
-    let strays = if is_written { Vec::new() } else { [edge.strays(), mirror.strays()].concat() };
+    let routes: Vec<RouteStep> = if edge.may_be_routed() && mirror.may_be_routed() {
+        let redirect = redirect::made(router, intent, &edge, mirror.is_asked(), observed);
+        redirect.into_iter().chain(build::route(router, intent, &edge, mirror.is_asked(), observed.route)).collect()
+    } else {
+        Vec::new()
+    };
+    let is_written = service.is_some() || !copying.is_empty() || !routes.is_empty();
+    let strays = match redirect::stray(intent, observed) {
+        _ if is_written => Vec::new(),
+        Some(redirect) => vec![redirect],
+        None => [edge.strays(), mirror.strays()].concat(),
+    };
     // A weight is the first to be written. Otherwise in this order: a route to what is not there is answered with errors.
     let (moved, made) = if observed.service.is_some() { (service, None) } else { (None, service) };
     let mut steps: Vec<RouteStep> =
-        moved.into_iter().chain(edge.made()).chain(copying).chain(made).chain(route).collect();
+        moved.into_iter().chain(edge.made()).chain(copying).chain(made).chain(routes).collect();
     if observed.unseen.routes {
         plan.paused = !strays.is_empty();
     } else {

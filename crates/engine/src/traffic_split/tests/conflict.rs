@@ -77,6 +77,7 @@ fn group(order: &str) -> Value {
 
 #[rstest]
 #[case::default_entry_points(json!({"traefik": {}}), json!({"traefik": {"entryPoints": ["web"]}}), "/", "/", true)]
+#[case::an_entry_point_that_one_redirects_from(json!({"traefik": {"entryPoints": ["websecure"], "redirectFrom": ["web"]}}), json!({"traefik": {"entryPoints": ["web"]}}), "/", "/", true)]
 #[case::other_entry_points(json!({"traefik": {"entryPoints": ["inside"]}}), json!({"traefik": {"entryPoints": ["web"]}}), "/", "/", false)]
 #[case::longer_path_on_traefik(json!({"traefik": {}}), json!({"traefik": {}}), "/shop", "/shop/v2", false)]
 #[case::one_traefik_service(

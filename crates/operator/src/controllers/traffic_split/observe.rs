@@ -293,6 +293,7 @@ impl Sources {
         }
         let mut wholes = vec![
             (ObjectKind::IngressRoute, route_name(name)),
+            (ObjectKind::IngressRoute, redirect_name(name)),
             (ObjectKind::TraefikService, weighted_name(name)),
             (ObjectKind::TraefikService, mirror_name(name)),
             (ObjectKind::VirtualService, route_name(name)),

@@ -106,6 +106,7 @@ impl Lists<'_> {
                 installed: snapshot.traefik_served.installed,
                 forbidden: snapshot.traefik_served.forbidden,
                 route: whole(ObjectKind::IngressRoute, &route_name(&split)),
+                redirect: whole(ObjectKind::IngressRoute, &redirect_name(&split)),
                 service: whole(ObjectKind::TraefikService, &service),
                 mirror: whole(ObjectKind::TraefikService, &mirror_name(&split)),
                 aliases: &self.aliases,
