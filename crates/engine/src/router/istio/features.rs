@@ -24,8 +24,8 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             remedy: "set them by a DestinationRule of yours, or use ingressNginx",
         },
         Feature::CircuitBreaker => Carried::Not {
-            why: "does not count errors among all answers, only in a row",
-            remedy: "set outlierDetection by a DestinationRule of yours",
+            why: "has no share of errors to go by: it leaves out single endpoints, after so many errors in a row",
+            remedy: "set outlierDetection (consecutive5xxErrors, baseEjectionTime) by a DestinationRule of yours for the Service of each side",
         },
         Feature::TlsRedirect => Carried::Not {
             why: "has no redirect for one of several routes, for it is the Gateway's",
