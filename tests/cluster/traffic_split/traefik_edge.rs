@@ -294,7 +294,8 @@ async fn traefik_redirects_from_an_entry_point_and_serves_at_the_other() -> Resu
     }
     answers(secure, &shop, 200).await?;
     // Nothing but the plain way is redirected, whatever else is asked of both.
-    shop.edit("storefront", json!({"spec": {"edge": {"securityHeaders": {}}, "newWeight": 60}})).await?;
+    shop.edit("storefront", json!({"spec": {"edge": {"tlsRedirect": null, "securityHeaders": {}}, "newWeight": 60}}))
+        .await?;
     shop.carries("storefront", 60).await?;
     answers(plain, &shop, 404).await?;
     let redirect = shop.objects_of("traefik.io", "v1alpha1", "IngressRoute");

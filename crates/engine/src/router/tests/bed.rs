@@ -543,7 +543,7 @@ impl Split {
 
     /// Carries plans out until there is nothing to do. `killed` after every write, it plans anew from what is there.
     pub fn drive(&self, world: &mut World, killed: bool, mut after_write: impl FnMut(&World)) -> RouterPlan {
-        for _ in 0..16 {
+        for _ in 0..32 {
             let plan = self.plan(world);
             if plan.steps.is_empty() && !plan.paused {
                 return plan;

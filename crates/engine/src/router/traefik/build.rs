@@ -104,8 +104,8 @@ pub(super) fn redirect(
     own::write(intent, ObjectKind::IngressRoute, &name, spec, None, observed, &MEANINGFUL)
 }
 
-/// For each host and path a rule per pin, one for what is `copied`, and the weighted one; `first` is before all else. A pin is left out while its side is not there: a rule without a backend
-/// is an error for its requests.
+/// For each host and path a rule per pin, one for what is `copied`, and the weighted one; `first` is before all else. A pin is left out while
+/// its side is not there: a rule without a backend is an error for its requests.
 fn routes(intent: &Intent<'_>, edge: &Edge<'_>, copied: bool, first: &[Value]) -> Vec<Value> {
     let pins: Vec<(Side, String, &Backend)> = intent
         .pins
