@@ -266,7 +266,7 @@ fn rewritten_paths_are_read_as_they_were_written() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Proxies see writes of the two sorts in any order, for as long as they have not had their time.
     #[test]
