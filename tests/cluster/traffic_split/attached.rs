@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use cutover_testkit::tools;
 use kube::api::DeleteParams;
+use serde_json::{Value, json};
 
 use super::bed::{Shop, condition};
 
@@ -98,5 +100,107 @@ spec:
     let (.., message) = condition(&status, "Stalled").unwrap_or_default();
     ensure!(message.contains("spec.routers[0].ingressNginx.attach"), "{message}");
     ensure!(shop.canary_weight("storefront").await?.is_none(), "a canary was made");
+    Ok(())
+}
+
+/// Whatever says a weight taken out.
+fn without_weights(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(fields) => {
+            fields.remove("weight");
+            fields.values_mut().for_each(|field| *field = without_weights(field.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = without_weights(item.take())),
+        _ => {}
+    }
+    value
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_a_split_leaves_by_an_edit_is_as_it_was_found_but_for_weights() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.bed.plane.install_definitions(tools::definitions("istio")?).await?;
+    let host = &shop.host;
+    shop.apply(&format!(
+        "
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: shop}}
+spec:
+  ingressClassName: nginx
+  rules:
+  - host: {host}
+    http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: old, port: {{number: 80}}}}}}}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: shop}}
+spec:
+  parentRefs: [{{name: edge, namespace: infra}}]
+  hostnames: [{host}]
+  rules:
+  - {{name: all, backendRefs: [{{name: old, port: 80}}]}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: TraefikService
+metadata: {{name: shop}}
+spec: {{weighted: {{services: [{{name: old, port: http}}, {{name: new, port: http, weight: 0}}]}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: shop}}
+spec:
+  hosts: [{host}]
+  gateways: [infra/edge]
+  http: [{{name: all, timeout: 3s, route: [{{destination: {{host: old}}}}]}}]
+"
+    ))
+    .await?;
+    let routes = [
+        shop.http_routes(),
+        shop.objects_of("traefik.io", "v1alpha1", "TraefikService"),
+        shop.objects("networking.istio.io", "VirtualService"),
+    ];
+    let found = async || {
+        let mut specs = Vec::new();
+        for route in &routes {
+            specs.push(without_weights(route.get("shop").await?.data["spec"].take()));
+        }
+        anyhow::Ok(specs)
+    };
+    let (before, ingress) = (found().await?, shop.ingresses().get("shop").await?);
+    let (beside, rule) = (
+        json!({"ingressNginx": {"attach": {"ingress": "shop"}}}),
+        json!({"gatewayApi": {"attach": {"route": "shop", "rule": "all"}}}),
+    );
+    let service = json!({"traefik": {"attach": {"service": "shop"}}});
+    let entry = json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}});
+    shop.split("storefront", &format!("\n  newWeight: 20\n  routers: {}", json!([beside, rule, service, entry])))
+        .await?;
+    let status = shop.carries("storefront", 20).await?;
+    ensure!(status.added.len() == 2, "{status:#?}");
+    shop.set_weight("storefront", 0).await?;
+    shop.carries("storefront", 0).await?;
+    ensure!(found().await? != before, "nothing was added to what is to be restored");
+
+    let leave_to = async |routers: Value| shop.edit("storefront", json!({"spec": {"routers": routers}})).await;
+    leave_to(json!([beside])).await?;
+    shop.until("storefront", "has left three of its routers", |status| status.added.is_empty()).await?;
+    ensure!(found().await? == before, "not as it was found: {:#?}", found().await?);
+    let served = shop.route_weights("shop").await?;
+    ensure!(served == [("old".to_owned(), 100)], "{served:?}");
+
+    // What bears weight when it is left goes on bearing it.
+    leave_to(json!([rule])).await?;
+    shop.set_weight("storefront", 30).await?;
+    shop.carries("storefront", 30).await?;
+    ensure!(shop.canary_weight("storefront").await?.is_none(), "the canary beside the Ingress is still there");
+    leave_to(json!([beside])).await?;
+    let status = shop.until("storefront", "has left the rule", |status| status.added.is_empty()).await?;
+    ensure!(status.routers.len() == 1, "{status:#?}");
+    let served = shop.route_weights("shop").await?;
+    ensure!(served == [("old".to_owned(), 70), ("new".to_owned(), 30)], "{served:?}");
+    let now = shop.ingresses().get("shop").await?;
+    ensure!(now.metadata.resource_version == ingress.metadata.resource_version, "the Ingress was written");
     Ok(())
 }

@@ -62,6 +62,16 @@ impl<'a> Aliases<'a> {
         let slices = self.slices.iter().filter(|it| *it.service == *name && is_written_by_us(it));
         services.chain(slices.map(|it| (ObjectKind::EndpointSlice, &it.meta))).collect()
     }
+
+    /// What removes those that no route names. One that is served names its backends by them, also while it is being deleted.
+    pub(super) fn removals(&self, split: &SplitRef<'_>, is_named: impl Fn(&str) -> bool) -> Vec<RouteStep> {
+        let unnamed = [Side::Legacy, Side::New].into_iter().filter(|side| !is_named(&(self.name)(split.name, *side)));
+        unnamed
+            .flat_map(|side| self.of(split.name, side))
+            .filter(|(_, meta)| marks::claim(meta, split) == Claim::Ours && !meta.deleting)
+            .map(|(kind, meta)| marks::delete(kind, meta))
+            .collect()
+    }
 }
 
 fn service(split: SplitRef<'_>, name: &str, backend: &Backend, observed: &Aliases<'_>) -> Option<RouteStep> {

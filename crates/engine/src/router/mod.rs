@@ -44,8 +44,10 @@ pub(crate) mod tests;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{Router, RouterKind},
+    v1alpha1::traffic_split::{GatewayApiRouter, IstioRouter, Router, RouterKind, Side},
 };
+
+use crate::Known;
 
 pub use alb::service_names as alb_service_names;
 pub use contract::{
@@ -122,22 +124,35 @@ pub fn read_weight(
     }
 }
 
-/// Whether the router attaches to a rule of somebody else's that does not name the new side: whatever entry it gets is ours.
+/// The side that the rule of somebody else's does not name which the router attaches to: whatever entry it gets for it is ours.
 #[must_use]
-pub fn is_bare(router: &Router, sides: &Sides, observed: &Observed<'_>) -> bool {
-    match (observed, router.gateway_api.as_ref().and_then(|it| it.attach.as_ref())) {
-        (Observed::GatewayApi(observed), Some(attach)) => gateway::is_bare(attach, sides, observed),
-        _ => false,
+pub fn lacks(router: &Router, sides: &Sides, observed: &Observed<'_>) -> Option<Side> {
+    match observed {
+        Observed::GatewayApi(observed) => {
+            gateway::lacks(router.gateway_api.as_ref()?.attach.as_ref()?, sides, observed)
+        }
+        Observed::Istio(observed) => istio::lacks(router.istio.as_ref()?.attach.as_ref()?, sides, observed),
+        Observed::IngressNginx(_) | Observed::Traefik(_) | Observed::Alb(_) => None,
     }
 }
 
-/// Takes the new side's entry out of the rule that the split is attached to, if it bears no weight: nothing moves, and the route is
-/// as it was found but for weights. Nothing to do when done.
+/// Takes a side's entry out of the rule that the router attaches to, if it bears no weight and is not the only one: nothing moves, and
+/// the route is as it was found but for weights. Nothing to do when done; unknown while the route cannot be read.
 #[must_use]
-pub fn detach(router: &Router, sides: &Sides, observed: &Observed<'_>) -> Option<RouteStep> {
-    match (observed, router.gateway_api.as_ref().and_then(|it| it.attach.as_ref())) {
-        (Observed::GatewayApi(observed), Some(attach)) => gateway::detach(attach, sides, observed),
-        _ => None,
+pub fn detach(
+    router: &Router,
+    side: &SideBackend,
+    split: SplitRef<'_>,
+    observed: &Observed<'_>,
+) -> Known<Option<RouteStep>> {
+    match (observed, &router.gateway_api, &router.istio) {
+        (Observed::GatewayApi(observed), Some(GatewayApiRouter { attach: Some(attach), .. }), _) => {
+            observed.installed.map(|_| gateway::detach(attach, side, observed))
+        }
+        (Observed::Istio(observed), _, Some(IstioRouter { attach: Some(attach), .. })) => {
+            observed.installed.map(|_| istio::detach(attach, side, split, observed))
+        }
+        _ => Known::Known(None),
     }
 }
 
@@ -153,7 +168,8 @@ pub fn release(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {
     }
 }
 
-/// Removes the split's objects, routes before what they lead to. Empty when done.
+/// Removes the split's objects: routes first, and what they lead to once they are gone. Empty when done, or while a route that is being
+/// deleted lingers.
 #[must_use]
 pub fn remove(split: SplitRef<'_>, observed: &Observed<'_>) -> Vec<RouteStep> {
     match observed {

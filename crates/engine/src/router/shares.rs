@@ -64,6 +64,13 @@ pub(super) fn wanted<'a>(intent: &Intent<'a>, observed_weight: Option<i32>) -> R
     Ok(shares)
 }
 
+/// The side that a rule does not name, of those that are there.
+pub(super) fn lacking(sides: &Sides, is_named: impl Fn(&SideBackend) -> bool) -> Option<Side> {
+    [Side::New, Side::Legacy]
+        .into_iter()
+        .find(|side| sides.get(*side).present().is_some() && !is_named(sides.get(*side)))
+}
+
 /// A host that only the new side serves, at weight 0: all-zero is never written, so there is no route.
 pub(super) fn served_by_nobody(intent: &Intent<'_>) -> bool {
     intent.sides.legacy == SideBackend::Absent && intent.new_weight == 0

@@ -2,11 +2,12 @@
 
 use cutover_api::v1alpha1::{
     TrafficSplitSpec,
-    traffic_split::{StickinessStatus, TrafficSplitStatus},
+    traffic_split::{AddedEntry, StickinessStatus, TrafficSplitStatus},
 };
 use jiff::Timestamp;
 
 use super::{
+    added::recorded,
     as_is,
     backend::{Resolved, ServiceFacts, Target, assemble},
     capacity::{Capacities, SideCapacity},
@@ -116,8 +117,8 @@ pub struct Plan {
     /// like one that was made while the status was lost. The same holds for what a rule was like before it was attached to, and for the
     /// cookies that count: a crash between the two must not let one from before a fall count after it.
     pub announce: bool,
-    /// Per router of the spec, in its order: it attaches to a rule that does not name the new side.
-    pub bare: Vec<bool>,
+    /// Entries that the split has added, or adds now, to rules of somebody else's.
+    pub added: Vec<AddedEntry>,
 }
 
 impl Plan {
@@ -195,23 +196,13 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
     });
     let unknown = matches!(validated.sides, Known::Unknown);
     let moves = plans.iter().any(|plan| !plan.steps.is_empty());
-    let bare: Vec<bool> = match &validated.sides {
-        Known::Known(sides) => {
-            spec.routers.iter().zip(routers).map(|(router, seen)| router::is_bare(router, sides, seen)).collect()
-        }
-        Known::Unknown => Vec::new(),
-    };
-    let attaches = || {
-        let recorded =
-            |plan: &RouterPlan| status.routers.iter().any(|known| known.added && known.object == plan.read_back.object);
-        plans.iter().zip(&bare).any(|(plan, bare)| *bare && !recorded(plan))
-    };
+    let added = recorded(spec, status, &validated.sides, routers);
     let announce = moves
         && (ruling.holder != status.holder
             || status.desired_weight.is_none()
             || stickiness != status.stickiness
-            || attaches());
-    Plan { ruling, wanted, stickiness, routers: plans, unknown, announce, bare }
+            || added != status.added);
+    Plan { ruling, wanted, stickiness, routers: plans, unknown, announce, added }
 }
 
 /// Without a legacy side, a weight of nothing is no route.

@@ -8,6 +8,7 @@
 //!                       router::plan what is written for it
 //! ```
 
+mod added;
 pub(crate) mod as_is;
 pub mod backend;
 mod baseline;
@@ -26,6 +27,7 @@ mod tests;
 pub mod verify;
 pub mod weight;
 
+pub use added::{has_left, router_of};
 pub use backend::{ServiceFacts, SliceFacts, Target, targets};
 pub use baseline::RouteBaseline;
 pub use conflict::Claimant;

@@ -80,6 +80,7 @@ pub fn status(outcome: &Outcome, now: Timestamp) -> TrafficSplitStatus {
             .map(|retirement| retirement.record().clone()),
         legacy_retiring: waits_for,
         routers: routers(outcome),
+        added: plan.added.clone(),
         endpoints: endpoints(outcome),
         died: plan.wanted.died.clone(),
         failed_over: plan.wanted.failed_over.clone(),
@@ -126,22 +127,18 @@ fn routers(outcome: &Outcome) -> Vec<RouterStatus> {
         return outcome.previous.routers.clone();
     }
     let failures = outcome.failures.iter().map(Option::as_ref).chain(std::iter::repeat(None));
-    let bare = outcome.plan.bare.iter().copied().chain(std::iter::repeat(false));
     outcome
         .plan
         .routers
         .iter()
         .zip(failures)
-        .zip(bare)
-        .map(|((router, failure), bare)| {
-            let known = outcome.previous.routers.iter().find(|known| known.object == router.read_back.object);
+        .map(|(router, failure)| {
             let wrong = failure.or(router.problem.as_ref()).map(|problem| problem.message.clone());
             RouterStatus {
                 kind: router.read_back.kind,
                 object: router.read_back.object.clone(),
                 observed_weight: router.read_back.observed_weight,
                 accepted: router.read_back.accepted,
-                added: bare || known.is_some_and(|known| known.added),
                 message: wrong.or_else(|| router.read_back.message.clone()).map(bounded),
             }
         })

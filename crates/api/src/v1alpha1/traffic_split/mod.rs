@@ -30,7 +30,9 @@ pub use self::{
         AlbRouter, GatewayApiRouter, IngressAttach, IngressNginxRouter, IngressTls, IstioAttach, IstioRouter,
         ParentRef, RouteAttach, RouteKind, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,
     },
-    status::{Endpoints, Holder, LegacyRetired, LegacyRetiring, ReadyEndpoints, RouterStatus, TrafficSplitStatus},
+    status::{
+        AddedEntry, Endpoints, Holder, LegacyRetired, LegacyRetiring, ReadyEndpoints, RouterStatus, TrafficSplitStatus,
+    },
     stickiness::{Stickiness, StickinessStatus, StickyCookie},
     verify::{VerifiedWeight, Verify, VerifyHttp},
 };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::schema::{Instant, conditions},
-    DiedSide, Exposure, FailedOver, RouterKind, StickinessStatus, VerifiedWeight,
+    DiedSide, Exposure, FailedOver, RouterKind, Side, StickinessStatus, VerifiedWeight,
 };
 
 /// What is, as observed.
@@ -48,6 +48,11 @@ pub struct TrafficSplitStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub routers: Vec<RouterStatus>,
+    /// Entries that the split added to rules of somebody else's. One goes again once the split has left its rule, by an edit of the spec
+    /// or for good, while the entry bears no weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub added: Vec<AddedEntry>,
     /// Ready endpoints per side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
@@ -128,14 +133,24 @@ pub struct RouterStatus {
     /// Whether the router has accepted the route in its present form. Absent where the router cannot say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<bool>,
-    /// Attached to a rule that did not name the new side: its entry is the split's, and goes again when the split is deleted while it
-    /// bears no weight.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub added: bool,
     /// What is wrong or awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
+}
+
+/// An entry that the split added to a rule of somebody else's.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AddedEntry {
+    /// The route object, `<kind>/<name>`.
+    #[schemars(length(max = 320))]
+    pub object: String,
+    /// Name of the rule (HTTPRoute) or of the `http` entry (VirtualService).
+    #[schemars(length(max = 253))]
+    pub part: String,
+    /// The side that the rule did not name before.
+    pub side: Side,
 }
 
 /// Ready endpoints per side.

@@ -89,6 +89,11 @@ pub(super) fn steps(intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Vec<
     if adopted.is_empty() { aliases(observed).steps(intent, &BOTH) } else { adopted }
 }
 
+/// See [`Aliases::removals`].
+pub(super) fn removals(split: &SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
+    aliases(observed).removals(split, |alias| is_named(alias, observed))
+}
+
 /// What removes those that no rule names any more: all without stickiness, legacy's without that side.
 pub(super) fn leftovers(intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
     let unused = |side: &Side| {

@@ -24,13 +24,13 @@ mod rules;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{GatewayApiRouter, RouteAttach, RouteKind, RouterKind},
+    v1alpha1::traffic_split::{GatewayApiRouter, RouteAttach, RouteKind, RouterKind, Side},
 };
 
 use self::{features::listed_besides, rule::Backends};
 use super::{
     compare,
-    contract::{GatewayObserved, Intent, ObjectKind, Problem, RouteStep, RouterPlan, Sides, SplitRef},
+    contract::{GatewayObserved, Intent, ObjectKind, Problem, RouteStep, RouterPlan, SideBackend, Sides, SplitRef},
     marks::{self, Claim, Kinds},
     methods, names, parts, shares,
     shares::served_by_nobody,
@@ -305,33 +305,39 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     None
 }
 
-/// What is there of the split's own: the routes, and after them what they lead to.
-fn ours<'a>(split: SplitRef<'a>, observed: &GatewayObserved<'a>) -> impl Iterator<Item = (ObjectKind, &'a Meta)> {
-    let route = observed.route.map(|route| (observed.kind.into(), &route.meta));
-    let redirect = observed.redirect.map(|route| (ObjectKind::HttpRoute, &route.meta));
-    let all = route.into_iter().chain(redirect).chain(alias::all(split.name, observed));
-    all.filter(move |(_, meta)| marks::claim(meta, &split) == Claim::Ours && !meta.deleting)
+/// The split's own of these objects.
+fn ours<'a>(
+    split: SplitRef<'a>,
+    objects: impl IntoIterator<Item = (ObjectKind, &'a Meta)>,
+) -> impl Iterator<Item = (ObjectKind, &'a Meta)> {
+    objects.into_iter().filter(move |(_, meta)| marks::claim(meta, &split) == Claim::Ours && !meta.deleting)
 }
 
-/// See [`super::is_bare`].
-pub(super) fn is_bare(attach: &RouteAttach, sides: &Sides, observed: &GatewayObserved<'_>) -> bool {
-    let spec = observed.route.map(|route| route.spec.value());
-    let rule = spec.as_ref().and_then(|spec| rule::named(spec, &attach.rule));
-    rule.is_some_and(|rule| !rule::lists_new(rule, sides))
+fn routes<'a>(observed: &GatewayObserved<'a>) -> impl Iterator<Item = (ObjectKind, &'a Meta)> {
+    let route = observed.route.map(|route| (observed.kind.into(), &route.meta));
+    route.into_iter().chain(observed.redirect.map(|route| (ObjectKind::HttpRoute, &route.meta)))
+}
+
+/// See [`super::lacks`].
+pub(super) fn lacks(attach: &RouteAttach, sides: &Sides, observed: &GatewayObserved<'_>) -> Option<Side> {
+    let spec = observed.route?.spec.value();
+    rule::lacks(rule::named(&spec, &attach.rule)?, sides)
 }
 
 /// See [`super::detach`].
-pub(super) fn detach(attach: &RouteAttach, sides: &Sides, observed: &GatewayObserved<'_>) -> Option<RouteStep> {
+pub(super) fn detach(attach: &RouteAttach, side: &SideBackend, observed: &GatewayObserved<'_>) -> Option<RouteStep> {
     let route = observed.route?;
-    build::patch(observed.kind.into(), route, &rule::without_new(&route.spec.value(), &attach.rule, sides)?)
+    build::patch(observed.kind.into(), route, &rule::without(&route.spec.value(), &attach.rule, side)?)
 }
 
 /// See [`super::release`]. A rule that the split was attached to carries no mark of ours, and is left as it is.
 pub(super) fn release(split: SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
-    ours(split, observed).map(|(kind, meta)| marks::release(kind, meta, &split)).collect()
+    let all = routes(observed).chain(alias::all(split.name, observed));
+    ours(split, all).map(|(kind, meta)| marks::release(kind, meta, &split)).collect()
 }
 
 /// See [`super::remove`]. A user's route is not ours to remove, nor its weights to change.
 pub(super) fn remove(split: SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
-    ours(split, observed).map(|(kind, meta)| marks::delete(kind, meta)).collect()
+    let routes = ours(split, routes(observed)).map(|(kind, meta)| marks::delete(kind, meta));
+    routes.chain(alias::removals(&split, observed)).collect()
 }

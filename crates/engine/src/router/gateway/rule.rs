@@ -85,16 +85,16 @@ pub(super) fn lists_both(rule: &Value, sides: &Sides) -> bool {
     lists(&sides.legacy) && lists(&sides.new)
 }
 
-/// Whether the new side is in the rule.
-pub(super) fn lists_new(rule: &Value, sides: &Sides) -> bool {
-    refs(rule).iter().any(|it| is_side(it, &sides.new))
+/// The side that the rule does not name.
+pub(super) fn lacks(rule: &Value, sides: &Sides) -> Option<Side> {
+    shares::lacking(sides, |side| refs(rule).iter().any(|it| is_side(it, side)))
 }
 
-/// The list of rules without this rule's entry of the new side, if it bears no weight and is not the only one.
-pub(super) fn without_new(spec: &Value, rule: &str, sides: &Sides) -> Option<Value> {
+/// The list of rules without this rule's entry of a side, if it bears no weight and is not the only one.
+pub(super) fn without(spec: &Value, rule: &str, side: &SideBackend) -> Option<Value> {
     let at = position(spec, rule)?;
     let old = refs(rules(spec).get(at)?);
-    let idle = |it: &&Value| is_side(it, &sides.new) && it.get("weight").and_then(Value::as_i64) == Some(0);
+    let idle = |it: &&Value| is_side(it, side) && it.get("weight").and_then(Value::as_i64) == Some(0);
     let new: Vec<Value> = old.iter().filter(|it| !idle(it)).cloned().collect();
     (!new.is_empty() && new.len() < old.len()).then(|| with_refs(spec, at, new)).flatten()
 }

@@ -4,9 +4,10 @@ use cutover_api::{conditions::reasons, v1alpha1::traffic_split::Side};
 
 use crate::router::{
     alias::{Aliases, MAX_ENDPOINTS, TOO_MANY},
-    contract::{Backend, IngressObserved, Intent, ObjectKind, Problem, RouteStep, SideBackend},
+    contract::{Backend, IngressObserved, Intent, ObjectKind, Problem, RouteStep, SideBackend, SplitRef},
     marks::{self, Claim},
     names,
+    view::IngressView,
 };
 
 /// A side that this router cannot lead to.
@@ -56,6 +57,17 @@ fn aliases<'a>(observed: &IngressObserved<'a>) -> Aliases<'a> {
 pub(super) fn steps(intent: &Intent<'_>, observed: &IngressObserved<'_>, managed: bool) -> Vec<RouteStep> {
     let sides: &[Side] = if managed { &[Side::Legacy, Side::New] } else { &[Side::New] };
     aliases(observed).steps(intent, sides)
+}
+
+/// See [`Aliases::removals`].
+pub(super) fn removals(split: &SplitRef<'_>, observed: &IngressObserved<'_>) -> Vec<RouteStep> {
+    let routes: Vec<&IngressView> = [observed.main, observed.canary].into_iter().flatten().collect();
+    aliases(observed).removals(split, |alias| routes.iter().any(|route| names_service(route, alias)))
+}
+
+fn names_service(ingress: &IngressView, service: &str) -> bool {
+    let paths = ingress.rules.iter().flat_map(|rule| &rule.paths).filter_map(|path| path.backend.as_ref());
+    paths.chain(&ingress.default_backend).any(|(name, _)| **name == *service)
 }
 
 /// Aliases, and a main Ingress, that nothing needs any more: of a side that left the spec, or from before the split was attached.

@@ -273,12 +273,11 @@ pub(super) fn release(split: SplitRef<'_>, observed: &IngressObserved<'_>) -> Ve
 }
 
 /// See [`super::remove`]. The main Ingress goes first, which closes the way in for both sides at once: without its canary it would
-/// send everything to legacy for a moment. A canary alone does nothing. What routes lead to goes last.
+/// send everything to legacy for a moment. A canary alone does nothing. What routes lead to goes when they are gone.
 pub(super) fn remove(split: SplitRef<'_>, observed: &IngressObserved<'_>) -> Vec<RouteStep> {
-    ours(observed.main, observed)
-        .filter(|(_, meta)| marks::claim(meta, &split) == Claim::Ours && !meta.deleting)
-        .map(|(kind, meta)| marks::delete(kind, meta))
-        .collect()
+    let mut steps = remove_routes(split, observed, true);
+    steps.extend(alias::removals(&split, observed));
+    steps
 }
 
 fn remove_routes(split: SplitRef<'_>, observed: &IngressObserved<'_>, managed: bool) -> Vec<RouteStep> {

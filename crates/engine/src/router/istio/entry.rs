@@ -61,6 +61,24 @@ pub(super) fn lists_both(entry: &Value, sides: &Sides, namespace: &str) -> bool 
     lists(&sides.legacy) && lists(&sides.new)
 }
 
+/// The side that is no destination of the entry.
+pub(super) fn lacks(entry: &Value, sides: &Sides, namespace: &str) -> Option<Side> {
+    shares::lacking(sides, |side| routes(entry).iter().any(|it| is_side(it, side, namespace)))
+}
+
+/// The list of entries without this entry's destination of a side, if it bears no weight and is not the only one.
+pub(super) fn without(service: &WholeView, entry: &str, side: &SideBackend, namespace: &str) -> Option<RouteStep> {
+    let mut spec = service.spec.value();
+    let http = spec.get_mut("http")?;
+    let meant = http.as_array_mut()?.iter_mut().find(|it| it.get("name").and_then(Value::as_str) == Some(entry))?;
+    let routes = meant.get_mut("route")?.as_array_mut()?;
+    let before = routes.len();
+    let is_idle = |it: &Value| it.get("weight").and_then(Value::as_i64).unwrap_or_default() == 0;
+    routes.retain(|it| !(is_side(it, side, namespace) && is_idle(it)));
+    (!routes.is_empty() && routes.len() < before)
+        .then(|| marks::patch_spec(ObjectKind::VirtualService, &service.meta, &json!({"http": http})))
+}
+
 /// Why an entry's weights cannot be the split's.
 pub(super) fn unfit(entry: &Value, sides: &Sides, namespace: &str) -> Option<String> {
     let routes = routes(entry);

@@ -14,12 +14,12 @@ mod http;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{IstioAttach, IstioRouter, RouterKind},
+    v1alpha1::traffic_split::{IstioAttach, IstioRouter, RouterKind, Side},
 };
 use serde_json::json;
 
 use super::{
-    contract::{Intent, IstioObserved, ObjectKind, Problem, RouteStep, RouterPlan, SplitRef},
+    contract::{Intent, IstioObserved, ObjectKind, Problem, RouteStep, RouterPlan, SideBackend, Sides, SplitRef},
     marks::{self, Kinds},
     methods, names,
     own::{self, Outcome},
@@ -127,6 +127,22 @@ fn attached(attach: &IstioAttach, intent: &Intent<'_>, observed: &IstioObserved<
         }
         Err(missing) => Outcome::refused(missing),
     }
+}
+
+/// See [`super::lacks`].
+pub(super) fn lacks(attach: &IstioAttach, sides: &Sides, observed: &IstioObserved<'_>) -> Option<Side> {
+    let service = observed.service?;
+    entry::lacks(entry::named(&service.spec.value(), &attach.http)?, sides, &service.meta.namespace)
+}
+
+/// See [`super::detach`].
+pub(super) fn detach(
+    attach: &IstioAttach,
+    side: &SideBackend,
+    split: SplitRef<'_>,
+    observed: &IstioObserved<'_>,
+) -> Option<RouteStep> {
+    entry::without(observed.service?, &attach.http, side, split.namespace)
 }
 
 /// What of the spec somebody else's entry has no room for.

@@ -1,12 +1,13 @@
 //! Objects change hands: made, released, adopted, removed; and are never taken from somebody else.
 
+use cutover_api::v1alpha1::traffic_split::Side;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::bed::{
     Split, World, accept_all, users_grpc_route, users_ingress, users_route, users_service, users_virtual_service,
 };
-use crate::router::{self, ObjectKind};
+use crate::router::{self, EndpointCopy, ObjectKind, RouteStep};
 
 const KINDS: [ObjectKind; 10] = [
     ObjectKind::Ingress,
@@ -184,15 +185,87 @@ fn a_route_of_another_split_is_not_ours() {
     assert_eq!(Split::nginx().plan(&world).problem.unwrap().reason, "RouteExists");
 }
 
+/// Sends what removes the split's objects, at most so many requests. No Service goes while a route names it.
+pub fn remove(split: &Split, world: &mut World, most: usize) -> usize {
+    let mut sent = 0;
+    loop {
+        let steps = split.observing(world, |intent, observed| router::remove(intent.split, observed));
+        if steps.is_empty() || sent == most {
+            return sent;
+        }
+        for step in steps.iter().take(most - sent) {
+            if step.kind() == ObjectKind::Service {
+                let name = format!("\"{}\"", step.name());
+                let routes = [ObjectKind::Ingress, ObjectKind::HttpRoute].map(|kind| world.all::<Value>(kind));
+                let naming = routes.iter().flatten().find(|route| route["spec"].to_string().contains(&name));
+                assert_eq!(naming, None, "a_service_that_a_served_route_names_stays: {name}");
+            }
+            world.send(step);
+            sent += 1;
+        }
+    }
+}
+
+fn by_address(side: Side) -> impl FnOnce(&mut Split) {
+    move |split| {
+        let backend = split.backend_mut(side);
+        backend.selector.clear();
+        let address =
+            EndpointCopy { address_type: "IPv4".into(), address: "198.18.0.7".into(), port: 8080, ready: true };
+        backend.endpoints.push(address);
+    }
+}
+
+#[rstest]
+#[case(Split::nginx())]
+#[case(Split::nginx().at(0))]
+#[case(Split::nginx().at(100).with(by_address(Side::Legacy)))]
+#[case(Split::beside("users"))]
+#[case(Split::gateway())]
+#[case(Split::gateway().sticky(1, &[25]).with(by_address(Side::New)))]
+#[case(Split::traefik())]
+#[case(Split::istio())]
+#[case(Split::alb())]
+fn a_service_that_a_served_route_names_stays_and_nothing_else_does_wherever_the_process_dies(#[case] split: Split) {
+    let mut settled = World::default();
+    settled.put(ObjectKind::Ingress, users_ingress("users"));
+    let users = contents(&settled);
+    split.settle(&mut settled);
+    let all = remove(&split, &mut settled.clone(), usize::MAX);
+    assert!(all > 0);
+    for died_after in 0..=all {
+        let mut world = settled.clone();
+        assert_eq!(remove(&split, &mut world, died_after), died_after);
+        assert_eq!(remove(&split, &mut world, usize::MAX), all - died_after);
+        assert_eq!(contents(&world), users, "died after {died_after}");
+    }
+}
+
+#[rstest]
+#[case(Split::nginx(), ObjectKind::Ingress, &["shop", "shop-cutover-canary"])]
+#[case(Split::gateway().sticky(1, &[25]), ObjectKind::HttpRoute, &["shop"])]
+fn a_route_that_lingers_keeps_what_it_leads_to(
+    #[case] split: Split,
+    #[case] kind: ObjectKind,
+    #[case] routes: &[&str],
+) {
+    let mut world = World::default();
+    split.settle(&mut world);
+    for route in routes {
+        world.edit(kind, route, |it| it["metadata"]["deletionTimestamp"] = json!("2026-11-02T00:00:00Z"));
+    }
+    assert_eq!(remove(&split, &mut world, usize::MAX), 0, "somebody else's finalizer is on it, and proxies serve it");
+    routes.iter().for_each(|route| world.drop(kind, route));
+    remove(&split, &mut world, usize::MAX);
+    assert_eq!(contents(&world), Vec::<Value>::new());
+}
+
 #[test]
 fn removal_closes_the_way_in_first_and_what_it_leads_to_last() {
     let mut world = World::default();
     Split::nginx().settle(&mut world);
     world.writes.clear();
-    let steps = Split::nginx().observing(&world, |intent, observed| router::remove(intent.split, observed));
-    for step in &steps {
-        world.send(step);
-    }
+    remove(&Split::nginx(), &mut world, usize::MAX);
     assert_eq!(
         world.writes,
         [
@@ -231,30 +304,83 @@ fn a_removed_way_in_of_traefik_goes_before_what_it_leads_to() {
     assert_eq!(removed, [ObjectKind::IngressRoute, ObjectKind::TraefikService]);
 }
 
-#[test]
-fn detaching_takes_out_what_was_added_as_soon_as_nothing_moves_by_it() {
+/// The side that a rule lacks, and what takes the new side out of it.
+fn looked(split: &Split, world: &World) -> (Option<Side>, Option<RouteStep>) {
+    split.observing(world, |intent, observed| {
+        let step = router::detach(&split.router, &split.sides.new, intent.split, observed);
+        (router::lacks(&split.router, &split.sides, observed), step.ok().unwrap())
+    })
+}
+
+#[rstest]
+#[case(
+    Split::rule("users", "checkout"),
+    ObjectKind::HttpRoute,
+    users_route("users"),
+    "/spec/rules/1/backendRefs",
+    Some(1)
+)]
+#[case(
+    Split::entry("users", "all"),
+    ObjectKind::VirtualService,
+    users_virtual_service("users"),
+    "/spec/http/1/route",
+    None
+)]
+fn detaching_takes_out_what_was_added_as_soon_as_nothing_moves_by_it(
+    #[case] split: Split,
+    #[case] kind: ObjectKind,
+    #[case] theirs: Value,
+    #[case] list: &str,
+    #[case] weight: Option<i64>,
+) {
     let mut world = World::default();
-    world.put(ObjectKind::HttpRoute, users_route("users"));
-    let split = Split::rule("users", "checkout");
-    let looked = |split: &Split, world: &World| {
-        split.observing(world, |_, observed| {
-            let sides = &split.sides;
-            (router::is_bare(&split.router, sides, observed), router::detach(&split.router, sides, observed))
-        })
-    };
-    assert_eq!(looked(&split, &world), (true, None));
+    world.put(kind, theirs.clone());
+    assert_eq!(looked(&split, &world), (Some(Side::New), None));
     split.clone().at(30).settle(&mut world);
-    assert_eq!(looked(&split, &world), (false, None), "it would move traffic");
+    assert_eq!(looked(&split, &world), (None, None), "it would move traffic");
     split.clone().at(100).settle(&mut world);
-    assert_eq!(looked(&split, &world), (false, None));
+    assert_eq!(looked(&split, &world), (None, None));
     split.clone().at(0).settle(&mut world);
-    let (bare, step) = looked(&split, &world);
-    assert!(!bare);
+    let (lacking, step) = looked(&split, &world);
+    assert_eq!(lacking, None);
+    world.send(&step.unwrap());
+    let mut route = world.get(kind, "users").unwrap().clone();
+    let left = route.pointer_mut(list).unwrap()[0].as_object_mut().unwrap();
+    assert_eq!(left.remove("weight"), Some(json!(100)));
+    left.extend(weight.map(|weight| ("weight".to_owned(), json!(weight))));
+    assert_eq!(route["spec"], theirs["spec"], "as it was found, but for weights");
+    assert_eq!(looked(&split, &world), (Some(Side::New), None), "once is enough");
+}
+
+#[test]
+fn of_a_rule_that_leads_to_the_new_side_alone_legacy_is_what_was_added() {
+    let mut world = World::default();
+    let mut theirs = users_route("users");
+    theirs["spec"]["rules"][1]["backendRefs"][0]["name"] = json!("storefront");
+    world.put(ObjectKind::HttpRoute, theirs.clone());
+    let split = Split::rule("users", "checkout").at(100);
+    assert_eq!(looked(&split, &world).0, Some(Side::Legacy));
+    split.settle(&mut world);
+    let step = split.observing(&world, |intent, observed| {
+        router::detach(&split.router, &split.sides.legacy, intent.split, observed).ok().flatten()
+    });
     world.send(&step.unwrap());
     let mut route = world.get(ObjectKind::HttpRoute, "users").unwrap().clone();
     route["spec"]["rules"][1]["backendRefs"][0]["weight"] = json!(1);
-    assert_eq!(route["spec"], users_route("users")["spec"], "as it was found, but for weights");
-    assert_eq!(looked(&split, &world), (true, None), "once is enough");
+    assert_eq!(route["spec"], theirs["spec"]);
+}
+
+#[rstest]
+#[case(Split::nginx())]
+#[case(Split::gateway())]
+#[case(Split::weighted("users"))]
+#[case(Split::alb())]
+fn nothing_is_added_to_what_is_no_rule_of_somebody_elses(#[case] split: Split) {
+    let mut world = World::default();
+    world.put(ObjectKind::TraefikService, users_service("users"));
+    split.settle(&mut world);
+    assert_eq!(looked(&split, &world), (None, None));
 }
 
 #[test]

@@ -9,7 +9,10 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::bed::{Split, World, accept_all, header};
+use super::{
+    bed::{Split, World, accept_all, header},
+    ownership::remove,
+};
 use crate::{
     router::{self, ObjectKind, SideBackend, sticky_name},
     traffic_split::stickiness::next,
@@ -480,11 +483,9 @@ fn services_that_deal_cookies_come_and_go_with_stickiness_and_with_the_split() {
     assert_eq!(sticky_aliases(&world), [""; 0]);
     assert_eq!(rules(&bare, &world).len(), 1);
 
-    let remove = sticky.observing(&deleted, |intent, observed| router::remove(intent.split, observed));
-    assert_eq!(remove[0].kind(), ObjectKind::HttpRoute, "the way in first");
-    for step in &remove {
-        deleted.send(step);
-    }
+    deleted.writes.clear();
+    remove(&sticky, &mut deleted, usize::MAX);
+    assert_eq!(deleted.writes[0], "delete HTTPRoute/shop", "the way in first");
     assert_eq!(sticky_aliases(&deleted), [""; 0]);
 }
 

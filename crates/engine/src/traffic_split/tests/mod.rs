@@ -1,5 +1,6 @@
 //! Tests of the split's decisions.
 
+mod added;
 mod backend;
 mod conflict;
 mod decide;

@@ -145,7 +145,6 @@ impl World {
             .iter()
             .zip(self.routes)
             .map(|((kind, object), observed_weight)| RouterStatus {
-                added: false,
                 kind: *kind,
                 object: (*object).into(),
                 observed_weight,

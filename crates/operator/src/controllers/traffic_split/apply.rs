@@ -3,9 +3,9 @@
 use cutover_api::labels::MANAGER_TRAFFIC_SPLIT;
 use cutover_engine::router::{Meta, ObjectKind, RouteStep};
 use kube::{
-    Client,
+    Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
-    core::Request,
+    core::{PartialObjectMeta, Request},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -71,6 +71,7 @@ async fn send(client: &Client, namespace: &str, step: RouteStep) -> kube::Result
             };
             let request = requests(kind, namespace).delete(&name, &params).map_err(kube::Error::BuildRequest)?;
             match client.request_text(request).await {
+                Ok(text) if lingers(&text) => read(kind, &text),
                 Ok(_) => Ok(Answer::Deleted(meta)),
                 Err(error) if cluster::is_not_found(&error) => Ok(Answer::Deleted(meta)),
                 Err(error) => Err(error),
@@ -87,22 +88,32 @@ async fn patch(
     params: &PatchParams,
     patch: &Patch<Value>,
 ) -> kube::Result<Answer> {
-    async fn read<V: DeserializeOwned>(client: &Client, request: http::Request<Vec<u8>>) -> kube::Result<V> {
-        client.request(request).await
-    }
     let request = requests(kind, namespace).patch(name, params, patch).map_err(kube::Error::BuildRequest)?;
-    // The answer is read as a slim view: nothing else of it is looked at.
+    read(kind, &client.request_text(request).await?)
+}
+
+/// The answer is read as a slim view: nothing else of it is looked at.
+fn read(kind: ObjectKind, answer: &str) -> kube::Result<Answer> {
+    fn view<V: DeserializeOwned>(answer: &str) -> kube::Result<V> {
+        serde_json::from_str(answer).map_err(kube::Error::SerdeError)
+    }
     Ok(match kind {
-        ObjectKind::Ingress => Answer::Ingress(read(client, request).await?),
-        ObjectKind::HttpRoute | ObjectKind::GrpcRoute => Answer::Route(read(client, request).await?),
-        ObjectKind::Service => Answer::Service(read(client, request).await?),
-        ObjectKind::EndpointSlice => Answer::EndpointSlice(read(client, request).await?),
+        ObjectKind::Ingress => Answer::Ingress(view(answer)?),
+        ObjectKind::HttpRoute | ObjectKind::GrpcRoute => Answer::Route(view(answer)?),
+        ObjectKind::Service => Answer::Service(view(answer)?),
+        ObjectKind::EndpointSlice => Answer::EndpointSlice(view(answer)?),
         ObjectKind::IngressRoute
         | ObjectKind::TraefikService
         | ObjectKind::VirtualService
         | ObjectKind::Middleware
-        | ObjectKind::ServersTransport => Answer::Whole(read(client, request).await?),
+        | ObjectKind::ServersTransport => Answer::Whole(view(answer)?),
     })
+}
+
+/// Whether what was to be deleted is still there: somebody's finalizer is on it.
+fn lingers(answer: &str) -> bool {
+    let object: Option<PartialObjectMeta> = serde_json::from_str(answer).ok();
+    object.is_some_and(|it| it.metadata.deletion_timestamp.is_some() && !it.finalizers().is_empty())
 }
 
 fn requests(kind: ObjectKind, namespace: &str) -> Request {

@@ -25,7 +25,7 @@ use std::{
 };
 
 use cutover_api::{labels::MANAGER_TRAFFIC_SPLIT, v1alpha1::TrafficSplit};
-use cutover_engine::traffic_split::ramp::pause;
+use cutover_engine::traffic_split::{has_left, ramp::pause};
 use futures::stream;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
@@ -101,6 +101,10 @@ impl Reconciler for Context {
         let mut snapshot = self.sources.observe(&key, split);
         // Validates, decides and applies, until nothing is left to write.
         let mut carried = self.carry_out(&key, &mut snapshot).await?;
+        // What was on record before the spec was edited: the entries of rules that it has left.
+        let spec = snapshot.split.spec.clone();
+        let gone = self.detach(&key, &mut snapshot, |added| has_left(added, &spec)).await?;
+        carried.plan.added.retain(|added| !gone.contains(added));
         let settling = self.tell(&key, &mut snapshot, &mut carried).await?;
         if let Some(error) = carried.failures.into_iter().flatten().next() {
             return Err(error);

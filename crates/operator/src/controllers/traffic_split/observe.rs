@@ -278,12 +278,17 @@ impl Sources {
             let router = router.gateway_api.as_ref()?;
             Some((router.route_kind, router.attach.as_ref()?.route.clone()))
         };
-        let ours = [
+        let mut names = vec![
             (RouteKind::Http, route_name(name)),
             (RouteKind::Http, redirect_name(name)),
             (RouteKind::Grpc, route_name(name)),
         ];
-        for (kind, name) in ours.into_iter().chain(split.spec.routers.iter().filter_map(attached)) {
+        names.extend(split.spec.routers.iter().filter_map(attached));
+        names.extend(added(&split, "HTTPRoute/").map(|name| (RouteKind::Http, name)));
+        names.extend(added(&split, "GRPCRoute/").map(|name| (RouteKind::Grpc, name)));
+        names.sort_unstable();
+        names.dedup();
+        for (kind, name) in names {
             let cached = self.caches.route(kind, namespace, &name);
             let found = self.newest(key, kind.into(), &name, cached, |answer| match answer {
                 Answer::Route(view) => Some(view),
@@ -309,11 +314,11 @@ impl Sources {
         for kind in [ObjectKind::Middleware, ObjectKind::ServersTransport] {
             wholes.extend(self.memory.names(key, kind, &prefix).into_iter().map(|name| (kind, name.into_string())));
         }
+        let attached = |router: &Router| Some(router.istio.as_ref()?.attach.as_ref()?.virtual_service.clone());
+        let services = split.spec.routers.iter().filter_map(attached).chain(added(&split, "VirtualService/"));
+        wholes.extend(services.map(|name| (ObjectKind::VirtualService, name)));
         wholes.sort_unstable();
         wholes.dedup();
-        let attached = |router: &Router| Some(router.istio.as_ref()?.attach.as_ref()?.virtual_service.clone());
-        let services = split.spec.routers.iter().filter_map(attached);
-        wholes.extend(services.map(|name| (ObjectKind::VirtualService, name)));
         for (kind, name) in wholes {
             let cached = self.caches.whole(kind, namespace, &name);
             let found = self.newest(key, kind, &name, cached, |answer| match answer {
@@ -420,6 +425,12 @@ impl Sources {
             snapshot.gateways.push((**gateway).clone());
         }
     }
+}
+
+/// Names of the objects of a kind, given as `Kind/`, to rules of which the split has added an entry.
+fn added(split: &TrafficSplit, kind: &str) -> impl Iterator<Item = String> {
+    let added = split.status.iter().flat_map(|status| &status.added);
+    added.filter_map(move |entry| entry.object.strip_prefix(kind).map(str::to_owned))
 }
 
 /// The alias Services that a split may have.

@@ -7,15 +7,15 @@ use cutover_api::{
     v1alpha1::{
         TrafficSplit,
         traffic_split::{
-            AlbRouter, GatewayApiRouter, IngressNginxRouter, IstioRouter, OnDelete, RouteKind, Router, RouterKind,
-            TraefikRouter,
+            AddedEntry, AlbRouter, GatewayApiRouter, IngressNginxRouter, IstioRouter, OnDelete, RouteKind, Router,
+            RouterKind, TraefikRouter,
         },
     },
 };
 use cutover_engine::{
     Known,
     router::{self, ObjectKind, RouteStep, SplitRef},
-    traffic_split::{Plan, Validated},
+    traffic_split::{Plan, Validated, router_of},
 };
 use kube::{ResourceExt, runtime::controller::Action};
 
@@ -35,7 +35,12 @@ impl Context {
         for _ in 0..ROUNDS {
             let steps = farewell(&snapshot);
             if steps.is_empty() {
-                self.detach(key, &mut snapshot).await?;
+                let uid = snapshot.split.uid().unwrap_or_default();
+                if snapshot.lingers(&uid) && snapshot.owns(ObjectKind::Service, &uid) {
+                    // What it leads to goes after it.
+                    return Ok(Action::await_change());
+                }
+                self.detach(key, &mut snapshot, |_| true).await?;
                 let (client, split) = (&self.sources.client, &*snapshot.split);
                 let freed = finalizer::take_off(client, MANAGER_TRAFFIC_SPLIT, split, FINALIZER_TRAFFIC_SPLIT).await;
                 return freed.map(|()| Action::await_change()).map_err(Error::Finalizer);
@@ -47,34 +52,46 @@ impl Context {
         Ok(Action::requeue(OUTDATED))
     }
 
-    /// Takes out of attached rules what the split added to them, where nothing moves by it. What refuses that does not keep the split.
-    async fn detach(&self, key: &Key, snapshot: &mut Snapshot) -> Result<(), Error> {
-        let (answers, result) = apply::apply(&self.sources.client, &key.namespace, detached(snapshot)).await;
-        self.take(key, snapshot, answers);
-        match result {
-            Err(error) if !error.is_retryable() => {
-                tracing::warn!(split = %key, %error, "an attached route keeps an entry without weight");
-                Ok(())
+    /// Takes out of rules of others what the split added to those that are `meant`, where nothing moves by it, and says where that is done. What
+    /// refuses that keeps neither the split nor its other routes.
+    pub(super) async fn detach(
+        &self,
+        key: &Key,
+        snapshot: &mut Snapshot,
+        meant: impl Fn(&AddedEntry) -> bool,
+    ) -> Result<Vec<AddedEntry>, Error> {
+        let mut done = Vec::new();
+        let added = snapshot.split.status.as_ref().map(|status| status.added.clone()).unwrap_or_default();
+        for entry in added.into_iter().filter(meant) {
+            match detached(snapshot, &entry) {
+                Known::Unknown => {}
+                Known::Known(None) => done.push(entry),
+                Known::Known(Some(step)) => {
+                    let (answers, result) = apply::apply(&self.sources.client, &key.namespace, vec![step]).await;
+                    self.take(key, snapshot, answers);
+                    match result {
+                        Ok(()) => done.push(entry),
+                        Err(error) if !error.is_retryable() => {
+                            tracing::warn!(split = %key, %error, "an attached route keeps an entry without weight");
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
             }
-            result => result,
         }
+        Ok(done)
     }
 }
 
-/// What takes the new side's entry, where it is the split's, out of the rules that it is attached to.
-fn detached(snapshot: &Snapshot) -> Vec<RouteStep> {
-    let split = &*snapshot.split;
-    let Known::Known(sides) = rounds::validated(snapshot).sides else { return Vec::new() };
-    let known = split.status.iter().flat_map(|status| &status.routers);
-    let added: Vec<&str> = known.filter(|it| it.added).map(|it| it.object.as_str()).collect();
-    let is_ours = |router: &Router| {
-        let router = router.gateway_api.as_ref();
-        let named = router.and_then(|it| Some((ObjectKind::from(it.route_kind).kind(), &it.attach.as_ref()?.route)));
-        named.is_some_and(|(kind, route)| added.contains(&format!("{kind}/{route}").as_str()))
+/// What takes an entry of the split's out of a rule of somebody else's.
+fn detached(snapshot: &Snapshot, added: &AddedEntry) -> Known<Option<RouteStep>> {
+    let Known::Known(sides) = rounds::validated(snapshot).sides else { return Known::Unknown };
+    let Some(router) = router_of(added) else { return Known::Known(None) };
+    let routers = [router];
+    let steps = |split: SplitRef<'_>, observed: &router::Observed<'_>| {
+        routers.iter().map(|router| router::detach(router, sides.get(added.side), split, observed)).collect()
     };
-    let routers: Vec<Router> = split.spec.routers.iter().filter(|router| is_ours(router)).cloned().collect();
-    let lists = snapshot.lists(&routers);
-    routers.iter().zip(&lists).filter_map(|(router, list)| router::detach(router, &sides, &list.observed())).collect()
+    on_each(snapshot, &routers, steps).into_iter().next().unwrap_or(Known::Known(None))
 }
 
 /// Managed routers of every kind, to look for what the spec no longer names, with the kinds of route that each makes.
@@ -126,7 +143,11 @@ fn unnamed(snapshot: &Snapshot) -> Vec<Router> {
     let named = |managed: &Router| split.spec.routers.iter().any(|router| minds_its_own(router, managed));
     managed()
         .into_iter()
-        .filter(|(kinds, router)| !named(router) && kinds.iter().any(|kind| snapshot.owns(*kind, &uid)))
+        .filter(|(kinds, router)| {
+            // Its routes go first: there may be nothing left but what they led to.
+            let is_there = || kinds.iter().any(|kind| snapshot.owns(*kind, &uid)) || snapshot.owns_alias(router, &uid);
+            !named(router) && is_there()
+        })
         .map(|(_, router)| router)
         .collect()
 }
@@ -149,11 +170,11 @@ fn farewell(snapshot: &Snapshot) -> Vec<RouteStep> {
     }
 }
 
-fn on_each(
+fn on_each<T>(
     snapshot: &Snapshot,
     routers: &[Router],
-    steps: impl Fn(SplitRef, &router::Observed) -> Vec<RouteStep>,
-) -> Vec<RouteStep> {
+    steps: impl Fn(SplitRef, &router::Observed) -> Vec<T>,
+) -> Vec<T> {
     let split = &*snapshot.split;
     let (namespace, name, uid) =
         (split.namespace().unwrap_or_default(), split.name_any(), split.uid().unwrap_or_default());

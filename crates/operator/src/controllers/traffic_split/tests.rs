@@ -24,6 +24,9 @@ struct Cluster {
     grpc_route: Option<Value>,
     phases: Vec<Value>,
     new_ready: bool,
+    /// Of routers that left the spec.
+    ingresses: Vec<Value>,
+    aliases: Vec<Value>,
 }
 
 impl Cluster {
@@ -42,7 +45,8 @@ impl Cluster {
                 "routers": [{"gatewayApi": {"parentRefs": [{"name": "edge", "namespace": "infra"}]}}],
             },
         });
-        Self { split, route: None, grpc_route: None, phases: Vec::new(), new_ready: true }
+        let (phases, ingresses, aliases) = (Vec::new(), Vec::new(), Vec::new());
+        Self { split, route: None, grpc_route: None, phases, new_ready: true, ingresses, aliases }
     }
 
     fn controller(&self, client: kube::Client) -> Context {
@@ -78,7 +82,8 @@ impl Cluster {
         let shown = Shown {
             splits: vec![self.split.clone()],
             phases: self.phases.clone(),
-            services: vec![service("old"), service("new")],
+            services: [service("old"), service("new")].into_iter().chain(self.aliases.iter().cloned()).collect(),
+            ingresses: self.ingresses.clone(),
             slices: vec![slice("old", true), slice("new", self.new_ready)],
             http_routes: self.route.iter().cloned().collect(),
             grpc_routes: self.grpc_route.iter().cloned().collect(),
@@ -439,6 +444,87 @@ async fn a_deleted_split_releases_its_route_and_then_goes() {
             let farewell = api.expect(Method::PATCH, SPLIT).await;
             assert_eq!(farewell.body, json!({"metadata": {"uid": "s1", "resourceVersion": "102", "finalizers": []}}));
             farewell.ok(&Cluster::new(10).split);
+        })
+        .await;
+    assert_eq!(result.unwrap(), Action::await_change());
+}
+
+const INGRESS: &str = "/apis/networking.k8s.io/v1/namespaces/shop/ingresses/storefront";
+const ALIASES: [&str; 2] = [
+    "/api/v1/namespaces/shop/services/storefront-cutover-legacy",
+    "/api/v1/namespaces/shop/services/storefront-cutover-new",
+];
+
+fn left_behind(name: &str, spec: Value) -> Value {
+    json!({
+        "metadata": {
+            "name": name, "namespace": "shop", "uid": name, "resourceVersion": "50",
+            "labels": {"cutover.dev/owner-uid": "s1"}, "annotations": {"cutover.dev/owner-name": "storefront"},
+        },
+        "spec": spec,
+    })
+}
+
+/// As it is when `ingressNginx` has just left the spec.
+async fn without_nginx() -> Cluster {
+    let mut cluster = Cluster::settled(10).await;
+    let alias = |side| left_behind(&format!("storefront-cutover-{side}"), json!({"clusterIP": "None", "ports": []}));
+    cluster.aliases = vec![alias("legacy"), alias("new")];
+    let backend = |side| json!({"service": {"name": format!("storefront-cutover-{side}"), "port": {"name": "http"}}});
+    let path = |path, side| json!({"path": path, "pathType": "Prefix", "backend": backend(side)});
+    let paths = json!([path("/", "legacy"), path("/-/cutover/s1/new", "new")]);
+    let spec = json!({"rules": [{"host": "shop.example.com", "http": {"paths": paths}}]});
+    cluster.ingresses = vec![left_behind("storefront", spec)];
+    cluster
+}
+
+#[tokio::test]
+async fn what_a_route_led_to_is_removed_after_it_also_by_the_next_process() {
+    let gone = json!({"kind": "Status", "status": "Success"});
+    let mut cluster = without_nginx().await;
+    let (result, ()) = cluster
+        .reconcile(async |api| {
+            api.expect(Method::DELETE, INGRESS).await.ok(&gone);
+            api.expect(Method::DELETE, ALIASES[0]).await.lose();
+        })
+        .await;
+    assert!(result.is_err());
+    // The process has died, and the caches of the next one show what is left.
+    cluster.ingresses.clear();
+    let (result, ()) = cluster
+        .reconcile(async |api| {
+            api.expect(Method::DELETE, ALIASES[0]).await.ok(&gone);
+            api.expect(Method::DELETE, ALIASES[1]).await.ok(&gone);
+        })
+        .await;
+    assert_eq!(result.unwrap(), Action::await_change());
+    cluster.aliases.clear();
+    let (result, ()) = cluster.reconcile(async |_| ()).await;
+    assert_eq!(result.unwrap(), Action::await_change());
+}
+
+#[tokio::test]
+async fn a_split_that_is_deleted_waits_for_a_route_that_lingers_and_removes_what_it_led_to() {
+    let mut cluster = without_nginx().await;
+    cluster.split["metadata"]["deletionTimestamp"] = "2026-11-02T00:00:00Z".into();
+    cluster.split["spec"]["onDelete"] = "Delete".into();
+    cluster.route = None;
+    let mut lingering = cluster.ingresses[0].clone();
+    lingering["metadata"]["deletionTimestamp"] = "2026-11-02T00:00:01Z".into();
+    lingering["metadata"]["finalizers"] = json!(["example.com/load-balancer"]);
+    lingering["metadata"]["resourceVersion"] = "51".into();
+    let (result, ()) = cluster.reconcile(async |api| api.expect(Method::DELETE, INGRESS).await.ok(&lingering)).await;
+    assert_eq!(result.unwrap(), Action::await_change());
+    cluster.ingresses = vec![lingering];
+    let (result, ()) = cluster.reconcile(async |_| ()).await;
+    assert_eq!(result.unwrap(), Action::await_change());
+    cluster.ingresses.clear();
+    let gone = json!({"kind": "Status", "status": "Success"});
+    let (result, ()) = cluster
+        .reconcile(async |api| {
+            api.expect(Method::DELETE, ALIASES[0]).await.ok(&gone);
+            api.expect(Method::DELETE, ALIASES[1]).await.ok(&gone);
+            api.expect(Method::PATCH, SPLIT).await.ok(&Cluster::new(10).split);
         })
         .await;
     assert_eq!(result.unwrap(), Action::await_change());

@@ -23,18 +23,37 @@ pub(in super::super) struct Lists<'a> {
     accessories: Vec<(ObjectKind, &'a WholeView)>,
 }
 
+/// The aliases of the two sides that a router may have made. Each has its own: what one no longer needs, another may.
+fn aliases_of(router: &Router, split: &str) -> [String; 2] {
+    let alias: fn(&str, Side) -> String = match router.kind() {
+        RouterKind::GatewayApi => sticky_name,
+        RouterKind::Traefik => |split, _| mirror_name(split),
+        RouterKind::IngressNginx | RouterKind::Istio | RouterKind::Alb => alias_name,
+    };
+    [Side::Legacy, Side::New].map(|side| alias(split, side))
+}
+
 impl Snapshot {
+    /// Whether there is an alias that the router makes, or a part of one, which was made for the split.
+    pub(in super::super) fn owns_alias(&self, router: &Router, uid: &str) -> bool {
+        let aliases = aliases_of(router, &self.split.name_any());
+        let is_of = |service: &str| aliases.iter().any(|alias| alias == service);
+        let mut services = self.services.iter().filter(|it| is_of(&it.meta.name)).map(|it| &it.meta);
+        let mut slices = self.alias_slices.iter().filter(|it| is_of(&it.service)).map(|it| &it.meta);
+        services.any(|meta| meta.is_owned_by(uid)) || slices.any(|meta| meta.is_owned_by(uid))
+    }
+
+    /// Whether a route of the split's is being deleted, and kept by somebody's finalizer.
+    pub(in super::super) fn lingers(&self, uid: &str) -> bool {
+        let mut routes = self.ingresses.iter().map(|it| &it.meta).chain(self.routes.iter().map(|(_, it)| &it.meta));
+        routes.any(|meta| meta.deleting && meta.is_owned_by(uid))
+    }
+
     /// Per router, in the order given, the references that make an observation of it.
     pub(in super::super) fn lists<'a>(&'a self, routers: &'a [Router]) -> Vec<Lists<'a>> {
         let split = self.split.name_any();
         let list = |router: &'a Router| {
-            // Each router has aliases of its own: what one no longer needs, another may.
-            let alias: fn(&str, Side) -> String = match router.kind() {
-                RouterKind::GatewayApi => sticky_name,
-                RouterKind::Traefik => |split, _| mirror_name(split),
-                RouterKind::IngressNginx | RouterKind::Istio | RouterKind::Alb => alias_name,
-            };
-            let (legacy, new) = (alias(&split, Side::Legacy), alias(&split, Side::New));
+            let [legacy, new] = aliases_of(router, &split);
             let has_any = router.gateway_api.as_ref().is_none_or(|router| router.route_kind == RouteKind::Http);
             let is_of = |service: &str| has_any && (*service == *legacy || *service == *new);
             let ready = |name: &str| self.alias_ready.get(name).copied();
