@@ -16,6 +16,8 @@ pub mod types {
     pub const COMPLETED: &str = "Completed";
     /// `spec.newWeight` differs from the weight in force.
     pub const SPEC_DIVERGED: &str = "SpecDiverged";
+    /// A route that a deleted split left behind is served beside the split's own.
+    pub const OVERLAPPED: &str = "Overlapped";
     /// Something that left the spec is still in use and is kept.
     pub const PRUNE_BLOCKED: &str = "PruneBlocked";
     /// A host name is not resolved as it should be; the addresses that were seen last stay.
@@ -48,6 +50,8 @@ pub mod reasons {
     pub const ROUTE_EXISTS: &str = "RouteExists";
     /// Another object already has what the spec claims (host and path, Service, key).
     pub const CONFLICTED: &str = "Conflicted";
+    /// A deleted split left a route behind that claims the same as this one's.
+    pub const ROUTE_LEFT_BEHIND: &str = "RouteLeftBehind";
     /// Somebody else keeps changing what we write; we have backed off.
     pub const CONTENDED: &str = "Contended";
     /// A backend in another namespace is not permitted by a ReferenceGrant.

@@ -86,3 +86,12 @@ pub fn bounded(mut message: String) -> String {
     }
     message
 }
+/// The text, or as much of it as fits into so many bytes, and a sign that there was more.
+#[must_use]
+pub fn cut(message: &str, longest: usize) -> String {
+    if message.len() <= longest {
+        return message.to_owned();
+    }
+    let at = (0..=longest).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", message.get(..at).unwrap_or_default())
+}

@@ -175,12 +175,13 @@ spec:
     );
     let service = json!({"traefik": {"attach": {"service": "shop"}}});
     let entry = json!({"istio": {"attach": {"virtualService": "shop", "http": "all"}}});
-    shop.split("storefront", &format!("\n  newWeight: 20\n  routers: {}", json!([beside, rule, service, entry])))
+    shop.split("storefront", &format!("\n  newWeight: 0\n  routers: {}", json!([beside, rule, service, entry])))
         .await?;
-    let status = shop.carries("storefront", 20).await?;
-    ensure!(status.added.len() == 2, "{status:#?}");
-    shop.set_weight("storefront", 0).await?;
-    shop.carries("storefront", 0).await?;
+    for weight in [0, 20, 0] {
+        shop.set_weight("storefront", weight).await?;
+        let status = shop.carries("storefront", weight).await?;
+        ensure!(status.added.len() == 2, "{status:#?}");
+    }
     ensure!(found().await? != before, "nothing was added to what is to be restored");
 
     let leave_to = async |routers: Value| shop.edit("storefront", json!({"spec": {"routers": routers}})).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cutover_api::v1alpha1::TrafficSplitStatus;
 use cutover_testkit::eventually;
 use futures::StreamExt;
 use kube::{
@@ -149,5 +150,55 @@ async fn of_two_splits_that_claim_the_same_the_older_has_it_until_it_goes() -> R
     }
     let conflicted = conflicted.into_inner()?;
     ensure!(conflicted.windows(2).all(|pair| pair[0] || !pair[1]), "{conflicted:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_a_deleted_split_left_behind_is_told_of_until_it_is_gone() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.way_in("former", &["a"], &["/"], 0).await?;
+    shop.edit("former", json!({"spec": {"onDelete": "Release"}})).await?;
+    shop.carries("former", 0).await?;
+    shop.way_in("elsewhere", &["b"], &["/"], 0).await?;
+    shop.splits().delete("former", &DeleteParams::default()).await?;
+    eventually("the split is gone", Duration::from_secs(30), || async {
+        ensure!(shop.splits().get_opt("former").await?.is_none(), "it is still there");
+        Ok(())
+    })
+    .await?;
+
+    shop.way_in("successor", &["a"], &["/"], 0).await?;
+    let overlapped = |status: &TrafficSplitStatus, with: &str| {
+        condition(status, "Overlapped").is_some_and(|(is, reason, message)| {
+            (is, reason) == ("True", "RouteLeftBehind") && message.starts_with(with)
+        })
+    };
+    let ingresses = "Ingress former, Ingress former-cutover-canary: left behind by";
+    let all = |status: &TrafficSplitStatus| overlapped(status, &format!("HTTPRoute former, {ingresses}"));
+    shop.until("successor", "is told of all", all).await?;
+    let status = shop.carries("elsewhere", 0).await?;
+    ensure!(condition(&status, "Overlapped").is_none(), "{status:#?}");
+
+    // As the message says, one after the other.
+    shop.http_routes().delete("former", &DeleteParams::default()).await?;
+    shop.until("successor", "is told of the others", |status| overlapped(status, ingresses)).await?;
+    for left in ["former", "former-cutover-canary"] {
+        shop.ingresses().delete(left, &DeleteParams::default()).await?;
+    }
+    shop.until("successor", "is alone", |status| condition(status, "Overlapped").is_none()).await?;
+    shop.answers("a", "/", Some("old")).await?;
+
+    // A split of the name takes up what is its own: nobody is told of that.
+    shop.edit("successor", json!({"spec": {"onDelete": "Release"}})).await?;
+    shop.carries("successor", 0).await?;
+    shop.splits().delete("successor", &DeleteParams::default()).await?;
+    eventually("the split is gone", Duration::from_secs(30), || async {
+        ensure!(shop.splits().get_opt("successor").await?.is_none(), "it is still there");
+        Ok(())
+    })
+    .await?;
+    shop.way_in("successor", &["a"], &["/"], 0).await?;
+    let status = shop.carries("successor", 0).await?;
+    ensure!(condition(&status, "Overlapped").is_none(), "{status:#?}");
     Ok(())
 }

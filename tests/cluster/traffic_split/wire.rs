@@ -13,7 +13,11 @@ use axum::{
     Router,
     http::{HeaderMap, HeaderName, HeaderValue},
 };
-use cutover_api::v1alpha1::{MigrationPhase, migration_phase::PhaseState, traffic_split::Side};
+use cutover_api::v1alpha1::{
+    MigrationPhase, TrafficSplitStatus,
+    migration_phase::PhaseState,
+    traffic_split::{ProbeState, Side},
+};
 use cutover_testkit::eventually;
 use kube::Api;
 use serde_json::json;
@@ -32,14 +36,35 @@ async fn a_side_that_does_not_answer_is_dead_whatever_its_endpoints_say() -> Res
     let probe = |host: &str| json!({"tcp": {"host": host, "port": 9090}, "interval": "1s"});
     let safety = json!({"legacy": {"probe": probe(&old.to_string())}});
     shop.edit("storefront", json!({"spec": {"failover": "Automatic", "safety": safety}})).await?;
+    let said = |status: &TrafficSplitStatus| status.probes.clone().and_then(|probes| probes.legacy);
+    let is_up = |status: &TrafficSplitStatus| said(status).is_some_and(|it| it.state == ProbeState::Succeeding);
+    let status = shop.until("storefront", "is answered", is_up).await?;
+    let probes = status.probes.context("nothing is said of probes")?;
+    ensure!(probes.new.is_none() && probes.legacy.is_some_and(|it| it.last_failure.is_none()));
     let status = shop.carries("storefront", 40).await?;
     let legacy = status.endpoints.and_then(|endpoints| endpoints.legacy).context("not counted")?;
     ensure!(legacy.ready == 1, "{legacy:?}");
 
     drop(door);
     let status = shop.carries("storefront", 100).await?;
+    let down = said(&status).context("nothing is said of the probe")?;
     let legacy = status.endpoints.and_then(|endpoints| endpoints.legacy).context("not counted")?;
     ensure!(legacy.ready == 0 && status.failed_over.is_some_and(|over| over.from == Side::Legacy), "{legacy:?}");
+    let why = down.last_failure.as_deref().unwrap_or_default();
+    ensure!(down.state == ProbeState::Failing && why.contains("refused"), "{down:?}");
+    let door = TcpListener::bind((old, 9090)).await?;
+    let status = shop.until("storefront", "is answered again", is_up).await?;
+    ensure!(said(&status).is_some_and(|it| it.last_failure == down.last_failure), "{status:#?}");
+    eventually("probes that change nothing are written down nowhere", LONG, || async {
+        let before = shop.splits().get("storefront").await?.metadata.resource_version;
+        for _ in 0..5 {
+            door.accept().await?;
+        }
+        let after = shop.splits().get("storefront").await?.metadata.resource_version;
+        ensure!(before == after, "{before:?} became {after:?}");
+        Ok(())
+    })
+    .await?;
 
     // What the operator may not ask says nothing.
     let safety = json!({"legacy": {"probe": probe("203.0.113.1")}});
@@ -50,6 +75,8 @@ async fn a_side_that_does_not_answer_is_dead_whatever_its_endpoints_say() -> Res
         })
         .await?;
     let (.., message) = condition(&status, "Stalled").unwrap_or_default();
+    let blind = said(&status).context("nothing is said of the probe")?;
+    ensure!(blind.state == ProbeState::Blind && blind.last_failure != down.last_failure, "{blind:?}");
     ensure!(message.starts_with("spec.safety.legacy.probe: ") && message.contains("--outbound-networks"), "{message}");
     ensure!(status.applied_weight == Some(100), "{status:#?}");
     Ok(())

@@ -19,7 +19,10 @@ use super::{
     requests::summary,
     validate::{Invalid, Validated},
 };
-use crate::{Known, Note, Severity, conditions::bounded};
+use crate::{
+    Known, Note, Severity,
+    conditions::{bounded, cut},
+};
 
 /// Entries of history that are kept.
 const HISTORY: usize = 50;
@@ -273,14 +276,6 @@ pub(super) fn blocker_until(reason: &str, message: impl Into<String>, until: Opt
 /// What cannot be judged because it has not been read.
 pub(super) fn unknown(what: &str) -> Blocker {
     blocker(reasons::UNKNOWN_INPUT, format!("{what} has not been read, or cannot be read now; it is looked at again"))
-}
-
-fn cut(message: &str, longest: usize) -> String {
-    if message.len() <= longest {
-        return message.to_owned();
-    }
-    let at = (0..=longest).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}…", message.get(..at).unwrap_or_default())
 }
 
 fn describe(status: &MigrationPhaseStatus) -> String {

@@ -28,7 +28,7 @@ fn add<T: PartialEq>(list: &mut Vec<T>, item: T) {
     }
 }
 
-fn of_ingress(ingress: &IngressView) -> (Vec<String>, Vec<PathMatch>) {
+pub(super) fn of_ingress(ingress: &IngressView) -> (Vec<String>, Vec<PathMatch>) {
     let (mut hosts, mut paths) = (Vec::new(), Vec::new());
     for rule in &ingress.rules {
         add(&mut hosts, rule.host.to_string());
@@ -40,7 +40,7 @@ fn of_ingress(ingress: &IngressView) -> (Vec<String>, Vec<PathMatch>) {
     (hosts, paths)
 }
 
-fn of_route(kind: RouteKind, route: &RouteView) -> (Vec<String>, Vec<PathMatch>) {
+pub(super) fn of_route(kind: RouteKind, route: &RouteView) -> (Vec<String>, Vec<PathMatch>) {
     let spec = route.spec.value();
     let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let hosts = list(&spec, "hostnames").iter().filter_map(Value::as_str).map(str::to_owned).collect();

@@ -103,7 +103,7 @@ fn contested(
 }
 
 /// A prefix is compared by whole elements: a slash at its end says nothing.
-fn same_path(mine: &PathMatch, theirs: &PathMatch) -> bool {
+pub(super) fn same_path(mine: &PathMatch, theirs: &PathMatch) -> bool {
     let value = |path: &PathMatch| match path.type_ {
         PathType::Prefix => path.value.trim_end_matches('/').to_owned(),
         PathType::Exact => path.value.clone(),

@@ -3,12 +3,17 @@
 //! The endpoints of a side outside of the cluster are published by us or by its owner, whether anybody answers there or not. So while
 //! the side itself does not answer, none of them counts. What cannot be asked says nothing.
 
-use cutover_api::{conditions::reasons, v1alpha1::traffic_split::Side};
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::traffic_split::{ProbeState, ProbeStatus, ProbesStatus, Side},
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Validated;
 use crate::{
     Known,
-    conditions::Health,
+    conditions::{Health, cut, whole_seconds},
     router::{Problem, SideBackend},
 };
 
@@ -91,6 +96,37 @@ impl Validated {
     }
 }
 
+/// The longest text of a failure in the status, in bytes.
+const LONGEST: usize = 252;
+
+/// What the status says of the sides. A side that has not answered yet is what it was: after a restart of the operator, say.
+#[must_use]
+pub fn probes(probed: &[Probed; 2], previous: Option<&ProbesStatus>, now: Timestamp) -> Option<ProbesStatus> {
+    let [legacy, new] = probed;
+    let said = ProbesStatus {
+        legacy: said(legacy, previous.and_then(|before| before.legacy.as_ref()), now),
+        new: said(new, previous.and_then(|before| before.new.as_ref()), now),
+    };
+    (said != ProbesStatus::default()).then_some(said)
+}
+
+fn said(probed: &Probed, before: Option<&ProbeStatus>, now: Timestamp) -> Option<ProbeStatus> {
+    let (state, failure) = match probed {
+        Probed::Unasked => return None,
+        Probed::Pending => return before.cloned(),
+        Probed::Up => (ProbeState::Succeeding, None),
+        Probed::Down(why) => (ProbeState::Failing, Some(why)),
+        Probed::Blind(why) => (ProbeState::Blind, Some(why)),
+    };
+    // How exactly a side is away may change with every probe, and is no news.
+    if let Some(before) = before.filter(|before| before.state == state) {
+        return Some(before.clone());
+    }
+    let known = || before.and_then(|before| before.last_failure.clone());
+    let last_failure = failure.map(|why| cut(why, LONGEST)).or_else(known);
+    Some(ProbeStatus { state, since: Time(whole_seconds(now)), last_failure })
+}
+
 fn blind(side: Side, why: &str) -> Problem {
     let side = match side {
         Side::Legacy => "legacy",
@@ -149,5 +185,32 @@ mod tests {
         assert_eq!((answers.take(Ok(Ok(())), 3), answers.now()), (true, Probed::Up));
         assert!(answers.take(Err("not allowed".to_owned()), 3));
         assert!(!answers.take(Err("not allowed".to_owned()), 3));
+    }
+
+    fn told(probed: Probed, before: Option<ProbeStatus>, second: i64) -> Option<ProbeStatus> {
+        let previous = ProbesStatus { legacy: before, new: None };
+        let now = Timestamp::from_second(second).unwrap();
+        probes(&[probed, Probed::Unasked], Some(&previous), now).and_then(|said| said.legacy)
+    }
+
+    #[test]
+    fn the_status_tells_changes_alone_and_keeps_the_last_failure() {
+        let down = |why: &str| Probed::Down(why.to_owned());
+        assert_eq!(told(Probed::Pending, None, 1), None);
+        let up = told(Probed::Up, None, 2);
+        assert_eq!(up.as_ref().map(|it| (it.state, it.last_failure.clone())), Some((ProbeState::Succeeding, None)));
+        assert_eq!(told(Probed::Up, up.clone(), 3), up, "no news");
+        let failing = told(down(NO), up, 4).unwrap();
+        assert_eq!((failing.state, failing.since.0.as_second()), (ProbeState::Failing, 4));
+        assert_eq!(failing.last_failure.as_deref(), Some(NO));
+        let failing = Some(failing);
+        assert_eq!(told(down("no answer within 1s"), failing.clone(), 5), failing, "other words are no news");
+        assert_eq!(told(Probed::Pending, failing.clone(), 6), failing, "nothing is known since a restart");
+        let again = told(Probed::Up, failing.clone(), 7).unwrap();
+        assert_eq!((again.state, again.last_failure.as_deref()), (ProbeState::Succeeding, Some(NO)));
+        assert_eq!(told(Probed::Unasked, failing.clone(), 8), None, "nobody asks any more");
+        let blind = told(Probed::Blind("€".repeat(500)), failing, 9).unwrap();
+        assert_eq!(blind.state, ProbeState::Blind);
+        assert!(blind.last_failure.unwrap().len() <= 256);
     }
 }

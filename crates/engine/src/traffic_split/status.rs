@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     decide::{Plan, Validated},
     holder::Release,
+    probed::{Probed, probes},
     retired::Retirement,
 };
 use crate::{
@@ -41,6 +42,10 @@ pub struct Outcome<'a> {
     pub plan: &'a Plan,
     /// Per router, in the order of the spec: what went wrong when its steps were carried out.
     pub failures: &'a [Option<Problem>],
+    /// What the sides say when they are asked, legacy first.
+    pub probed: &'a [Probed; 2],
+    /// Routes that deleted splits left behind, which claim the same.
+    pub overlap: Option<&'a str>,
     /// What was seen on the wire since, if anything was.
     pub verified: Option<&'a VerifiedWeight>,
 }
@@ -63,8 +68,14 @@ pub fn status(outcome: &Outcome, now: Timestamp) -> TrafficSplitStatus {
         reason: reasons::SPEC_DIVERGED,
         message: diverged.unwrap_or_default(),
     };
+    let overlapped = Wanted {
+        type_: types::OVERLAPPED,
+        status: outcome.overlap.map(|_| true),
+        reason: reasons::ROUTE_LEFT_BEHIND,
+        message: outcome.overlap.unwrap_or_default().to_owned(),
+    };
     let waits_for = retiring(outcome, applied);
-    let conditions = health.conditions(reason, &message).into_iter().chain([diverged]);
+    let conditions = health.conditions(reason, &message).into_iter().chain([diverged, overlapped]);
     TrafficSplitStatus {
         observed_generation: *generation,
         conditions: merge(&previous.conditions, conditions, *generation, now),
@@ -82,6 +93,7 @@ pub fn status(outcome: &Outcome, now: Timestamp) -> TrafficSplitStatus {
         routers: routers(outcome),
         added: plan.added.clone(),
         endpoints: endpoints(outcome),
+        probes: probes(outcome.probed, previous.probes.as_ref(), now),
         died: plan.wanted.died.clone(),
         failed_over: plan.wanted.failed_over.clone(),
         stickiness: plan.stickiness.clone(),
@@ -297,7 +309,8 @@ pub fn notes(previous: &TrafficSplitStatus, next: &TrafficSplitStatus, plan: &Pl
     let condition = |status: &TrafficSplitStatus, type_: &str| {
         status.conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.reason.clone())
     };
-    for (type_, action) in [(types::STALLED, "Reconcile"), (types::SPEC_DIVERGED, "Hold")] {
+    for (type_, action) in [(types::STALLED, "Reconcile"), (types::SPEC_DIVERGED, "Hold"), (types::OVERLAPPED, "Route")]
+    {
         let now = next.conditions.iter().find(|condition| condition.type_ == type_);
         if let Some(now) = now
             && condition(previous, type_).as_ref() != Some(&now.reason)
@@ -319,7 +332,8 @@ pub fn notes(previous: &TrafficSplitStatus, next: &TrafficSplitStatus, plan: &Pl
 
 /// The constant of a reason that was read back from a condition.
 fn known_reason(reason: &str) -> &'static str {
-    const KNOWN: [&str; 13] = [
+    const KNOWN: [&str; 14] = [
+        reasons::ROUTE_LEFT_BEHIND,
         reasons::PROBE_BLIND,
         reasons::INVALID_SPEC,
         reasons::REFERENCE_NOT_FOUND,

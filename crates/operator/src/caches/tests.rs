@@ -139,3 +139,20 @@ fn a_slice_of_no_service_is_not_kept() {
     object["metadata"]["labels"] = json!({});
     assert_eq!(of::<SliceRecord>(object), None);
 }
+
+#[test]
+fn an_ingress_that_was_left_behind_is_known_by_its_former_split() {
+    let mut released = ingress(false);
+    released["metadata"]["annotations"]["cutover.dev/owner-name"] = "storefront".into();
+    released["metadata"]["annotations"]["cutover.dev/released-from"] = "shop/storefront".into();
+    let record: IngressRecord = of(released).unwrap();
+    let route = record.left_behind("successor").unwrap();
+    assert_eq!(
+        (route.name.as_str(), route.split.as_str(), route.hosts),
+        ("shop", "storefront", vec!["shop.example.com".to_owned()])
+    );
+    assert_eq!(record.left_behind("storefront"), None, "it takes it up again");
+    for other in [ingress(true), ingress(false)] {
+        assert_eq!(of::<IngressRecord>(other).unwrap().left_behind("successor"), None);
+    }
+}

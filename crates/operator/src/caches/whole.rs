@@ -3,7 +3,10 @@
 use std::{fmt::Debug, ops::Deref, sync::Arc};
 
 use cutover_api::v1alpha1::traffic_split::RouteKind;
-use cutover_engine::router::{self, ObjectKind, RouteView, WholeView, view::Json};
+use cutover_engine::{
+    router::{self, ObjectKind, RouteView, WholeView, view::Json},
+    traffic_split::LeftBehind,
+};
 use k8s_openapi::NamespaceResourceScope;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
@@ -19,6 +22,9 @@ pub trait Whole: Clone + Copy + Debug + PartialEq + Send + Sync + 'static {
     const KIND: ObjectKind;
     /// What is kept of an object.
     type View: router::View + DeserializeOwned + Clone + Debug + PartialEq + Eq + Send + Sync + 'static;
+
+    /// How one is read that a deleted split left behind, of kinds by which requests come in.
+    const LEFT_BEHIND: Option<fn(&Self::View) -> Option<LeftBehind>> = None;
 
     /// Leaves out what nobody looks into.
     fn thin(view: Self::View) -> Self::View {
@@ -42,6 +48,7 @@ pub struct HttpRoute;
 impl Whole for HttpRoute {
     const KIND: ObjectKind = ObjectKind::HttpRoute;
     type View = RouteView;
+    const LEFT_BEHIND: Option<fn(&Self::View) -> Option<LeftBehind>> = Some(LeftBehind::http_route);
 }
 
 /// The Gateway API's `GRPCRoute`.
@@ -51,6 +58,7 @@ pub struct GrpcRoute;
 impl Whole for GrpcRoute {
     const KIND: ObjectKind = ObjectKind::GrpcRoute;
     type View = RouteView;
+    const LEFT_BEHIND: Option<fn(&Self::View) -> Option<LeftBehind>> = Some(LeftBehind::grpc_route);
 }
 
 /// Traefik's `IngressRoute`.
@@ -60,6 +68,7 @@ pub struct IngressRoute;
 impl Whole for IngressRoute {
     const KIND: ObjectKind = ObjectKind::IngressRoute;
     type View = WholeView;
+    const LEFT_BEHIND: Option<fn(&Self::View) -> Option<LeftBehind>> = Some(LeftBehind::ingress_route);
 }
 
 /// Traefik's `TraefikService`.
@@ -104,6 +113,7 @@ pub struct VirtualService;
 impl Whole for VirtualService {
     const KIND: ObjectKind = ObjectKind::VirtualService;
     type View = WholeView;
+    const LEFT_BEHIND: Option<fn(&Self::View) -> Option<LeftBehind>> = Some(LeftBehind::virtual_service);
 }
 
 /// What is parsed of an object of the kind, and kept.

@@ -31,7 +31,8 @@ pub use self::{
         ParentRef, RouteAttach, RouteKind, Router, RouterKind, TraefikAttach, TraefikRouter, TraefikTls,
     },
     status::{
-        AddedEntry, Endpoints, Holder, LegacyRetired, LegacyRetiring, ReadyEndpoints, RouterStatus, TrafficSplitStatus,
+        AddedEntry, Endpoints, Holder, LegacyRetired, LegacyRetiring, ProbeState, ProbeStatus, ProbesStatus,
+        ReadyEndpoints, RouterStatus, TrafficSplitStatus,
     },
     stickiness::{Stickiness, StickinessStatus, StickyCookie},
     verify::{VerifiedWeight, Verify, VerifyHttp},

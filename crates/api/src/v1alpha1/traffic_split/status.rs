@@ -16,7 +16,7 @@ pub struct TrafficSplitStatus {
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled` and `SpecDiverged`.
+    /// `Ready`, `Reconciling`, `Stalled`, `SpecDiverged` and `Overlapped`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -56,6 +56,9 @@ pub struct TrafficSplitStatus {
     /// Ready endpoints per side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
+    /// What sides say when they are asked, where `spec.safety.*.probe` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<ProbesStatus>,
     /// Sides that had ready endpoints and have none. Kept where `spec.failover` is `Automatic`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]
@@ -151,6 +154,44 @@ pub struct AddedEntry {
     pub part: String,
     /// The side that the rule did not name before.
     pub side: Side,
+}
+
+/// What the sides say when they are asked.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbesStatus {
+    /// The legacy side, where `spec.safety.legacy.probe` is set and there was an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy: Option<ProbeStatus>,
+    /// The new side, where `spec.safety.new.probe` is set and there was an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<ProbeStatus>,
+}
+
+/// What one side says when it is asked. It is written when `state` changes, not at every probe.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeStatus {
+    /// `Succeeding`; `Failing`: `failAfter` probes in a row did; `Blind`: it could not be asked, and its endpoints count as they are.
+    pub state: ProbeState,
+    /// Since when.
+    pub since: Instant,
+    /// What the last failure was that made the state `Failing` or `Blind`. It stays when the side answers again. Neither answers nor URLs
+    /// are in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_failure: Option<String>,
+}
+
+/// What became of asking a side.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeState {
+    /// It answers as it should.
+    Succeeding,
+    /// It does not, so often in a row as counts.
+    Failing,
+    /// It could not be asked.
+    Blind,
 }
 
 /// Ready endpoints per side.

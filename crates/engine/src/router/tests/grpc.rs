@@ -147,8 +147,10 @@ fn a_users_rule_is_changed_in_its_backends_and_nowhere_else() {
     assert_eq!(split.read_weight(&world), Some(30));
     let split = split.at(0);
     split.settle(&mut world);
-    let detached = split.observing(&world, |_, observed| super::super::detach(&split.router, &split.sides, observed));
-    world.send(&detached.expect("the entry without weight goes"));
+    let detached = split.observing(&world, |intent, observed| {
+        super::super::detach(&split.router, &split.sides.new, intent.split, observed)
+    });
+    world.send(&detached.ok().flatten().expect("the entry without weight goes"));
     expected["rules"][1]["backendRefs"] = json!([backend("monolith", 100)]);
     assert_eq!(route(&world), expected);
 }

@@ -139,6 +139,8 @@ impl Cluster {
             validated: &validated,
             plan,
             failures: &[],
+            probed: &Default::default(),
+            overlap: None,
             verified: None,
         };
         let next = status(&outcome, Timestamp::from_second(self.second).unwrap());

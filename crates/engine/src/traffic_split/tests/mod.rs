@@ -5,6 +5,7 @@ mod backend;
 mod conflict;
 mod decide;
 mod holder;
+mod left_behind;
 mod motion;
 mod weight;
 

@@ -33,7 +33,7 @@ use kube::runtime::controller::Action;
 use self::{
     apply::Answered,
     memory::{Memory, version_of},
-    observe::{Snapshot, Sources},
+    observe::{Snapshot, Sources, added},
     relations::{Relations, of_spec},
     sampled::Sampled,
     watched::Watched,
@@ -102,8 +102,8 @@ impl Reconciler for Context {
         // Validates, decides and applies, until nothing is left to write.
         let mut carried = self.carry_out(&key, &mut snapshot).await?;
         // What was on record before the spec was edited: the entries of rules that it has left.
-        let spec = snapshot.split.spec.clone();
-        let gone = self.detach(&key, &mut snapshot, |added| has_left(added, &spec)).await?;
+        let left = added(&snapshot.split).filter(|entry| has_left(entry, &snapshot.split.spec)).cloned().collect();
+        let gone = self.detach(&key, &mut snapshot, left).await?;
         carried.plan.added.retain(|added| !gone.contains(added));
         let settling = self.tell(&key, &mut snapshot, &mut carried).await?;
         if let Some(error) = carried.failures.into_iter().flatten().next() {

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 use cutover_api::v1alpha1::{
     MigrationPhase, TrafficSplit,
     migration_phase::{MigrationPhaseStatus, PhaseState, SplitRequest},
-    traffic_split::{RouteKind, Router, Side},
+    traffic_split::{AddedEntry, RouteKind, Router, Side},
 };
 use cutover_engine::{
     Known,
@@ -17,8 +17,8 @@ use cutover_engine::{
         sticky_name, weighted_name,
     },
     traffic_split::{
-        Claim, Claimant, Probed, Retirement, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement, targets,
-        without_legacy,
+        Claim, Claimant, LeftBehind, Probed, Retirement, RouteBaseline, ServiceFacts, SliceFacts, Target, retirement,
+        targets, without_legacy,
     },
 };
 use kube::{Api, Client, ResourceExt};
@@ -73,6 +73,8 @@ pub(super) struct Snapshot {
     classes: Vec<GatewayClassView>,
     /// Objects of the kinds whose spec is kept whole.
     wholes: Vec<(ObjectKind, WholeView)>,
+    /// Routes that deleted splits of other names left behind.
+    pub(super) left_behind: Vec<LeftBehind>,
     /// Which of our writes proxies may not have seen yet.
     pub(super) unseen: Unseen,
     http_routes_served: Served,
@@ -145,6 +147,7 @@ impl Sources {
             gateways: Vec::new(),
             classes: Vec::new(),
             wholes: Vec::new(),
+            left_behind: self.caches.left_behind(&key.namespace, &key.name),
             unseen: Unseen::default(),
             http_routes_served: Served::of(&[self.caches.http_routes.presence()]),
             grpc_routes_served: Served::of(&[self.caches.grpc_routes.presence()]),
@@ -284,8 +287,8 @@ impl Sources {
             (RouteKind::Grpc, route_name(name)),
         ];
         names.extend(split.spec.routers.iter().filter_map(attached));
-        names.extend(added(&split, "HTTPRoute/").map(|name| (RouteKind::Http, name)));
-        names.extend(added(&split, "GRPCRoute/").map(|name| (RouteKind::Grpc, name)));
+        names.extend(added_to(&split, "HTTPRoute/").map(|name| (RouteKind::Http, name)));
+        names.extend(added_to(&split, "GRPCRoute/").map(|name| (RouteKind::Grpc, name)));
         names.sort_unstable();
         names.dedup();
         for (kind, name) in names {
@@ -315,7 +318,7 @@ impl Sources {
             wholes.extend(self.memory.names(key, kind, &prefix).into_iter().map(|name| (kind, name.into_string())));
         }
         let attached = |router: &Router| Some(router.istio.as_ref()?.attach.as_ref()?.virtual_service.clone());
-        let services = split.spec.routers.iter().filter_map(attached).chain(added(&split, "VirtualService/"));
+        let services = split.spec.routers.iter().filter_map(attached).chain(added_to(&split, "VirtualService/"));
         wholes.extend(services.map(|name| (ObjectKind::VirtualService, name)));
         wholes.sort_unstable();
         wholes.dedup();
@@ -427,10 +430,14 @@ impl Sources {
     }
 }
 
-/// Names of the objects of a kind, given as `Kind/`, to rules of which the split has added an entry.
-fn added(split: &TrafficSplit, kind: &str) -> impl Iterator<Item = String> {
-    let added = split.status.iter().flat_map(|status| &status.added);
-    added.filter_map(move |entry| entry.object.strip_prefix(kind).map(str::to_owned))
+/// Entries that the split has added to rules of others.
+pub(super) fn added(split: &TrafficSplit) -> impl Iterator<Item = &AddedEntry> {
+    split.status.iter().flat_map(|status| &status.added)
+}
+
+/// The names of the objects of a kind, given as `Kind/`, that have them.
+fn added_to(split: &TrafficSplit, kind: &str) -> impl Iterator<Item = String> {
+    added(split).filter_map(move |entry| entry.object.strip_prefix(kind).map(str::to_owned))
 }
 
 /// The alias Services that a split may have.

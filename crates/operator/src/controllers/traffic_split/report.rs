@@ -12,7 +12,7 @@ use cutover_api::{
 use cutover_engine::{
     conditions::Health,
     router::Problem,
-    traffic_split::{Outcome, Plan, Validated, notes, status},
+    traffic_split::{Outcome, Plan, Validated, notes, overlap, status},
 };
 use jiff::Timestamp;
 use kube::{Api, Resource};
@@ -78,6 +78,7 @@ impl Context {
         let empty = TrafficSplitStatus::default();
         let previous = split.status.as_ref().unwrap_or(&empty);
         let seen = self.sources.sampled.look(key, &split);
+        let overlap = overlap(&key.namespace, &split.spec, &snapshot.left_behind);
         let outcome = Outcome {
             spec: &split.spec,
             retirement: snapshot.retirement.as_ref(),
@@ -86,6 +87,8 @@ impl Context {
             validated,
             plan,
             failures,
+            probed: &snapshot.probed,
+            overlap: overlap.as_deref(),
             verified: seen.as_ref(),
         };
         let next = status(&outcome, Timestamp::now());

@@ -19,7 +19,11 @@ use cutover_engine::{
 };
 use kube::{ResourceExt, runtime::controller::Action};
 
-use super::{Context, ROUNDS, apply, observe::Snapshot, rounds};
+use super::{
+    Context, ROUNDS, apply,
+    observe::{Snapshot, added},
+    rounds,
+};
 use crate::{
     cluster::{finalizer, stores::Key},
     controllers::{Error, driver::OUTDATED},
@@ -40,7 +44,8 @@ impl Context {
                     // What it leads to goes after it.
                     return Ok(Action::await_change());
                 }
-                self.detach(key, &mut snapshot, |_| true).await?;
+                let all = added(&snapshot.split).cloned().collect();
+                self.detach(key, &mut snapshot, all).await?;
                 let (client, split) = (&self.sources.client, &*snapshot.split);
                 let freed = finalizer::take_off(client, MANAGER_TRAFFIC_SPLIT, split, FINALIZER_TRAFFIC_SPLIT).await;
                 return freed.map(|()| Action::await_change()).map_err(Error::Finalizer);
@@ -52,17 +57,16 @@ impl Context {
         Ok(Action::requeue(OUTDATED))
     }
 
-    /// Takes out of rules of others what the split added to those that are `meant`, where nothing moves by it, and says where that is done. What
-    /// refuses that keeps neither the split nor its other routes.
+    /// Takes out of rules of others what the split added to them, where nothing moves by it, and says of which entries nothing is left to
+    /// be done. What refuses that keeps neither the split nor its other routes.
     pub(super) async fn detach(
         &self,
         key: &Key,
         snapshot: &mut Snapshot,
-        meant: impl Fn(&AddedEntry) -> bool,
+        entries: Vec<AddedEntry>,
     ) -> Result<Vec<AddedEntry>, Error> {
         let mut done = Vec::new();
-        let added = snapshot.split.status.as_ref().map(|status| status.added.clone()).unwrap_or_default();
-        for entry in added.into_iter().filter(meant) {
+        for entry in entries {
             match detached(snapshot, &entry) {
                 Known::Unknown => {}
                 Known::Known(None) => done.push(entry),

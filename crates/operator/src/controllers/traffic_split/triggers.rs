@@ -20,7 +20,7 @@ use super::{
     relations::Referred,
 };
 use crate::{
-    caches::{Whole, WholeRecord},
+    caches::{MayBeLeftBehind, Whole, WholeRecord},
     cluster::stores::{Change, Index, Key, Presence},
     controllers::driver::Triggers,
 };
@@ -191,6 +191,13 @@ fn aliased(service: &str) -> Option<&str> {
     observe::aliases("").find_map(|suffix| service.strip_suffix(&suffix))
 }
 
+/// Splits that share a host with a route that was left behind, or is so no more.
+fn beside<R: MayBeLeftBehind>(sources: &Sources, namespace: &str, before: Option<&R>, after: Option<&R>) -> Vec<Key> {
+    let left = [before, after].into_iter().flatten().filter_map(|record| record.left_behind(""));
+    let hosts: Vec<String> = left.flat_map(|route| route.hosts).collect();
+    hosts.iter().flat_map(|host| sources.relations.of(Referred::Host(host).within(namespace))).collect()
+}
+
 fn ingresses(sources: &Arc<Sources>) -> Splits {
     let sources = Arc::clone(sources);
     let changes = sources.caches.ingresses.changes();
@@ -198,6 +205,7 @@ fn ingresses(sources: &Arc<Sources>) -> Splits {
         .flat_map(move |Change { key, before, after }| {
             let owner = after.as_ref().or(before.as_ref()).and_then(|record| record.owner.clone());
             let mut keys = sources.relations.of(Referred::Ingress(&key.name).within(&key.namespace));
+            keys.extend(beside(&sources, &key.namespace, before.as_deref(), after.as_deref()));
             if let Some(owner) = owner {
                 let split = Key::new(&key.namespace, &owner);
                 if is_news(
@@ -225,6 +233,7 @@ fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Sp
     index
         .changes()
         .flat_map(move |Change { key, before, after }| {
+            let beside = beside(&sources, &key.namespace, before.as_deref(), after.as_deref());
             let meta = |record: &Arc<WholeRecord<K>>| (***record).meta().clone();
             let (before, after) = (before.as_ref().map(meta), after.as_ref().map(meta));
             let owner = after.as_ref().or(before.as_ref()).and_then(|meta| meta.owner_name.clone());
@@ -254,6 +263,7 @@ fn wholes<K: Whole>(sources: &Arc<Sources>, index: &Index<WholeRecord<K>>) -> Sp
             keys.sort_unstable();
             keys.dedup();
             keys.retain(|split| is_news(&sources, split, K::KIND, &key.name, before.clone(), after.clone()));
+            keys.extend(beside);
             references(keys)
         })
         .boxed()
