@@ -71,7 +71,9 @@ fn of_component(
     kept: &mut BTreeSet<ObjectRef>,
 ) -> Vec<Step> {
     let identity = &environment.identity;
-    if let Some(message) = changes_selector(identity, index, component, observed) {
+    let changes = changes_selector(identity, index, component, observed)
+        .or_else(|| changes_protocol(identity, index, component, observed));
+    if let Some(message) = changes {
         // Whatever was made for it stays as it is.
         let all =
             observed.owned(&identity.uid).filter(|(_, marks)| marks.component.as_deref() == Some(&component.name));
@@ -85,6 +87,10 @@ fn of_component(
     }
     let mut bodies: Vec<Body> = Vec::new();
     bodies.extend(build::build_service(identity, component).map(Body::Service));
+    // Before the addresses: there is nobody to speak to yet.
+    if observed.policies_served == Known::Known(true) {
+        bodies.extend(build::build_backend_tls_policy(identity, component).map(Body::BackendTlsPolicy));
+    }
     match resolve::wanted(component, observed) {
         Some(addresses) => {
             let slices = build::build_endpoint_slices(identity, component, addresses);
@@ -148,6 +154,18 @@ fn changes_selector(identity: &Identity, index: usize, component: &Component, ob
             "spec.components[{index}].source: Service {service} would lead elsewhere at once; add a component under another name and move the weight to it, or remove this one first"
         )
     })
+}
+
+/// The Service that is there speaks TLS and the wanted one does not, or the other way round, and somebody uses it: until every proxy knows,
+/// what is meant to be encrypted would be sent in plain text.
+fn changes_protocol(identity: &Identity, index: usize, component: &Component, observed: &Observed) -> Option<String> {
+    let service = identity.object(&component.name);
+    let view = observed.services.get(&service).filter(|view| view.marks.is_of(&identity.uid))?;
+    let changes = matches!(component.source, Source::External { .. }) && view.speaks_tls != component.speaks_tls();
+    let Blocked { why, .. } = blocked(identity, &component.name, observed).filter(|_| changes)?;
+    Some(format!(
+        "spec.components[{index}].source.external.tls: whoever speaks to Service {service} would have to speak otherwise at once, and {why}; add a component under another name and move the weight to it"
+    ))
 }
 
 /// What a component that was not started yet waits for.
@@ -253,8 +271,10 @@ fn of_pruning(environment: &Validated, observed: &Observed, kept: &BTreeSet<Obje
         .owned(&identity.uid)
         .filter(|(object, marks)| !kept.contains(object) && !marks.deleting)
         .map(|(object, marks)| {
-            // The addresses of the other family, replaced by those that are applied before.
-            let replaced = object.kind == ObjectKind::EndpointSlice && external(marks.component.as_deref());
+            // The addresses of the other family, replaced by those that are applied before; and how a port was spoken to that does not
+            // speak TLS any more.
+            let replaced = matches!(object.kind, ObjectKind::EndpointSlice | ObjectKind::BackendTlsPolicy)
+                && external(marks.component.as_deref());
             (object, marks, replaced)
         })
         .collect();

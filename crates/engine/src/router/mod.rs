@@ -49,10 +49,11 @@ use cutover_api::{
 
 pub use alb::service_names as alb_service_names;
 pub use contract::{
-    AlbObserved, AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, IstioObserved,
-    ObjectKind, Observed, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved,
-    Unseen,
+    AlbObserved, AliasReady, Backend, BackendTls, EndpointCopy, GatewayObserved, IngressObserved, Intent,
+    IstioObserved, ObjectKind, Observed, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef,
+    TraefikObserved, Unseen,
 };
+use features::{Carried, Feature};
 pub(crate) use gateway::grpc_path;
 pub(crate) use ingress::path_of as ingress_path;
 pub(crate) use istio::hosts_and_paths as virtual_service_hosts_and_paths;
@@ -69,6 +70,27 @@ pub use view::{
 /// kind; a router of no kind, or of another, gets an empty plan.
 #[must_use]
 pub fn plan(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> RouterPlan {
+    let mut plan = planned(router, intent, observed);
+    // Nothing that is written leads to a port that speaks TLS where nobody would speak it, or judge its certificate.
+    if intent.exposed && is_unspoken(intent, observed) {
+        plan.steps.clear();
+        plan.settled = false;
+    }
+    plan
+}
+
+fn is_unspoken(intent: &Intent<'_>, observed: &Observed<'_>) -> bool {
+    let carries: fn(Feature) -> Carried = match observed {
+        Observed::GatewayApi(observed) => return gateway::is_unspoken(intent, observed),
+        Observed::IngressNginx(_) => ingress::carries,
+        Observed::Traefik(_) => traefik::carries,
+        Observed::Istio(_) => istio::carries,
+        Observed::Alb(_) => alb::carries,
+    };
+    intent.sides.speaking_tls().is_some() && matches!(carries(Feature::BackendTls), Carried::Not { .. })
+}
+
+fn planned(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> RouterPlan {
     match observed {
         Observed::IngressNginx(observed) => {
             router.ingress_nginx.as_ref().map(|router| ingress::plan(router, intent, observed))

@@ -2,6 +2,7 @@
 
 use cutover_api::v1alpha1::traffic_split::{GatewayApiRouter, RouteKind};
 
+use super::tls;
 use crate::router::{
     contract::Intent,
     features::{Carried, Feature},
@@ -46,6 +47,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         Feature::Rewrite => Carried::WhereListed("HTTPRoutePathRewrite"),
         Feature::Mirror => Carried::WhereListed("HTTPRouteRequestMirror"),
         Feature::TlsRedirect => Carried::WhereListed("HTTPRouteSchemeRedirect"),
+        Feature::BackendTls => Carried::WhereListed(tls::FEATURE),
     }
 }
 
@@ -73,7 +75,8 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         | Feature::Retries
         | Feature::RetryBackoff
         | Feature::TryTimeout
-        | Feature::CircuitBreaker => carries(feature),
+        | Feature::CircuitBreaker
+        | Feature::BackendTls => carries(feature),
         Feature::SecurityHeaders => Carried::Not {
             why: "changes only the backends of an attached rule",
             remedy: "add a ResponseHeaderModifier to that rule, or let Cutover make the HTTPRoute (parentRefs)",

@@ -30,6 +30,9 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "is written without it",
             remedy: "make a TraefikService with mirroring of your own and attach to the weighted one that it leads to",
         },
+        Feature::BackendTls => {
+            Carried::Not { why: "is written with plain HTTP to both sides", remedy: "use gatewayApi" }
+        }
     }
 }
 
@@ -54,7 +57,8 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         | Feature::CircuitBreaker
         | Feature::TlsRedirect
         | Feature::Rewrite
-        | Feature::Mirror => Carried::Not {
+        | Feature::Mirror
+        | Feature::BackendTls => Carried::Not {
             why: "changes only the weights of an attached TraefikService",
             remedy: "put a Middleware or a ServersTransport on the IngressRoute that leads to it",
         },
