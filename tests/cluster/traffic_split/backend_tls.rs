@@ -80,6 +80,7 @@ spec:
   legacy: {{component: monolith}}
   new: {{service: {{name: new, port: 80}}}}
   newWeight: 0
+  onDelete: Delete
   routers: [{routers}]
 {more}
 "

@@ -155,13 +155,13 @@ spec:
                 json!({"newWeight": 0, "pins": null, "stickiness": null, "paths": null, "edge": null, "mirror": null});
             shop.edit(&self.split, json!({"spec": plain})).await?;
             let asked = asking(feature);
+            let weight = asked["newWeight"].as_i64().unwrap_or_default().try_into()?;
+            shop.edit(&self.split, json!({"spec": asked})).await?;
             if let (Feature::BackendTls, Some(users)) = (feature, self.users) {
-                // A user's own route names the sides, and no other Service.
+                // A user's own route names the sides that the split has now, and no other Service.
                 let users = users.replace("name: new, port: 80", "name: production-new, port: 8443");
                 shop.apply(&users.replace("HOST", &self.host)).await?;
             }
-            let weight = asked["newWeight"].as_i64().unwrap_or_default().try_into()?;
-            shop.edit(&self.split, json!({"spec": asked})).await?;
             let carried = match carries(feature) {
                 Carried::Not { .. } => false,
                 Carried::WhereListed(feature) => listed.iter().any(|it| it == feature),

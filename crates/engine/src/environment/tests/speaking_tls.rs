@@ -233,7 +233,7 @@ fn what_is_in_use_neither_begins_nor_ceases_to_speak_tls(#[case] before: &str, #
     for usage in [used(), Known::Unknown] {
         world.usage = usage;
         let plan = decide(&after, &world.observe());
-        assert_eq!(order(&plan), Vec::<String>::new());
+        assert_eq!(plan.steps, [], "nobody is told to speak otherwise either");
         let [refusal] = plan.conflicts.as_slice() else { panic!("{:?}", plan.conflicts) };
         assert_eq!(refusal.reason, reasons::INVALID_SPEC);
         let message = &refusal.message;
