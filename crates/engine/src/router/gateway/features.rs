@@ -121,6 +121,10 @@ pub(in crate::router) fn carries_grpc(feature: Feature) -> Carried {
             why: "copies nothing, for no GatewayClass says whether it copies what a GRPCRoute takes",
             remedy: "take mirror out, or use istio",
         },
+        Feature::BackendTls => Carried::Not {
+            why: "is led by gateways (Traefik) that heed no BackendTLSPolicy in a GRPCRoute, and judge no certificate by it",
+            remedy: "use routeKind HTTPRoute, or have the side speak h2c",
+        },
     }
 }
 
@@ -142,6 +146,7 @@ pub(in crate::router) fn carries_grpc_attached(feature: Feature) -> Carried {
         | Feature::CircuitBreaker
         | Feature::TlsRedirect
         | Feature::Rewrite
-        | Feature::Mirror => carries_grpc(feature),
+        | Feature::Mirror
+        | Feature::BackendTls => carries_grpc(feature),
     }
 }
