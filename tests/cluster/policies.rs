@@ -49,7 +49,7 @@ rules:
 - {apiGroups: [""], resources: [pods], verbs: [create]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [create]}
 - {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [create]}
-- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes, grpcroutes], verbs: [create]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes, grpcroutes, backendtlspolicies], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes, grpcroutes], resourceNames: [shop], verbs: [update]}
 - {apiGroups: [networking.istio.io], resources: [virtualservices], verbs: [create]}
 - {apiGroups: [networking.istio.io], resources: [virtualservices], resourceNames: [shop], verbs: [update]}
@@ -116,6 +116,27 @@ impl People {
             expect_refusal(&create(client, &self.namespace, object, true).await, why)?;
         }
         Ok(())
+    }
+
+    /// Whoever may write addresses and nothing else is told what else it takes.
+    async fn slices_alone_do_not_do(&self, object: &Value, why: &str) -> Result<()> {
+        let rights = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: addresses}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: addresses}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: adam}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: addresses}
+rules:
+- {apiGroups: [cutover.dev], resources: ['*'], verbs: [create]}
+- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [create]}
+";
+        self.plane.apply_yaml(&self.namespace, rights).await?;
+        let adam = self.plane.client_for("adam", &["developers"]).await?;
+        expect_refusal(&create(&adam, &self.namespace, object, true).await, why)
     }
 
     async fn change_takes_a_right(&self, kind: &str, name: &str, patch: &Value, why: &str) -> Result<()> {
@@ -266,6 +287,10 @@ async fn environments_take_the_rights_on_what_they_run() -> Result<()> {
     people.creation_takes_a_right(&environment(&json!([component("erp", &external())])), slices).await?;
     let named = json!({"external": {"host": "erp.dc.example.com", "port": 443}});
     people.creation_takes_a_right(&environment(&json!([component("erp", &named)])), slices).await?;
+    let policies = "ask for create on backendtlspolicies";
+    let encrypted = json!({"external": {"host": "erp.dc.example.com", "port": 443, "tls": {"caSecret": "erp-ca"}}});
+    people.creation_takes_a_right(&environment(&json!([component("erp", &encrypted)])), slices).await?;
+    people.slices_alone_do_not_do(&environment(&json!([component("erp", &encrypted)])), policies).await?;
     let harmless = environment(&json!([component("monolith", &service())]));
     create(&people.plain, &people.namespace, &harmless, true).await.context("a Service that is there already")?;
 

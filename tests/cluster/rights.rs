@@ -88,6 +88,12 @@ fn old() -> Value {
     json!({"name": "old", "system": "Legacy", "source": {"external": {"addresses": ["192.0.2.7"], "port": 80}}})
 }
 
+/// A component to which gateways speak TLS.
+fn vault() -> Value {
+    let external = json!({"addresses": ["192.0.2.8"], "port": 443, "tls": {"serverName": "vault.dc.example.com"}});
+    json!({"name": "vault", "system": "Shared", "source": {"external": external}})
+}
+
 fn split(name: &str, host: &str) -> Value {
     let spec = json!({
         "environment": "production", "hosts": [host], "legacy": {"component": "old"}, "new": {"component": "web"},
@@ -207,7 +213,7 @@ impl Run {
     /// Everything is made, moved, left out and deleted.
     async fn story(&self) -> Result<()> {
         for object in [
-            environment(&json!([web(), old()])),
+            environment(&json!([web(), old(), vault()])),
             split("shop", "shop.example.com"),
             plain_split(),
             limited_split(),
@@ -248,6 +254,7 @@ impl Run {
         self.delete("FeatureFlag", "checkout").await?;
         self.patch("Environment", "production", &json!({"spec": {"components": [web()]}})).await?;
         self.gone("endpointslices", "kubernetes.io/service-name=production-old").await?;
+        self.gone("backendtlspolicies", OURS).await?;
         self.delete("Environment", "production").await?;
         for what in ["deployments", "services"] {
             self.gone(what, OURS).await?;

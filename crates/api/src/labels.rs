@@ -44,6 +44,11 @@ pub const CONFIG_HASH: &str = "cutover.dev/config-hash";
 /// On ConfigMaps that hold the version of a database's schema (value `true`), so that no other is read.
 pub const SCHEMA_VERSION: &str = "cutover.dev/schema-version";
 
+/// On ConfigMaps with the certificates of an authority (value `true`), so that no other is read.
+pub const AUTHORITY: &str = "cutover.dev/ca";
+/// Annotation on the Service of a component outside the cluster whose port speaks TLS: under which name and by whose authority, as JSON.
+pub const TLS: &str = "cutover.dev/tls";
+
 /// Finalizer of [`TrafficSplit`](crate::v1alpha1::TrafficSplit).
 pub const FINALIZER_TRAFFIC_SPLIT: &str = "cutover.dev/traffic-split";
 /// Finalizer of [`Environment`](crate::v1alpha1::Environment).

@@ -5,4 +5,5 @@ mod bed;
 mod flags;
 mod lifecycle;
 mod names;
+mod speaking_tls;
 mod workloads;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use cutover_engine::router::features::{COLUMNS, Carried, Feature};
-use cutover_testkit::{eventually, http, tools};
+use cutover_testkit::{eventually, http, tls::TlsFront, tools};
 use futures::future::try_join_all;
 use kube::{
     Api,
@@ -160,6 +160,11 @@ spec:
             let asked = asking(feature);
             let weight = asked["newWeight"].as_i64().unwrap_or_default().try_into()?;
             shop.edit(&self.split, json!({"spec": asked})).await?;
+            if let (Feature::BackendTls, Some(users)) = (feature, self.users) {
+                // A user's own route names the sides that the split has now, and no other Service.
+                let users = users.replace("name: new, port: 80", "name: production-new, port: 8443");
+                shop.apply(&users.replace("HOST", &self.host)).await?;
+            }
             let carried = match carries(feature) {
                 Carried::Not { .. } => false,
                 Carried::WhereListed(feature) => listed.iter().any(|it| it == feature),
@@ -198,14 +203,17 @@ spec:
             | Feature::TryTimeout
             | Feature::CircuitBreaker
             | Feature::TlsRedirect
-            | Feature::Mirror => ("/", None),
+            | Feature::Mirror
+            | Feature::BackendTls => ("/", None),
         };
         eventually("an answer shows it", PATIENCE, || async {
             let answer = http::get_with(entry, &self.host, path, header).await?;
             let status = answer.status().as_u16();
             let said = |name: &str| answer.headers().get(name).and_then(|it| it.to_str().ok()).unwrap_or_default();
             match feature {
-                Feature::HeaderPins | Feature::CookiePins => ensure!(said("x-served-by") == "new", "{answer:?}"),
+                Feature::HeaderPins | Feature::CookiePins | Feature::BackendTls => {
+                    ensure!(said("x-served-by") == "new", "{answer:?}");
+                }
                 Feature::Stickiness => ensure!(said("set-cookie").starts_with("side-"), "{answer:?}"),
                 Feature::RateLimit => ensure!(status == 429, "{answer:?}"),
                 Feature::SecurityHeaders => ensure!(said("x-content-type-options") == "nosniff", "{answer:?}"),
@@ -249,7 +257,30 @@ fn asking(feature: Feature) -> Value {
         Feature::TlsRedirect => json!({"edge": {"tlsRedirect": true}}),
         Feature::Rewrite => json!({"paths": [{"value": "/shop", "rewrite": "/v1"}]}),
         Feature::Mirror => json!({"mirror": {"percent": 100}}),
+        Feature::BackendTls => {
+            json!({"newWeight": 100, "new": {"service": {"name": "production-new", "port": 8443}}})
+        }
     }
+}
+
+/// The new side once more, at a port that speaks TLS.
+async fn speak_tls(shop: &Shop) -> Result<TlsFront> {
+    let address = shop.address("new");
+    let front = TlsFront::start((address, 8443).into(), "new.dc.example.com", (address, 8080).into()).await?;
+    let authority = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new-ca", "labels": {"cutover.dev/ca": "true"}},
+        "data": {"ca.crt": front.authority()},
+    });
+    shop.apply(&authority.to_string()).await?;
+    let external = json!({
+        "addresses": [address], "port": 8443, "tls": {"serverName": "new.dc.example.com", "caConfigMap": "new-ca"},
+    });
+    let environment = json!({
+        "apiVersion": "cutover.dev/v1alpha1", "kind": "Environment", "metadata": {"name": "production"},
+        "spec": {"tier": "Production", "components": [{"name": "new", "system": "New", "source": {"external": external}}]},
+    });
+    shop.apply(&environment.to_string()).await?;
+    Ok(front)
 }
 
 /// What the GatewayClass of these tests lists.
@@ -268,6 +299,7 @@ async fn every_feature_is_carried_or_refused_by_name_on_every_router() -> Result
     shop.bed.plane.install_definitions(tools::definitions("istio")?).await?;
     let listed = listed(&shop).await?;
     let listeners = two_listeners(&shop).await?;
+    let _front = speak_tls(&shop).await?;
     let columns = COLUMNS.map(|(name, carries)| (Column::new(name, &shop, listeners), carries));
     try_join_all(columns.map(|(column, carries)| {
         let (shop, listed) = (&shop, &listed);

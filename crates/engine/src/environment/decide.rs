@@ -1,7 +1,10 @@
 //! What is to be done for an environment. Total: every observation has a plan, and a plan that was carried out and
 //! observed again is followed by an empty one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use cutover_api::conditions::reasons;
 
@@ -12,7 +15,7 @@ use super::{
     plan::{Blocked, Body, Plan, Refusal, Step},
     readiness::readiness,
     resolve,
-    validate::{Component, Source, Validated},
+    validate::{Authority, Component, Source, Tls, Validated},
 };
 use crate::{Known, hash::short_hash};
 
@@ -20,18 +23,19 @@ use crate::{Known, hash::short_hash};
 #[must_use]
 pub fn decide(environment: &Validated, observed: &Observed) -> Plan {
     let identity = &environment.identity;
+    let spoken = as_spoken(environment, observed);
     let mut plan = Plan::default();
     let mut components = Vec::new();
     let mut kept = BTreeSet::from([ObjectRef::new(ObjectKind::ConfigMap, &identity.config_map())]);
     for (index, component) in environment.components.iter().enumerate() {
-        components.extend(of_component(environment, index, component, observed, &mut plan, &mut kept));
+        components.extend(of_component(&spoken, index, component, observed, &mut plan, &mut kept));
     }
     let prune = of_pruning(environment, observed, &kept, &mut plan);
     let (claims, components): (Vec<_>, Vec<_>) =
         components.into_iter().partition(|step| matches!(step, Step::Claim { .. }));
     // Names before anything is made; the configuration before the pods that read it, and what is new before what goes.
     plan.steps.extend(claims);
-    plan.steps.extend(of_config_map(environment, observed, &components, &kept, &mut plan.conflicts));
+    plan.steps.extend(of_config_map(&spoken, observed, &components, &kept, &mut plan.conflicts));
     plan.steps.extend(components);
     plan.steps.extend(prune);
     plan
@@ -71,7 +75,9 @@ fn of_component(
     kept: &mut BTreeSet<ObjectRef>,
 ) -> Vec<Step> {
     let identity = &environment.identity;
-    if let Some(message) = changes_selector(identity, index, component, observed) {
+    let changes = changes_selector(identity, index, component, observed)
+        .or_else(|| changes_protocol(identity, index, component, observed));
+    if let Some(message) = changes {
         // Whatever was made for it stays as it is.
         let all =
             observed.owned(&identity.uid).filter(|(_, marks)| marks.component.as_deref() == Some(&component.name));
@@ -85,6 +91,10 @@ fn of_component(
     }
     let mut bodies: Vec<Body> = Vec::new();
     bodies.extend(build::build_service(identity, component).map(Body::Service));
+    // Before the addresses: there is nobody to speak to yet.
+    if observed.policies_served == Known::Known(true) {
+        bodies.extend(build::build_backend_tls_policy(identity, component).map(Body::BackendTlsPolicy));
+    }
     match resolve::wanted(component, observed) {
         Some(addresses) => {
             let slices = build::build_endpoint_slices(identity, component, addresses);
@@ -148,6 +158,36 @@ fn changes_selector(identity: &Identity, index: usize, component: &Component, ob
             "spec.components[{index}].source: Service {service} would lead elsewhere at once; add a component under another name and move the weight to it, or remove this one first"
         )
     })
+}
+
+/// The Service that is there speaks TLS and the wanted one does not, or the other way round, and somebody uses it: until every proxy knows,
+/// what is meant to be encrypted would be sent in plain text.
+fn changes_protocol(identity: &Identity, index: usize, component: &Component, observed: &Observed) -> Option<String> {
+    let service = identity.object(&component.name);
+    let view = observed.services.get(&service).filter(|view| view.marks.is_of(&identity.uid))?;
+    if !matches!(component.source, Source::External { .. }) || view.speaks_tls == component.speaks_tls() {
+        return None;
+    }
+    let Blocked { why, .. } = blocked(identity, &component.name, observed)?;
+    Some(format!(
+        "spec.components[{index}].source.external.tls: whoever speaks to Service {service} would have to speak otherwise at once, and {why}; add a component under another name and move the weight to it"
+    ))
+}
+
+/// What others are told of components: those whose ports do not begin or cease to speak TLS are called as before.
+fn as_spoken<'a>(environment: &'a Validated, observed: &Observed) -> Cow<'a, Validated> {
+    let mut spoken = Cow::Borrowed(environment);
+    for (index, component) in environment.components.iter().enumerate() {
+        if changes_protocol(&environment.identity, index, component, observed).is_some()
+            && let Some(Source::External { tls, .. }) =
+                spoken.to_mut().components.get_mut(index).map(|component| &mut component.source)
+        {
+            // Under which name nobody is told by us but routers, and they are not.
+            let unnamed = Tls { server_name: String::new(), authority: Authority::System };
+            *tls = if tls.is_none() { Some(unnamed) } else { None };
+        }
+    }
+    spoken
 }
 
 /// What a component that was not started yet waits for.
@@ -253,8 +293,10 @@ fn of_pruning(environment: &Validated, observed: &Observed, kept: &BTreeSet<Obje
         .owned(&identity.uid)
         .filter(|(object, marks)| !kept.contains(object) && !marks.deleting)
         .map(|(object, marks)| {
-            // The addresses of the other family, replaced by those that are applied before.
-            let replaced = object.kind == ObjectKind::EndpointSlice && external(marks.component.as_deref());
+            // The addresses of the other family, replaced by those that are applied before; and how a port was spoken to that does not
+            // speak TLS any more.
+            let replaced = matches!(object.kind, ObjectKind::EndpointSlice | ObjectKind::BackendTlsPolicy)
+                && external(marks.component.as_deref());
             (object, marks, replaced)
         })
         .collect();

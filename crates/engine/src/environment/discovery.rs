@@ -35,8 +35,9 @@ pub fn url(identity: &Identity, component: &Component) -> String {
     let (service, port) = component.address(identity);
     let host = identity.host(&service);
     match (speaks_http(component.role), port) {
-        (true, 80) => format!("http://{host}"),
+        (true, 80) if !component.speaks_tls() => format!("http://{host}"),
         (true, 443) => format!("https://{host}"),
+        (true, port) if component.speaks_tls() => format!("https://{host}:{port}"),
         (true, port) => format!("http://{host}:{port}"),
         (false, port) => format!("tcp://{host}:{port}"),
     }

@@ -14,6 +14,7 @@
 //! - An object of ours is recognised by the UID of its Environment in a label. Whatever has the name and not the label
 //!   is somebody else's and is left alone.
 //! - What left the spec is pruned, but not while traffic may go there, or may have to go back there.
+//! - Addresses of a component whose port speaks TLS are published after what says under which name and by whose authority.
 //! - Addresses of a host name are never replaced by none ([`resolve`]).
 //! - With an invalid spec nothing is written; readiness is still told.
 
@@ -32,6 +33,7 @@ pub mod readiness;
 pub mod resolve;
 mod schema;
 pub mod status;
+mod tls;
 pub mod validate;
 
 pub use addresses::{local as local_address, meant as meant_address};
@@ -40,7 +42,7 @@ pub use in_use::Usage;
 pub use migrations::MigrationEnd;
 pub use names::Identity;
 pub use observed::{
-    ConfigMapView, DeploymentView, Marks, ObjectKind, ObjectRef, Observed, ServiceView, Settled, SliceView,
+    ConfigMapView, DeploymentView, Marks, ObjectKind, ObjectRef, Observed, PolicyView, ServiceView, Settled, SliceView,
 };
 pub use plan::{Applied, Blocked, Plan, Refusal, Step};
 pub use schema::{VersionSource, failed as version_job_failed, printed as version_printed, told as version_told};

@@ -13,7 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{in_use::Usage, migrations::MigrationEnd, names::CONTAINER, resolve::Resolution};
+use super::{build::BackendTlsPolicy, in_use::Usage, migrations::MigrationEnd, names::CONTAINER, resolve::Resolution};
 use crate::{Known, hash::short_hash};
 
 /// Kinds of what is made for an environment.
@@ -25,6 +25,8 @@ pub enum ObjectKind {
     Service,
     /// Addresses of a component outside the cluster.
     EndpointSlice,
+    /// How gateways speak TLS to one.
+    BackendTlsPolicy,
     /// Configuration and discovery.
     ConfigMap,
 }
@@ -37,6 +39,7 @@ impl ObjectKind {
             Self::Deployment => "Deployment",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ConfigMap => "ConfigMap",
         }
     }
@@ -177,6 +180,8 @@ pub struct ServiceView {
     pub marks: Marks,
     /// Whether it selects pods.
     pub selects: bool,
+    /// Whether it says that its port speaks TLS.
+    pub speaks_tls: bool,
     /// Numbers of its ports.
     pub ports: Vec<i32>,
     /// Ready endpoints, counted by its EndpointSlices; not known for a Service whose slices are not looked at.
@@ -191,6 +196,7 @@ impl ServiceView {
         Self {
             marks: Marks::of(&service.metadata, false),
             selects: spec.and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty()),
+            speaks_tls: service.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(labels::TLS)),
             ports: spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default().iter().map(|p| p.port).collect(),
             ready: Known::Unknown,
         }
@@ -225,6 +231,38 @@ impl SliceView {
             marks,
             addresses: slice.endpoints.iter().flat_map(|endpoint| endpoint.addresses.iter().cloned()).collect(),
         }
+    }
+}
+
+/// A BackendTLSPolicy that was made for an external component.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyView {
+    /// Which it is.
+    pub marks: Marks,
+    /// What gateways have against it as it is now.
+    pub refused: BTreeSet<String>,
+}
+
+impl PolicyView {
+    /// The view of a policy.
+    #[must_use]
+    pub fn of(policy: &BackendTlsPolicy) -> Self {
+        let generation = policy.metadata.generation;
+        let said = policy.status.ancestors.iter().flat_map(|ancestor| {
+            let gateway = ancestor.ancestor_ref.name.as_str();
+            ancestor.conditions.iter().map(move |condition| (gateway, condition))
+        });
+        let refused = said.filter(|(_, condition)| {
+            matches!(condition.type_.as_str(), "Accepted" | "ResolvedRefs")
+                && condition.status == "False"
+                && condition.observed_generation == generation
+        });
+        let words = refused.map(|(gateway, condition)| {
+            let colon = if condition.message.is_empty() { "" } else { ": " };
+            let (type_, reason, message) = (&condition.type_, &condition.reason, &condition.message);
+            format!("Gateway {gateway} says {type_}=False, {reason}{colon}{message}")
+        });
+        Self { marks: Marks::of(&policy.metadata, true), refused: words.collect() }
     }
 }
 
@@ -267,6 +305,12 @@ pub struct Observed {
     pub services: BTreeMap<String, ServiceView>,
     /// EndpointSlices made for the environment.
     pub slices: BTreeMap<String, SliceView>,
+    /// BackendTLSPolicies made for the environment.
+    pub policies: BTreeMap<String, PolicyView>,
+    /// Whether the cluster has that kind.
+    pub policies_served: Known<bool>,
+    /// ConfigMaps that are marked as those of an authority, and whether they hold certificates.
+    pub authorities: BTreeMap<String, bool>,
     /// What is known of components' host names, by component.
     pub names: BTreeMap<String, Resolution>,
     /// ConfigMaps made for the environment.
@@ -291,14 +335,15 @@ impl Observed {
             ObjectKind::Deployment => self.deployments.get(&object.name).map(|view| &view.marks),
             ObjectKind::Service => self.services.get(&object.name).map(|view| &view.marks),
             ObjectKind::EndpointSlice => self.slices.get(&object.name).map(|view| &view.marks),
+            ObjectKind::BackendTlsPolicy => self.policies.get(&object.name).map(|view| &view.marks),
             ObjectKind::ConfigMap => self.config_maps.get(&object.name).map(|view| &view.marks),
         }
     }
 
     /// Every object that was made for the Environment with this UID, kinds in the order of removal: pods end before what
-    /// leads to them and what they read goes.
+    /// leads to them and what they read goes, and how they are spoken to is said for as long as there are addresses.
     pub fn owned<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = (ObjectRef, &'a Marks)> {
-        use ObjectKind::{ConfigMap, Deployment, EndpointSlice, Service};
+        use ObjectKind::{BackendTlsPolicy, ConfigMap, Deployment, EndpointSlice, Service};
         fn of<'a, V>(
             kind: ObjectKind,
             views: &'a BTreeMap<String, V>,
@@ -309,6 +354,7 @@ impl Observed {
         of(Deployment, &self.deployments, |view| &view.marks)
             .chain(of(Service, &self.services, |view| &view.marks))
             .chain(of(EndpointSlice, &self.slices, |view| &view.marks))
+            .chain(of(BackendTlsPolicy, &self.policies, |view| &view.marks))
             .chain(of(ConfigMap, &self.config_maps, |view| &view.marks))
             .filter(move |(_, marks)| marks.is_of(uid))
     }

@@ -8,7 +8,10 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 
-use super::observed::{ObjectKind, ObjectRef};
+use super::{
+    build::BackendTlsPolicy,
+    observed::{ObjectKind, ObjectRef},
+};
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,6 +74,8 @@ pub enum Body {
     Service(Service),
     /// Addresses of an external component.
     EndpointSlice(EndpointSlice),
+    /// How an external component is spoken to.
+    BackendTlsPolicy(BackendTlsPolicy),
     /// Configuration and discovery.
     ConfigMap(ConfigMap),
 }
@@ -83,6 +88,7 @@ impl Body {
             Self::Deployment(object) => (ObjectKind::Deployment, &object.metadata.name),
             Self::Service(object) => (ObjectKind::Service, &object.metadata.name),
             Self::EndpointSlice(object) => (ObjectKind::EndpointSlice, &object.metadata.name),
+            Self::BackendTlsPolicy(object) => (ObjectKind::BackendTlsPolicy, &object.metadata.name),
             Self::ConfigMap(object) => (ObjectKind::ConfigMap, &object.metadata.name),
         };
         ObjectRef::new(kind, name.as_deref().unwrap_or_default())

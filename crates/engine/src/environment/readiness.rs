@@ -12,6 +12,7 @@ use super::{
     observed::{DeploymentView, Observed, ServiceView},
     resolve,
     status::in_use,
+    tls,
     validate::{Component, Outside, Source, Validated},
 };
 use crate::Known;
@@ -37,7 +38,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    fn not(reason: &'static str, message: String) -> Self {
+    pub(super) fn not(reason: &'static str, message: String) -> Self {
         Self { ready: false, settled: false, have: None, want: None, reason, message: Some(message) }
     }
 }
@@ -61,7 +62,16 @@ pub fn readiness(environment: &Validated, component: &Component, observed: &Obse
             let field = format!("spec.components[{}].source.service", index(environment, component));
             of_service(observed.services.get(name), name, *port, &field)
         }
-        Source::External { at, .. } => of_outside(identity, component, at, observed),
+        Source::External { at, tls, .. } => {
+            let readiness = of_outside(identity, component, at, observed);
+            match tls {
+                Some(tls) => {
+                    let field = format!("spec.components[{}].source.external.tls", index(environment, component));
+                    tls::judged(readiness, tls, &identity.object(&component.name), &field, observed)
+                }
+                None => readiness,
+            }
+        }
     }
 }
 

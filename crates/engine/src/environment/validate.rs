@@ -65,7 +65,42 @@ pub enum Source {
         at: Outside,
         /// The port.
         port: i32,
+        /// How TLS is spoken to it, if it is.
+        tls: Option<Tls>,
     },
+}
+
+/// How TLS is spoken to a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The name that is asked for and that the certificate must have.
+    pub server_name: String,
+    /// Whose word on it counts.
+    pub authority: Authority,
+}
+
+/// Who is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// Those whom the system of whoever speaks trusts.
+    System,
+    /// Those in a ConfigMap.
+    ConfigMap(String),
+    /// Those in a Secret.
+    Secret(String),
+}
+
+impl Tls {
+    /// For the annotation [`cutover_api::labels::TLS`], which is read as an [`api::ExternalTls`].
+    #[must_use]
+    pub fn text(&self) -> String {
+        let (ca_config_map, ca_secret) = match &self.authority {
+            Authority::System => (None, None),
+            Authority::ConfigMap(name) => (Some(name.clone()), None),
+            Authority::Secret(name) => (None, Some(name.clone())),
+        };
+        json!(api::ExternalTls { server_name: Some(self.server_name.clone()), ca_config_map, ca_secret }).to_string()
+    }
 }
 
 /// What something outside the cluster is reached by.
@@ -91,6 +126,12 @@ impl Component {
             Source::Service { name, port } => (name.clone(), *port),
             Source::External { port, .. } => (identity.object(&self.name), *port),
         }
+    }
+
+    /// Whether whoever calls it has to speak TLS.
+    #[must_use]
+    pub const fn speaks_tls(&self) -> bool {
+        matches!(self.source, Source::External { tls: Some(_), .. })
     }
 
     /// The host name that it is reached by outside the cluster.
@@ -218,8 +259,13 @@ fn source(component: &api::Component, field: &str, forbidden: &[IpNet], problems
         }
         (None, Some(service), None) => Some(Source::Service { name: service.name.clone(), port: service.port }),
         (None, None, Some(external)) => {
-            let at = outside(external, &format!("{field}.source.external"), forbidden, problems)?;
-            Some(Source::External { at, port: external.port })
+            let field = format!("{field}.source.external");
+            let at = outside(external, &field, forbidden, problems)?;
+            let tls = match &external.tls {
+                Some(tls) => Some(spoken(tls, component.role, &at, &format!("{field}.tls"), problems)?),
+                None => None,
+            };
+            Some(Source::External { at, port: external.port, tls })
         }
         _ => {
             problems.push(Problem {
@@ -237,7 +283,7 @@ fn outside(
     forbidden: &[IpNet],
     problems: &mut Vec<Problem>,
 ) -> Option<Outside> {
-    let api::ExternalSource { addresses, host, ip_families: _, port: _ } = external;
+    let api::ExternalSource { addresses, host, ip_families: _, port: _, tls: _ } = external;
     match host {
         None if !addresses.is_empty() => {
             let addresses = addresses::judge(addresses, &format!("{field}.addresses"), forbidden, problems)?;
@@ -256,6 +302,34 @@ fn outside(
             None
         }
     }
+}
+
+fn spoken(tls: &api::ExternalTls, role: Role, at: &Outside, field: &str, problems: &mut Vec<Problem>) -> Option<Tls> {
+    let api::ExternalTls { server_name, ca_config_map, ca_secret } = tls;
+    let host = match at {
+        Outside::Host { name, .. } => Some(name),
+        Outside::Addresses(_) => None,
+    };
+    let mut problem = |field: String, message: &str| {
+        problems.push(Problem { field, message: message.to_owned() });
+        None
+    };
+    if !discovery::speaks_http(role) {
+        return problem(
+            field.to_owned(),
+            "is how routers speak HTTPS to a component: remove it, what calls a database or a cache speaks TLS to it by itself",
+        );
+    }
+    let Some(server_name) = server_name.as_ref().or(host) else {
+        return problem(format!("{field}.serverName"), "is required with addresses: certificates are judged by a name");
+    };
+    let authority = match (ca_config_map, ca_secret) {
+        (None, None) => Authority::System,
+        (Some(name), None) => Authority::ConfigMap(name.clone()),
+        (None, Some(name)) => Authority::Secret(name.clone()),
+        (Some(_), Some(_)) => return problem(field.to_owned(), "give one of caConfigMap and caSecret"),
+    };
+    Some(Tls { server_name: server_name.clone(), authority })
 }
 
 fn workload(workload: &api::Workload, field: &str, problems: &mut Vec<Problem>) {

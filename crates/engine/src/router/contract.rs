@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, PathMatch, Pin, RouteKind, RouterKind, Side};
+use cutover_api::v1alpha1::{
+    environment::ExternalTls,
+    traffic_split::{Edge, Mirror, PathMatch, Pin, RouteKind, RouterKind, Side},
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
@@ -38,12 +41,23 @@ pub struct Backend {
     pub selector: BTreeMap<String, String>,
     /// `publishNotReadyAddresses` of the Service.
     pub publish_not_ready_addresses: bool,
+    /// Whether its port speaks TLS, as an Environment says, and how.
+    pub tls: Option<BackendTls>,
     /// Whether the Service is of type `ExternalName`: no router takes such a side.
     pub external_name: bool,
     /// Endpoints of a Service without selector, for the alias Service's EndpointSlices. Empty otherwise.
     pub endpoints: Vec<EndpointCopy>,
     /// Ready endpoints. The backend of a *main* Ingress is not exchanged for a side without any.
     pub ready: Known<i32>,
+}
+
+/// How TLS is spoken to a Service of an Environment's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendTls {
+    /// Under which name, and by whose authority.
+    pub spoken: ExternalTls,
+    /// Whether the Environment's BackendTLSPolicy for it is there.
+    pub policy: bool,
 }
 
 /// One endpoint of a Service without selector, on the backend's port.
@@ -94,6 +108,13 @@ pub struct Sides {
 }
 
 impl Sides {
+    /// The first whose port speaks TLS, and the field that names it.
+    #[must_use]
+    pub fn speaking_tls(&self) -> Option<(&'static str, &Backend)> {
+        let sides = [("spec.legacy", &self.legacy), ("spec.new", &self.new)];
+        sides.into_iter().find_map(|(field, side)| Some((field, side.present().filter(|it| it.tls.is_some())?)))
+    }
+
     /// One of them.
     #[must_use]
     pub const fn get(&self, side: Side) -> &SideBackend {

@@ -12,7 +12,7 @@ use super::{
     gateway, ingress, istio, marks, traefik,
 };
 
-/// What a split can ask of its routers besides weights, hosts and paths.
+/// What a split, or a component that it leads to, can ask of routers besides weights, hosts and paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Feature {
     /// Requests with a header go to one side.
@@ -43,11 +43,13 @@ pub enum Feature {
     Rewrite,
     /// The new side gets copies of requests.
     Mirror,
+    /// One side speaks TLS, under a name and with an authority of its own.
+    BackendTls,
 }
 
 impl Feature {
     /// All of them, in the order in which they are looked at and listed: a part before the whole, so that the part is named.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::HeaderPins,
         Self::CookiePins,
         Self::Stickiness,
@@ -62,9 +64,10 @@ impl Feature {
         Self::TlsRedirect,
         Self::Rewrite,
         Self::Mirror,
+        Self::BackendTls,
     ];
 
-    /// The field of a spec that asks for it.
+    /// The field that asks for it, in the spec of a split or of a component.
     #[must_use]
     pub const fn field(self) -> &'static str {
         match self {
@@ -82,6 +85,7 @@ impl Feature {
             Self::TlsRedirect => "spec.edge.tlsRedirect",
             Self::Rewrite => "spec.paths[].rewrite",
             Self::Mirror => "spec.mirror",
+            Self::BackendTls => "source.external.tls",
         }
     }
 
@@ -107,6 +111,10 @@ impl Feature {
                 at.map(|at| format!("spec.paths[{at}].rewrite"))
             }
             Self::Mirror => intent.mirror.map(|_| self.field().to_owned()),
+            Self::BackendTls => {
+                let (side, backend) = intent.sides.speaking_tls()?;
+                Some(format!("{} (of Service {}, which {side} leads to)", self.field(), backend.service))
+            }
         }
     }
 }

@@ -44,17 +44,18 @@ pub(crate) mod tests;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{GatewayApiRouter, IstioRouter, Router, RouterKind, Side},
+    v1alpha1::traffic_split::{GatewayApiRouter, IstioRouter, RouteKind, Router, RouterKind, Side},
 };
 
 use crate::Known;
 
 pub use alb::service_names as alb_service_names;
 pub use contract::{
-    AlbObserved, AliasReady, Backend, EndpointCopy, GatewayObserved, IngressObserved, Intent, IstioObserved,
-    ObjectKind, Observed, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef, TraefikObserved,
-    Unseen,
+    AlbObserved, AliasReady, Backend, BackendTls, EndpointCopy, GatewayObserved, IngressObserved, Intent,
+    IstioObserved, ObjectKind, Observed, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef,
+    TraefikObserved, Unseen,
 };
+use features::{Carried, Feature};
 pub(crate) use gateway::grpc_path;
 pub(crate) use ingress::path_of as ingress_path;
 pub(crate) use istio::hosts_and_paths as virtual_service_hosts_and_paths;
@@ -72,6 +73,30 @@ pub use view::{
 /// kind; a router of no kind, or of another, gets an empty plan.
 #[must_use]
 pub fn plan(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> RouterPlan {
+    let mut plan = planned(router, intent, observed);
+    // Nothing that is written leads to a port that speaks TLS where nobody would speak it, or judge its certificate.
+    if intent.exposed && is_unspoken(router, intent, observed) {
+        plan.steps.clear();
+        plan.settled = false;
+    }
+    plan
+}
+
+fn is_unspoken(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> bool {
+    let carries: fn(Feature) -> Carried = match observed {
+        Observed::GatewayApi(observed) => match router.gateway_api.as_ref().map(|it| it.route_kind) {
+            Some(RouteKind::Http) | None => return gateway::is_unspoken(intent, observed),
+            Some(RouteKind::Grpc) => gateway::carries_grpc,
+        },
+        Observed::IngressNginx(_) => ingress::carries,
+        Observed::Traefik(_) => traefik::carries,
+        Observed::Istio(_) => istio::carries,
+        Observed::Alb(_) => alb::carries,
+    };
+    intent.sides.speaking_tls().is_some() && matches!(carries(Feature::BackendTls), Carried::Not { .. })
+}
+
+fn planned(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> RouterPlan {
     match observed {
         Observed::IngressNginx(observed) => {
             router.ingress_nginx.as_ref().map(|router| ingress::plan(router, intent, observed))

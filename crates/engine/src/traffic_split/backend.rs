@@ -12,7 +12,7 @@ use crate::{
     Known,
     conditions::Health,
     router::{
-        Backend, EndpointCopy, Problem, SideBackend,
+        Backend, BackendTls, EndpointCopy, Problem, SideBackend,
         view::{EndpointView, ServicePortView, ServiceView},
     },
 };
@@ -98,6 +98,8 @@ pub struct ServiceFacts<'a> {
     pub service: Known<Option<&'a ServiceView>>,
     /// Its EndpointSlices.
     pub slices: Known<&'a [SliceFacts<'a>]>,
+    /// UID of the Environment that made the BackendTLSPolicy of its name, if one did.
+    pub policy_of: Option<&'a str>,
 }
 
 /// What is observed of one EndpointSlice.
@@ -146,7 +148,12 @@ pub fn assemble(target: &Target, facts: &ServiceFacts) -> Known<Resolved> {
         return gone(format!("{field}: Service {name} has no port {port}: name one of {}", ports.join(", ")));
     };
     let Known::Known(slices) = facts.slices else { return Known::Unknown };
-    resolved(SideBackend::Present(backend(name, service, found, slices)), None)
+    let mut backend = backend(name, service, found, slices);
+    backend.tls = service.tls.clone().map(|spoken| {
+        let policy = facts.policy_of.is_some() && facts.policy_of == service.meta.owner_uid.as_deref();
+        BackendTls { spoken, policy }
+    });
+    resolved(SideBackend::Present(backend), None)
 }
 
 fn backend(name: &str, service: &ServiceView, port: &ServicePortView, slices: &[SliceFacts]) -> Backend {
@@ -160,6 +167,7 @@ fn backend(name: &str, service: &ServiceView, port: &ServicePortView, slices: &[
         app_protocol: port.app_protocol.as_deref().map(str::to_owned),
         selector,
         publish_not_ready_addresses: service.publish_not_ready_addresses,
+        tls: None,
         external_name: service.external_name,
         endpoints,
         ready: Known::Known(ready(slices)),

@@ -4,6 +4,8 @@
 //! foreign, and a cluster has many. One watch per kind, whoever reads it. Alias Services and their EndpointSlices are
 //! kept too: a route is not moved to an alias that is not seen to have an endpoint.
 
+mod authority;
+mod backend_tls_policy;
 mod config_map;
 mod deployment;
 mod endpoint_slice;
@@ -20,16 +22,17 @@ mod service;
 mod tests;
 mod whole;
 
-use cutover_engine::environment::DeploymentView;
+use cutover_engine::environment::{DeploymentView, PolicyView};
 
 use crate::cluster::{
     discovery::{
-        Discovery, GATEWAY_CLASSES, GATEWAYS, GRPC_ROUTES, HTTP_ROUTES, INGRESS_ROUTES, MIDDLEWARES,
-        SERVERS_TRANSPORTS, TRAEFIK_SERVICES, VIRTUAL_SERVICES,
+        BACKEND_TLS_POLICIES, Discovery, GATEWAY_CLASSES, GATEWAYS, GRPC_ROUTES, HTTP_ROUTES, INGRESS_ROUTES,
+        MIDDLEWARES, SERVERS_TRANSPORTS, TRAEFIK_SERVICES, VIRTUAL_SERVICES,
     },
     stores::{Index, Stores},
 };
 
+pub use authority::AuthorityRecord;
 pub use config_map::ConfigMapRecord;
 pub use endpoint_slice::SliceRecord;
 pub use gateway::{GatewayClassRecord, GatewayRecord};
@@ -60,6 +63,8 @@ pub struct Caches {
     pub config_maps: Index<ConfigMapRecord>,
     /// ConfigMaps that hold the version of a database's schema.
     pub schema_versions: Index<SchemaRecord>,
+    /// ConfigMaps with the certificates of an authority.
+    pub authorities: Index<AuthorityRecord>,
     /// Ingresses.
     pub ingresses: Index<IngressRecord>,
     /// `HTTPRoutes`, where the cluster has them.
@@ -70,6 +75,8 @@ pub struct Caches {
     pub gateways: Index<GatewayRecord>,
     /// `GatewayClasses`, where the cluster has them.
     pub gateway_classes: Index<GatewayClassRecord>,
+    /// `BackendTLSPolicies` of environments, where the cluster has them, found together by the Environment's UID.
+    pub backend_tls_policies: Index<PolicyView>,
     /// Traefik's `IngressRoute`s, where the cluster has them.
     pub ingress_routes: Index<WholeRecord<IngressRoute>>,
     /// Traefik's `TraefikService`s, where the cluster has them.
@@ -93,11 +100,14 @@ impl Caches {
             jobs: stores.index(Some(job::SELECTOR)),
             config_maps: stores.index(Some(config_map::SELECTOR)),
             schema_versions: stores.index(Some(schema_version::SELECTOR)),
+            authorities: stores.index(Some(authority::SELECTOR)),
             ingresses: stores.index(None),
             http_routes: stores.optional(discovery.served(HTTP_ROUTES), None),
             grpc_routes: stores.optional(discovery.served(GRPC_ROUTES), None),
             gateways: stores.optional(discovery.served(GATEWAYS), None),
             gateway_classes: stores.optional_cluster(discovery.served(GATEWAY_CLASSES), None),
+            backend_tls_policies: stores
+                .optional(discovery.served(BACKEND_TLS_POLICIES), Some(backend_tls_policy::SELECTOR)),
             ingress_routes: stores.optional(discovery.served(INGRESS_ROUTES), None),
             traefik_services: stores.optional(discovery.served(TRAEFIK_SERVICES), None),
             middlewares: stores.optional(discovery.served(MIDDLEWARES), None),

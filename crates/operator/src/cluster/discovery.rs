@@ -42,6 +42,9 @@ pub const GATEWAYS: Optional = Optional { group: "gateway.networking.k8s.io", ve
 /// Gateway API classes.
 pub const GATEWAY_CLASSES: Optional =
     Optional { group: "gateway.networking.k8s.io", version: "v1", plural: "gatewayclasses" };
+/// How gateways speak TLS to Services.
+pub const BACKEND_TLS_POLICIES: Optional =
+    Optional { group: "gateway.networking.k8s.io", version: "v1", plural: "backendtlspolicies" };
 /// Traefik's routes.
 pub const INGRESS_ROUTES: Optional = Optional::of(ObjectKind::IngressRoute);
 /// Traefik's weighted services.
@@ -60,6 +63,7 @@ pub const OPTIONAL: [Optional; 9] = [
     GRPC_ROUTES,
     GATEWAYS,
     GATEWAY_CLASSES,
+    BACKEND_TLS_POLICIES,
     INGRESS_ROUTES,
     TRAEFIK_SERVICES,
     MIDDLEWARES,

@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::forms::{COMPONENT_PATTERN, DOMAIN_PATTERN, LABEL_PATTERN},
-    Workload,
+    ExternalTls, Workload,
 };
 
 /// One component.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!has(self.source.external) || !has(self.source.external.tls) || !(self.role in ['Database', 'Cache'])").message("tls is how routers speak HTTPS to a component: what calls a database or a cache speaks TLS to it by itself").field_path(".source")
+)]
 pub struct Component {
     /// Name, unique in the environment, at most 30 characters, such as `storefront`.
     #[schemars(length(min = 1, max = 30), regex(pattern = COMPONENT_PATTERN))]
@@ -145,7 +148,8 @@ pub struct ServiceSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("has(self.addresses) != has(self.host)").message("external is reached by exactly one of addresses and host"),
-    validation = Rule::new("!has(self.ipFamilies) || has(self.host)").message("ipFamilies says which addresses of host are used: addresses say it themselves")
+    validation = Rule::new("!has(self.ipFamilies) || has(self.host)").message("ipFamilies says which addresses of host are used: addresses say it themselves"),
+    validation = Rule::new("!has(self.tls) || has(self.host) || has(self.tls.serverName)").message("tls.serverName is required with addresses: certificates are judged by a name").field_path(".tls")
 )]
 pub struct ExternalSource {
     /// IPv4 or IPv6 addresses, all of one family. 1 to 64. Loopback, link-local and cluster addresses are refused.
@@ -175,6 +179,9 @@ pub struct ExternalSource {
     /// Port, 1 to 65535.
     #[schemars(range(min = 1, max = 65_535))]
     pub port: i32,
+    /// The port speaks TLS. A router that cannot speak it to one side by itself refuses the split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ExternalTls>,
 }
 
 impl ExternalSource {

@@ -2,6 +2,7 @@
 
 mod checklist;
 mod component;
+mod external_tls;
 mod migration;
 mod shared;
 mod status;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     checklist::{Attestation, ChecklistItem, ChecklistState, ChecklistStatus},
     component::{Component, ExternalSource, IpFamily, Role, ServiceSource, Source, System},
+    external_tls::ExternalTls,
     migration::{MigrationOutcome, MigrationRecord},
     shared::{ConfigMapKey, Database, DatabaseSchema, HttpVersion, JobVersion, SchemaSource, SchemaStatus, Shared},
     status::{ComponentStatus, EnvironmentStatus, Manifest, ResolvedStatus},

@@ -1,5 +1,6 @@
 //! The objects of an environment, as they are to be.
 
+mod backend_tls_policy;
 mod config_map;
 mod deployment;
 mod endpoint_slice;
@@ -9,6 +10,7 @@ mod service;
 use cutover_api::v1alpha1::environment::Workload;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+pub use backend_tls_policy::{BackendTlsPolicy, build_backend_tls_policy};
 pub use config_map::build_config_map;
 pub use deployment::{build_deployment, pod_template};
 pub use endpoint_slice::build_endpoint_slices;

@@ -1,5 +1,6 @@
 //! The Service of a component: with a fixed selector for what the operator runs, without one for what is outside.
 
+use cutover_api::labels;
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -24,12 +25,19 @@ pub fn build_service(identity: &Identity, component: &Component) -> Option<Servi
                 .map(|port| service_port_of(&port.name, service_port(port), IntOrString::String(port.name.clone())));
             (ports.collect(), Some(identity.selector(&component.name)))
         }
-        Source::External { port, .. } => {
-            (vec![service_port_of(external_port_name(component, *port), *port, IntOrString::Int(*port))], None)
+        Source::External { port, tls, .. } => {
+            let mut only = service_port_of(external_port_name(component, *port), *port, IntOrString::Int(*port));
+            // For proxies that know nothing of the rest: none of them speaks plain HTTP to the port.
+            only.app_protocol = tls.as_ref().map(|_| "https".to_owned());
+            (vec![only], None)
         }
     };
+    let mut metadata = metadata(identity, component, identity.object(&component.name));
+    if let Source::External { tls: Some(tls), .. } = &component.source {
+        metadata.annotations.get_or_insert_default().insert(labels::TLS.to_owned(), tls.text());
+    }
     Some(Service {
-        metadata: metadata(identity, component, identity.object(&component.name)),
+        metadata,
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".into()),
             ports: Some(ports),
@@ -46,6 +54,7 @@ pub(super) fn external_port_name(component: &Component, port: i32) -> &'static s
     match (speaks_http(component.role), port) {
         (false, _) => "tcp",
         (true, 443) => "https",
+        (true, _) if component.speaks_tls() => "https",
         (true, _) => "http",
     }
 }

@@ -3,6 +3,7 @@ mod deciding;
 mod migrations;
 mod properties;
 mod resolving;
+mod speaking_tls;
 mod telling;
 mod validating;
 mod world;

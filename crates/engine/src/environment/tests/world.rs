@@ -12,8 +12,8 @@ use k8s_openapi::{
 use crate::{
     Known,
     environment::{
-        Applied, ConfigMapView, DeploymentView, Identity, Marks, ObjectKind, ObjectRef, Observed, Plan, ServiceView,
-        Settled, SliceView, Step, Usage, Validated,
+        Applied, ConfigMapView, DeploymentView, Identity, Marks, ObjectKind, ObjectRef, Observed, Plan, PolicyView,
+        ServiceView, Settled, SliceView, Step, Usage, Validated,
         plan::Body,
         resolve::{self, Published, Told},
         validate,
@@ -93,6 +93,10 @@ pub struct World {
     pub usage: Known<Usage>,
     /// What name servers said of the host names of components.
     pub told: BTreeMap<String, BTreeMap<IpFamily, Told>>,
+    /// Whether the cluster has BackendTLSPolicies.
+    pub policies_served: Known<bool>,
+    /// ConfigMaps of authorities.
+    pub authorities: BTreeMap<String, bool>,
     /// When addresses were seen, by the status.
     pub seen: Option<Timestamp>,
     clock: u64,
@@ -100,7 +104,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        Self { usage: Known::Known(Usage::default()), ..Self::default() }
+        Self { usage: Known::Known(Usage::default()), policies_served: Known::Known(true), ..Self::default() }
     }
 
     /// A Service of somebody else.
@@ -187,7 +191,13 @@ impl World {
     }
 
     pub fn observe(&self) -> Observed {
-        let mut observed = Observed { settled: self.settled.clone(), usage: self.usage.clone(), ..Observed::default() };
+        let mut observed = Observed {
+            settled: self.settled.clone(),
+            usage: self.usage.clone(),
+            policies_served: self.policies_served,
+            authorities: self.authorities.clone(),
+            ..Observed::default()
+        };
         for (object, stored) in &self.objects {
             let name = object.name.clone();
             match &stored.body {
@@ -207,6 +217,11 @@ impl World {
                     let mut slice: EndpointSlice = slice.clone();
                     stamp(&mut slice.metadata, stored);
                     observed.slices.insert(name, SliceView::of(&slice));
+                }
+                Body::BackendTlsPolicy(policy) => {
+                    let mut policy = policy.clone();
+                    stamp(&mut policy.metadata, stored);
+                    observed.policies.insert(name, PolicyView::of(&policy));
                 }
                 Body::ConfigMap(config_map) => {
                     let mut config_map = config_map.clone();

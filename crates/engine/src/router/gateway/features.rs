@@ -2,6 +2,7 @@
 
 use cutover_api::v1alpha1::traffic_split::{GatewayApiRouter, RouteKind};
 
+use super::tls;
 use crate::router::{
     contract::Intent,
     features::{Carried, Feature},
@@ -46,6 +47,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         Feature::Rewrite => Carried::WhereListed("HTTPRoutePathRewrite"),
         Feature::Mirror => Carried::WhereListed("HTTPRouteRequestMirror"),
         Feature::TlsRedirect => Carried::WhereListed("HTTPRouteSchemeRedirect"),
+        Feature::BackendTls => Carried::WhereListed(tls::FEATURE),
     }
 }
 
@@ -73,7 +75,8 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         | Feature::Retries
         | Feature::RetryBackoff
         | Feature::TryTimeout
-        | Feature::CircuitBreaker => carries(feature),
+        | Feature::CircuitBreaker
+        | Feature::BackendTls => carries(feature),
         Feature::SecurityHeaders => Carried::Not {
             why: "changes only the backends of an attached rule",
             remedy: "add a ResponseHeaderModifier to that rule, or let Cutover make the HTTPRoute (parentRefs)",
@@ -118,6 +121,10 @@ pub(in crate::router) fn carries_grpc(feature: Feature) -> Carried {
             why: "copies nothing, for no GatewayClass says whether it copies what a GRPCRoute takes",
             remedy: "take mirror out, or use istio",
         },
+        Feature::BackendTls => Carried::Not {
+            why: "is led by gateways (Traefik) that heed no BackendTLSPolicy in a GRPCRoute, and judge no certificate by it",
+            remedy: "use routeKind HTTPRoute, or have the side speak h2c",
+        },
     }
 }
 
@@ -139,6 +146,7 @@ pub(in crate::router) fn carries_grpc_attached(feature: Feature) -> Carried {
         | Feature::CircuitBreaker
         | Feature::TlsRedirect
         | Feature::Rewrite
-        | Feature::Mirror => carries_grpc(feature),
+        | Feature::Mirror
+        | Feature::BackendTls => carries_grpc(feature),
     }
 }

@@ -9,6 +9,8 @@
 //!   and to those that match from end to end.
 //! - A backend that does not exist is 500 for its share, and some implementations no longer resolve the route. A side without
 //!   weight is left out when its Service is gone.
+//! - TLS to a side is said by a BackendTLSPolicy for its Service, which its Environment makes; a gateway that knows none would speak plain
+//!   HTTP to it.
 //! - Clients are kept with their sides by rules for our own cookie, between the pins and the weighted rule, which deals it.
 //! - A GRPCRoute is an HTTPRoute with other matches and fewer filters: everything but these is the same.
 //! - `Accepted` says nothing about the data plane, but its absence does: the route is not served as written.
@@ -21,6 +23,7 @@ mod grpc;
 mod redirect;
 mod rule;
 mod rules;
+mod tls;
 
 use cutover_api::{
     conditions::reasons,
@@ -40,6 +43,7 @@ use super::{
 pub(super) use features::{GRPC, GRPC_ATTACHED, carries, carries_attached, carries_grpc, carries_grpc_attached};
 pub(crate) use grpc::path_of as grpc_path;
 pub(super) use rule::read_weight;
+pub(super) use tls::is_unspoken;
 
 /// Fields that we do not write and that nobody else should.
 const MEANINGFUL: [&str; 9] = [
@@ -277,7 +281,7 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     if let Some(problem) = shares::external_name(intent.sides).or_else(|| alias::refusal(intent, observed)) {
         return Some(problem);
     }
-    if let Some(problem) = redirect::refusal(router, intent) {
+    if let Some(problem) = redirect::refusal(router, intent).or_else(|| tls::refusal(intent, observed)) {
         return Some(problem);
     }
     let (rules, matches) = rules::size(router.route_kind, intent);

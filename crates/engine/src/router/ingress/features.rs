@@ -29,6 +29,9 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "copies every request or none, those that change something too",
             remedy: "take mirror out, or use istio",
         },
+        Feature::BackendTls => {
+            Carried::Not { why: "speaks to both sides by one protocol and one name", remedy: "use gatewayApi" }
+        }
     }
 }
 
@@ -44,7 +47,8 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         | Feature::RetryBackoff
         | Feature::TryTimeout
         | Feature::CircuitBreaker
-        | Feature::Mirror => carries(feature),
+        | Feature::Mirror
+        | Feature::BackendTls => carries(feature),
         Feature::RateLimit
         | Feature::Timeouts
         | Feature::SecurityHeaders

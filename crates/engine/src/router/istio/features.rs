@@ -31,6 +31,10 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "has no redirect for one of several routes, for it is the Gateway's",
             remedy: "set tls.httpsRedirect on the Gateway's server without TLS",
         },
+        Feature::BackendTls => Carried::Not {
+            why: "takes TLS from a DestinationRule, of which Cutover makes none",
+            remedy: "use gatewayApi; or leave tls out of the component, and write a DestinationRule for its Service first",
+        },
     }
 }
 
@@ -45,7 +49,11 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
             why: "changes only the destinations of an attached entry",
             remedy: "remove stickiness, or let Cutover make the VirtualService (gateways)",
         },
-        Feature::RateLimit | Feature::Timeouts | Feature::CircuitBreaker | Feature::TlsRedirect => carries(feature),
+        Feature::RateLimit
+        | Feature::Timeouts
+        | Feature::CircuitBreaker
+        | Feature::TlsRedirect
+        | Feature::BackendTls => carries(feature),
         Feature::SecurityHeaders => Carried::Not {
             why: "changes only the destinations of an attached entry",
             remedy: "add headers.response.set to that entry, or let Cutover make the VirtualService (gateways)",

@@ -255,6 +255,7 @@ pub fn backend(service: &str) -> Backend {
         app_protocol: None,
         selector: BTreeMap::from([("app".to_owned(), service.to_owned())]),
         publish_not_ready_addresses: false,
+        tls: None,
         external_name: false,
         endpoints: Vec::new(),
         ready: Known::Known(2),
@@ -279,7 +280,7 @@ impl Split {
             "metadata": {"name": "example"}, "spec": {"controllerName": CONTROLLER},
             "status": {"supportedFeatures": [
                 {"name": "Gateway"}, {"name": "HTTPRoute"}, {"name": "GRPCRoute"}, {"name": "HTTPRouteResponseHeaderModification"},
-                {"name": "HTTPRouteCORS"}, {"name": "HTTPRoutePathRewrite"}, {"name": "HTTPRouteRequestMirror"},
+                {"name": "BackendTLSPolicy"}, {"name": "HTTPRouteCORS"}, {"name": "HTTPRoutePathRewrite"}, {"name": "HTTPRouteRequestMirror"},
                 {"name": "HTTPRouteRequestPercentageMirror"}, {"name": "HTTPRouteMethodMatching"}, {"name": "HTTPRouteSchemeRedirect"},
             ]},
         });

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, RateLimit, Side};
+use cutover_api::v1alpha1::{
+    environment::ExternalTls,
+    traffic_split::{Edge, Mirror, RateLimit, Side},
+};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -16,7 +19,7 @@ use super::{
 use crate::{
     conditions::Health,
     router::{
-        ObjectKind, RouteStep,
+        BackendTls, ObjectKind, RouteStep,
         features::{COLUMNS, Carried, Feature, markdown},
     },
 };
@@ -52,10 +55,13 @@ fn asking(feature: Feature, split: Split) -> Split {
         }
         Feature::Rewrite => split.paths = vec![rewritten("/shop", "/v1")],
         Feature::Mirror => split.mirror = Some(Mirror { percent: 100, allow_unsafe: false }),
+        Feature::BackendTls => {
+            split.backend_mut(Side::Legacy).tls = Some(BackendTls { spoken: ExternalTls::default(), policy: true });
+        }
     })
 }
 
-fn in_column(router: &str) -> (Split, World) {
+pub(super) fn in_column(router: &str) -> (Split, World) {
     let mut world = World::default();
     world.put(ObjectKind::Ingress, users_ingress("users"));
     world.put(ObjectKind::HttpRoute, users_route("users"));

@@ -12,6 +12,7 @@ mod istio;
 mod ownership;
 mod proxies;
 mod refusals;
+mod speaking_tls;
 mod sticky;
 mod traefik;
 mod traefik_edge;

@@ -24,6 +24,9 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         },
         Feature::TlsRedirect => Carried::Within("from the entry points in `redirectFrom`"),
         Feature::Mirror => Carried::Within("`GET` and `HEAD`, without bodies; by a cluster address"),
+        Feature::BackendTls => {
+            Carried::Not { why: "is written with plain HTTP to both sides", remedy: "use gatewayApi" }
+        }
     }
 }
 
@@ -48,7 +51,8 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         | Feature::CircuitBreaker
         | Feature::TlsRedirect
         | Feature::Rewrite
-        | Feature::Mirror => Carried::Not {
+        | Feature::Mirror
+        | Feature::BackendTls => Carried::Not {
             why: "changes only the weights of an attached TraefikService",
             remedy: "put a Middleware or a ServersTransport on the IngressRoute that leads to it",
         },

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cutover_api::{labels, v1alpha1::environment::ExternalTls};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Deserialize;
 
@@ -26,6 +27,8 @@ pub struct ServiceView {
     pub selector: BTreeMap<Box<str>, Box<str>>,
     /// `spec.ports`.
     pub ports: Box<[ServicePortView]>,
+    /// Annotation [`labels::TLS`], of a Service that an Environment made.
+    pub tls: Option<ExternalTls>,
 }
 
 /// One port of a Service.
@@ -47,9 +50,23 @@ pub struct ServicePortView {
 
 #[derive(Deserialize)]
 struct Wire {
-    metadata: Meta,
+    metadata: ServiceMeta,
     #[serde(default)]
     spec: WireSpec,
+}
+
+/// Metadata, and the one annotation that the reduced form leaves out.
+struct ServiceMeta(Meta, Option<ExternalTls>);
+
+impl<'de> Deserialize<'de> for ServiceMeta {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut wire = super::meta::Wire::deserialize(deserializer)?;
+        let text = wire.annotations.as_mut().and_then(|annotations| annotations.remove(labels::TLS));
+        let meta = Meta::from(wire);
+        // Of anybody else's nothing is believed; one of ours that cannot be read still says that TLS is spoken.
+        let text = text.filter(|_| meta.owner_uid.is_some());
+        Ok(Self(meta, text.map(|text| serde_json::from_str(&text).unwrap_or_default())))
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -68,9 +85,10 @@ struct WireSpec {
 }
 
 impl From<Wire> for ServiceView {
-    fn from(Wire { metadata, spec }: Wire) -> Self {
+    fn from(Wire { metadata: ServiceMeta(meta, tls), spec }: Wire) -> Self {
         Self {
-            meta: metadata,
+            meta,
+            tls,
             external_name: spec.type_.as_deref() == Some("ExternalName"),
             headless: spec.cluster_ip.as_deref() == Some("None"),
             publish_not_ready_addresses: spec.publish_not_ready_addresses.unwrap_or_default(),

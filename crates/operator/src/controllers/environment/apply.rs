@@ -8,8 +8,9 @@ use cutover_api::{
     labels::{MANAGER_ENVIRONMENT, OWNER_UID},
 };
 use cutover_engine::environment::{
-    Applied, ConfigMapView, DeploymentView, Identity, ObjectKind, ObjectRef, Plan, Refusal, ServiceView, SliceView,
-    Step,
+    Applied, ConfigMapView, DeploymentView, Identity, ObjectKind, ObjectRef, Plan, PolicyView, Refusal, ServiceView,
+    SliceView, Step,
+    build::BackendTlsPolicy,
     decide::conflict,
     observed::{MANAGED_BY, SLICE_MANAGER},
     plan::Body,
@@ -105,6 +106,9 @@ async fn write(
         Body::EndpointSlice(it) => one(client, identity, object, uid, it)
             .await
             .map(|it| it.map(|it| Answer::EndpointSlice(SliceView::of(&it)))),
+        Body::BackendTlsPolicy(it) => one(client, identity, object, uid, it)
+            .await
+            .map(|it| it.map(|it| Answer::BackendTlsPolicy(PolicyView::of(&it)))),
         Body::ConfigMap(it) => one(client, identity, object, uid, it)
             .await
             .map(|it| it.map(|it| Answer::ConfigMap(ConfigMapView::of(&it)))),
@@ -186,6 +190,9 @@ async fn delete(client: &Client, identity: &Identity, object: &ObjectRef, uid: &
         ObjectKind::EndpointSlice => {
             prune::delete(&Api::<EndpointSlice>::namespaced(client.clone(), namespace), &candidate).await
         }
+        ObjectKind::BackendTlsPolicy => {
+            prune::delete(&Api::<BackendTlsPolicy>::namespaced(client.clone(), namespace), &candidate).await
+        }
         ObjectKind::ConfigMap => {
             prune::delete(&Api::<ConfigMap>::namespaced(client.clone(), namespace), &candidate).await
         }
@@ -195,13 +202,17 @@ async fn delete(client: &Client, identity: &Identity, object: &ObjectRef, uid: &
 
 /// Before the finalizer goes: reads from the API server, not from caches, whether something of the environment is left, and
 /// deletes it. Returns whether nothing was.
-pub(super) async fn sweep(client: &Client, identity: &Identity) -> Result<bool, Error> {
+/// `policies`: whether the cluster has BackendTLSPolicies.
+pub(super) async fn sweep(client: &Client, identity: &Identity, policies: bool) -> Result<bool, Error> {
     let cluster_made = |labels: &std::collections::BTreeMap<String, String>| {
         labels.get(MANAGED_BY).is_none_or(|manager| manager != SLICE_MANAGER)
     };
     let mut left = swept::<Deployment>(client, identity, |_| false).await?;
     left += swept::<Service>(client, identity, |_| false).await?;
     left += swept::<EndpointSlice>(client, identity, |slice| cluster_made(slice.labels())).await?;
+    if policies {
+        left += swept::<BackendTlsPolicy>(client, identity, |_| false).await?;
+    }
     left += swept::<ConfigMap>(client, identity, |_| false).await?;
     Ok(left == 0)
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cutover_engine::environment::{
-    ConfigMapView, DeploymentView, Marks, ObjectRef, Observed, ServiceView, Settled, SliceView,
+    ConfigMapView, DeploymentView, Marks, ObjectRef, Observed, PolicyView, ServiceView, Settled, SliceView,
 };
 
 /// The answer to a write.
@@ -15,6 +15,7 @@ pub(super) enum Answer {
     Deployment(DeploymentView),
     Service(ServiceView),
     EndpointSlice(SliceView),
+    BackendTlsPolicy(PolicyView),
     ConfigMap(ConfigMapView),
 }
 
@@ -24,6 +25,7 @@ impl Answer {
             Self::Deployment(view) => &view.marks,
             Self::Service(view) => &view.marks,
             Self::EndpointSlice(view) => &view.marks,
+            Self::BackendTlsPolicy(view) => &view.marks,
             Self::ConfigMap(view) => &view.marks,
         }
     }
@@ -89,6 +91,7 @@ impl Memory {
                 Answer::Deployment(view) => drop(observed.deployments.insert(name, view)),
                 Answer::Service(view) => drop(observed.services.insert(name, view)),
                 Answer::EndpointSlice(view) => drop(observed.slices.insert(name, view)),
+                Answer::BackendTlsPolicy(view) => drop(observed.policies.insert(name, view)),
                 Answer::ConfigMap(view) => drop(observed.config_maps.insert(name, view)),
             }
         }

@@ -76,6 +76,14 @@ impl Sources {
                 observed.config_maps.insert(name.to_string(), view.clone());
             }
         }
+        for (name, view) in self.caches.backend_tls_policies.group(namespace, &identity.uid) {
+            observed.policies.insert(name.to_string(), (*view).clone());
+        }
+        observed.policies_served = self.has_policies();
+        for name in authorities(environment) {
+            let found = self.caches.authorities.get(namespace, name);
+            observed.authorities.extend(found.map(|record| (name.to_owned(), record.holds)));
+        }
         observed.migrations = self.migrations(identity);
         if let Some(key) = schema_source(environment).and_then(|source| source.config_map.as_ref()) {
             observed.schema = self.caches.schema_versions.get(namespace, &key.name).map(|record| record.data.clone());
@@ -97,6 +105,15 @@ impl Sources {
         self.memory.overlay(namespace, &identity.uid, &mut observed);
         self.resolved(identity, environment, &mut observed);
         observed
+    }
+
+    /// Whether the cluster has BackendTLSPolicies.
+    pub(super) fn has_policies(&self) -> Known<bool> {
+        match self.caches.backend_tls_policies.presence() {
+            Presence::Listed => Known::Known(true),
+            Presence::Missing => Known::Known(false),
+            Presence::Unknown | Presence::Forbidden => Known::Unknown,
+        }
     }
 
     /// What is known of components' host names: by what is published, and by what was told since the process started.
@@ -265,6 +282,12 @@ impl Sources {
     }
 }
 
+/// The ConfigMaps by whose certificates those of components are judged.
+pub(super) fn authorities(environment: &Environment) -> impl Iterator<Item = &str> {
+    let spoken = environment.spec.components.iter().filter_map(|it| it.source.external.as_ref()?.tls.as_ref());
+    spoken.filter_map(|tls| tls.ca_config_map.as_deref())
+}
+
 /// Whether a Service may select pods of components.
 pub(super) fn selects_components(record: &ServiceRecord) -> bool {
     record.mentions(labels::COMPONENT)
@@ -287,6 +310,7 @@ fn service_view(identity: &Identity, view: &route::ServiceView) -> ServiceView {
     ServiceView {
         marks: Marks { component, ..marks(&view.meta) },
         selects: !view.selector.is_empty(),
+        speaks_tls: view.tls.is_some(),
         ports: view.ports.iter().map(|port| port.port).collect(),
         ready: Known::Unknown,
     }

@@ -18,6 +18,7 @@ const CONFIG_MAPS: &str = "/api/v1/namespaces/shop/configmaps";
 const SERVICES: &str = "/api/v1/namespaces/shop/services";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/shop/deployments";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
+const POLICIES: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/backendtlspolicies";
 
 /// An environment, what else the caches show, and what name servers say.
 #[derive(Clone, Default)]
@@ -254,6 +255,28 @@ async fn a_name_that_somebody_else_has_is_left_to_them_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn addresses_that_speak_tls_are_not_published_past_a_policy_of_somebody_elses() {
+    let external = json!({"addresses": ["203.0.113.7"], "port": 443, "tls": {"serverName": "vault.example.com"}});
+    let cluster = Cluster::new(&[json!({"name": "vault", "system": "Legacy", "source": {"external": external}})]);
+    let theirs = json!({"metadata": {"name": "production-vault", "uid": "theirs", "labels": {"app": "vault"}}});
+    let (results, told) = cluster
+        .reconcile(1, async |api| {
+            created(api, CONFIG_MAPS, "production-config").await;
+            created(api, SERVICES, "production-vault").await;
+            look(api, POLICIES, "production-vault", &[theirs]).await;
+            // Nothing more: neither is it written, nor are the addresses.
+            let (told, sent) = status(api).await;
+            answered(&cluster.environment, sent);
+            told
+        })
+        .await;
+    assert_eq!(results[0].as_ref().unwrap(), &Action::requeue(LOOK_AGAIN));
+    assert_eq!(reason(&told, "Stalled").as_deref(), Some("Conflicted"));
+    let message = told["components"][0]["message"].as_str().unwrap();
+    assert!(message.contains("BackendTLSPolicy production-vault exists and was not made for this"), "{message}");
+}
+
+#[tokio::test]
 async fn what_we_made_a_moment_ago_is_ours_though_no_cache_shows_it() {
     let cluster = Cluster::new(&[workload("api")]);
     let ours =
@@ -385,7 +408,7 @@ async fn a_deletion_waits_for_those_who_use_it_then_sweeps_and_lets_go() {
     cluster.shown.config_maps.clear();
     let (results, ()) = cluster
         .reconcile(1, async |api| {
-            for path in [DEPLOYMENTS, SERVICES, SLICES, CONFIG_MAPS] {
+            for path in [DEPLOYMENTS, SERVICES, SLICES, POLICIES, CONFIG_MAPS] {
                 let asked = api.expect(Method::GET, path).await;
                 assert!(asked.parameter("labelSelector").unwrap().contains("cutover.dev/owner-uid=env-1"));
                 // The cluster's own slices copy the Service's labels: they go by themselves.

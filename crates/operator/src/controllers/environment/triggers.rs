@@ -11,7 +11,7 @@ use cutover_engine::{
 use futures::{Stream, StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef as Reference};
 
-use super::observe::{Sources, phase_use, schema_source, selects_components, split_use};
+use super::observe::{Sources, authorities, phase_use, schema_source, selects_components, split_use};
 use crate::{
     caches::{ConfigMapRecord, JobRecord, Whole, WholeRecord},
     cluster::stores::{Change, Index, Key},
@@ -27,6 +27,9 @@ pub(super) fn all(sources: &Arc<Sources>, told: impl Stream<Item = Key> + Send +
         config_maps(sources),
         migrations(sources),
         schema_versions(sources),
+        named_authorities(sources),
+        policies(sources),
+        policies_come_or_go(sources),
         services(sources),
         slices(sources),
         splits(sources),
@@ -108,6 +111,52 @@ fn schema_versions(sources: &Arc<Sources>) -> Environments {
                 let from = schema_source(environment).and_then(|source| source.config_map.as_ref());
                 from.is_some_and(|from| from.name == *key.name)
             });
+            stream::iter(found.iter().map(|environment| to(environment)).collect::<Vec<_>>())
+        })
+        .boxed()
+}
+
+/// Environments that judge by the certificates in this ConfigMap.
+fn named_authorities(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.authorities.changes();
+    changes
+        .flat_map(move |Change { key, .. }| {
+            let mut found = sources.environments(&key.namespace);
+            found.retain(|environment| authorities(environment).any(|name| name == &*key.name));
+            stream::iter(found.iter().map(|environment| to(environment)).collect::<Vec<_>>())
+        })
+        .boxed()
+}
+
+fn policies(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.backend_tls_policies.changes();
+    changes
+        .filter_map(move |Change { key, before, after }| {
+            let object = ObjectRef::new(ObjectKind::BackendTlsPolicy, &key.name);
+            sources.memory.seen(&key.namespace, &object, after.as_ref().map(|view| view.marks.version));
+            let owner = after.or(before).and_then(|view| view.marks.owner.clone());
+            let found = owner.and_then(|uid| sources.owner(&key.namespace, &uid));
+            std::future::ready(found.as_ref().map(reference))
+        })
+        .boxed()
+}
+
+/// BackendTLSPolicies that come or go as a kind concern every environment with a component that speaks TLS.
+fn policies_come_or_go(sources: &Arc<Sources>) -> Environments {
+    let mut presence = sources.caches.backend_tls_policies.presence_changes();
+    presence.mark_unchanged();
+    let sources = Arc::clone(sources);
+    let changes =
+        stream::unfold(presence, |mut presence| async move { presence.changed().await.ok().map(|()| ((), presence)) });
+    changes
+        .flat_map(move |()| {
+            let speaks = |environment: &Environment| {
+                let mut outside = environment.spec.components.iter().filter_map(|it| it.source.external.as_ref());
+                outside.any(|external| external.tls.is_some())
+            };
+            let found = sources.kinds.environments.filter(speaks);
             stream::iter(found.iter().map(|environment| to(environment)).collect::<Vec<_>>())
         })
         .boxed()

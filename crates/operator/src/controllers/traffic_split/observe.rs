@@ -112,6 +112,8 @@ impl Served {
 
 struct SideSnapshot {
     service: Known<Option<ServiceView>>,
+    /// UID of the Environment that made the BackendTLSPolicy of its name.
+    policy_of: Option<String>,
     slices: Vec<(Arc<SliceRecord>, Option<EndpointSliceView>)>,
 }
 
@@ -167,7 +169,7 @@ impl Sources {
 
     fn side(&self, namespace: &str, target: &Known<Target>) -> SideSnapshot {
         let Known::Known(Target::Service { name, .. }) = target else {
-            return SideSnapshot { service: Known::Known(None), slices: Vec::new() };
+            return SideSnapshot { service: Known::Known(None), policy_of: None, slices: Vec::new() };
         };
         let service = self.caches.services.get(namespace, name).map(|record| record.view());
         let service = if service.is_none() && self.caches.services.presence() != Presence::Listed {
@@ -176,8 +178,10 @@ impl Sources {
             Known::Known(service)
         };
         let slices = self.caches.slices.group(namespace, name);
+        let policy = self.caches.backend_tls_policies.get(namespace, name).filter(|policy| !policy.marks.deleting);
         SideSnapshot {
             service,
+            policy_of: policy.and_then(|policy| policy.marks.owner.clone()),
             slices: slices
                 .into_iter()
                 .map(|(_, slice)| {
@@ -510,6 +514,7 @@ impl Snapshot {
         let facts = |side: &'a SideSnapshot, slices: &'a Vec<SliceFacts<'a>>| ServiceFacts {
             service: side.service.as_ref().map(Option::as_ref),
             slices: Known::Known(slices.as_slice()),
+            policy_of: side.policy_of.as_deref(),
         };
         let ([legacy, new], [legacy_slices, new_slices]) = (&self.sides, slices);
         [facts(legacy, legacy_slices), facts(new, new_slices)]

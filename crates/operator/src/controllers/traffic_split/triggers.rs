@@ -5,8 +5,11 @@ use std::sync::Arc;
 use cutover_api::v1alpha1::{
     Environment, MigrationPhase, TrafficSplit, migration_phase::Retired, traffic_split::RouteKind,
 };
-use cutover_engine::router::{
-    Meta, ObjectKind, View as _, alb_name, canary_name, made_prefix, mirror_name, redirect_name, weighted_name,
+use cutover_engine::{
+    environment::PolicyView,
+    router::{
+        Meta, ObjectKind, View as _, alb_name, canary_name, made_prefix, mirror_name, redirect_name, weighted_name,
+    },
 };
 use futures::{
     Stream, StreamExt,
@@ -38,6 +41,7 @@ pub(super) fn all(sources: &Arc<Sources>, answered: impl Stream<Item = Key> + Se
         phases(sources),
         environments(sources),
         services(sources),
+        policies(sources),
         slices(sources),
         ingresses(sources),
         wholes(sources, &sources.caches.http_routes),
@@ -161,6 +165,21 @@ fn services(sources: &Arc<Sources>) -> Splits {
                 }
             }
             references(keys)
+        })
+        .boxed()
+}
+
+/// Splits that lead to the Service that a BackendTLSPolicy of an environment is for. What gateways say of it is said of routes, too.
+fn policies(sources: &Arc<Sources>) -> Splits {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.backend_tls_policies.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let said =
+                |view: &Option<Arc<PolicyView>>| view.as_ref().map(|it| (it.marks.owner.clone(), it.marks.deleting));
+            let same = said(&before) == said(&after);
+            let referred = Referred::Service(&key.name).within(&key.namespace);
+            references(if same { Vec::new() } else { sources.relations.of(referred) })
         })
         .boxed()
 }
