@@ -58,7 +58,7 @@ pub const SERVERS_TRANSPORTS: Optional = Optional::of(ObjectKind::ServersTranspo
 pub const VIRTUAL_SERVICES: Optional = Optional::of(ObjectKind::VirtualService);
 
 /// All of them.
-pub const OPTIONAL: [Optional; 9] = [
+pub const OPTIONAL: [Optional; 10] = [
     HTTP_ROUTES,
     GRPC_ROUTES,
     GATEWAYS,

@@ -23,21 +23,24 @@ pub(in super::super) struct Lists<'a> {
     accessories: Vec<(ObjectKind, &'a WholeView)>,
 }
 
-/// The aliases of the two sides that a router may have made. Each has its own: what one no longer needs, another may.
-fn aliases_of(router: &Router, split: &str) -> [String; 2] {
+/// The aliases of the two sides that a router may have made, if it makes any. Each has its own: what one no longer needs, another may.
+fn aliases_of(router: &Router, split: &str) -> Option<[String; 2]> {
+    if router.gateway_api.as_ref().is_some_and(|router| router.route_kind == RouteKind::Grpc) {
+        return None;
+    }
     let alias: fn(&str, Side) -> String = match router.kind() {
         RouterKind::GatewayApi => sticky_name,
         RouterKind::Traefik => |split, _| mirror_name(split),
         RouterKind::IngressNginx | RouterKind::Istio | RouterKind::Alb => alias_name,
     };
-    [Side::Legacy, Side::New].map(|side| alias(split, side))
+    Some([Side::Legacy, Side::New].map(|side| alias(split, side)))
 }
 
 impl Snapshot {
     /// Whether there is an alias that the router makes, or a part of one, which was made for the split.
     pub(in super::super) fn owns_alias(&self, router: &Router, uid: &str) -> bool {
         let aliases = aliases_of(router, &self.split.name_any());
-        let is_of = |service: &str| aliases.iter().any(|alias| alias == service);
+        let is_of = |service: &str| aliases.iter().flatten().any(|alias| alias == service);
         let mut services = self.services.iter().filter(|it| is_of(&it.meta.name)).map(|it| &it.meta);
         let mut slices = self.alias_slices.iter().filter(|it| is_of(&it.service)).map(|it| &it.meta);
         services.any(|meta| meta.is_owned_by(uid)) || slices.any(|meta| meta.is_owned_by(uid))
@@ -53,9 +56,8 @@ impl Snapshot {
     pub(in super::super) fn lists<'a>(&'a self, routers: &'a [Router]) -> Vec<Lists<'a>> {
         let split = self.split.name_any();
         let list = |router: &'a Router| {
-            let [legacy, new] = aliases_of(router, &split);
-            let has_any = router.gateway_api.as_ref().is_none_or(|router| router.route_kind == RouteKind::Http);
-            let is_of = |service: &str| has_any && (*service == *legacy || *service == *new);
+            let aliases = aliases_of(router, &split);
+            let is_of = |service: &str| aliases.iter().flatten().any(|alias| alias == service);
             let ready = |name: &str| self.alias_ready.get(name).copied();
             Lists {
                 router,
@@ -63,7 +65,10 @@ impl Snapshot {
                 ingresses: self.ingresses.iter().collect(),
                 aliases: self.services.iter().filter(|it| is_of(&it.meta.name)).collect(),
                 slices: self.alias_slices.iter().filter(|it| is_of(&it.service)).collect(),
-                alias_ready: AliasReady { legacy: ready(&legacy), new: ready(&new) },
+                alias_ready: aliases.as_ref().map_or_else(AliasReady::default, |[legacy, new]| AliasReady {
+                    legacy: ready(legacy),
+                    new: ready(new),
+                }),
                 gateways: self.gateways.iter().collect(),
                 classes: self.classes.iter().collect(),
                 accessories: self.accessories(),
