@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::{
-    environment::ExternalTls,
-    traffic_split::{Edge, Mirror, PathMatch, Pin, RouteKind, RouterKind, Side},
-};
+use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, PathMatch, Pin, RouteKind, RouterKind, Side};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
@@ -41,7 +38,7 @@ pub struct Backend {
     pub selector: BTreeMap<String, String>,
     /// `publishNotReadyAddresses` of the Service.
     pub publish_not_ready_addresses: bool,
-    /// Whether its port speaks TLS, as an Environment says, and how.
+    /// Whether its port speaks TLS, as an Environment says.
     pub tls: Option<BackendTls>,
     /// Whether the Service is of type `ExternalName`: no router takes such a side.
     pub external_name: bool,
@@ -51,11 +48,9 @@ pub struct Backend {
     pub ready: Known<i32>,
 }
 
-/// How TLS is spoken to a Service of an Environment's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who says how TLS is spoken to a Service of an Environment's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackendTls {
-    /// Under which name, and by whose authority.
-    pub spoken: ExternalTls,
     /// Whether the Environment's BackendTLSPolicy for it is there.
     pub policy: bool,
 }

@@ -149,9 +149,8 @@ pub fn assemble(target: &Target, facts: &ServiceFacts) -> Known<Resolved> {
     };
     let Known::Known(slices) = facts.slices else { return Known::Unknown };
     let mut backend = backend(name, service, found, slices);
-    backend.tls = service.tls.clone().map(|spoken| {
-        let policy = facts.policy_of.is_some() && facts.policy_of == service.meta.owner_uid.as_deref();
-        BackendTls { spoken, policy }
+    backend.tls = service.tls.as_ref().map(|_| BackendTls {
+        policy: facts.policy_of.is_some() && facts.policy_of == service.meta.owner_uid.as_deref(),
     });
     resolved(SideBackend::Present(backend), None)
 }

@@ -39,19 +39,9 @@ impl LeftBehind {
         Self::new(ObjectKind::Ingress, &view.meta, as_is::of_ingress(view), edges)
     }
 
-    /// An `HTTPRoute` that was left behind.
+    /// A route of the Gateway API that was left behind.
     #[must_use]
-    pub fn http_route(view: &RouteView) -> Option<Self> {
-        Self::route(RouteKind::Http, view)
-    }
-
-    /// A `GRPCRoute` that was left behind.
-    #[must_use]
-    pub fn grpc_route(view: &RouteView) -> Option<Self> {
-        Self::route(RouteKind::Grpc, view)
-    }
-
-    fn route(kind: RouteKind, view: &RouteView) -> Option<Self> {
+    pub fn route(kind: RouteKind, view: &RouteView) -> Option<Self> {
         let spec = view.spec.value();
         let gateway = |parent: &Value| {
             let namespace = parent.get("namespace").and_then(Value::as_str).unwrap_or(&view.meta.namespace);

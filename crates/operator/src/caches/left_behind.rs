@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cutover_api::labels::RELEASED_FROM;
-use cutover_engine::{router, traffic_split::LeftBehind};
+use cutover_engine::{router::View as _, traffic_split::LeftBehind};
 
 use super::{Caches, IngressRecord, WholeRecord, whole::Whole};
 use crate::cluster::stores::{Index, View};
@@ -24,8 +24,8 @@ impl MayBeLeftBehind for IngressRecord {
 
 impl<K: Whole> MayBeLeftBehind for WholeRecord<K> {
     fn left_behind(&self, by_others_than: &str) -> Option<LeftBehind> {
-        let read = K::LEFT_BEHIND.filter(|_| router::View::meta(&**self).released_from.is_some())?;
-        read(self).filter(|route| route.split != by_others_than)
+        let may_be = self.meta().released_from.is_some();
+        may_be.then(|| K::left_behind(self)).flatten().filter(|route| route.split != by_others_than)
     }
 }
 

@@ -23,12 +23,14 @@ pub trait Whole: Clone + Copy + Debug + PartialEq + Send + Sync + 'static {
     /// What is kept of an object.
     type View: router::View + DeserializeOwned + Clone + Debug + PartialEq + Eq + Send + Sync + 'static;
 
-    /// How one is read that a deleted split left behind, of kinds by which requests come in.
-    const LEFT_BEHIND: Option<fn(&Self::View) -> Option<LeftBehind>> = None;
-
     /// Leaves out what nobody looks into.
     fn thin(view: Self::View) -> Self::View {
         view
+    }
+
+    /// One that a deleted split left behind, of kinds by which requests come in.
+    fn left_behind(_view: &Self::View) -> Option<LeftBehind> {
+        None
     }
 }
 
@@ -48,7 +50,10 @@ pub struct HttpRoute;
 impl Whole for HttpRoute {
     const KIND: ObjectKind = ObjectKind::HttpRoute;
     type View = RouteView;
-    const LEFT_BEHIND: Option<fn(&Self::View) -> Option<LeftBehind>> = Some(LeftBehind::http_route);
+
+    fn left_behind(view: &RouteView) -> Option<LeftBehind> {
+        LeftBehind::route(RouteKind::Http, view)
+    }
 }
 
 /// The Gateway API's `GRPCRoute`.
@@ -58,7 +63,10 @@ pub struct GrpcRoute;
 impl Whole for GrpcRoute {
     const KIND: ObjectKind = ObjectKind::GrpcRoute;
     type View = RouteView;
-    const LEFT_BEHIND: Option<fn(&Self::View) -> Option<LeftBehind>> = Some(LeftBehind::grpc_route);
+
+    fn left_behind(view: &RouteView) -> Option<LeftBehind> {
+        LeftBehind::route(RouteKind::Grpc, view)
+    }
 }
 
 /// Traefik's `IngressRoute`.
@@ -68,7 +76,10 @@ pub struct IngressRoute;
 impl Whole for IngressRoute {
     const KIND: ObjectKind = ObjectKind::IngressRoute;
     type View = WholeView;
-    const LEFT_BEHIND: Option<fn(&Self::View) -> Option<LeftBehind>> = Some(LeftBehind::ingress_route);
+
+    fn left_behind(view: &WholeView) -> Option<LeftBehind> {
+        LeftBehind::ingress_route(view)
+    }
 }
 
 /// Traefik's `TraefikService`.
@@ -113,7 +124,10 @@ pub struct VirtualService;
 impl Whole for VirtualService {
     const KIND: ObjectKind = ObjectKind::VirtualService;
     type View = WholeView;
-    const LEFT_BEHIND: Option<fn(&Self::View) -> Option<LeftBehind>> = Some(LeftBehind::virtual_service);
+
+    fn left_behind(view: &WholeView) -> Option<LeftBehind> {
+        LeftBehind::virtual_service(view)
+    }
 }
 
 /// What is parsed of an object of the kind, and kept.

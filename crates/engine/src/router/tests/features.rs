@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cutover_api::v1alpha1::{
-    environment::ExternalTls,
-    traffic_split::{Edge, Mirror, RateLimit, Side},
-};
+use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, RateLimit, Side};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -56,7 +53,7 @@ fn asking(feature: Feature, split: Split) -> Split {
         Feature::Rewrite => split.paths = vec![rewritten("/shop", "/v1")],
         Feature::Mirror => split.mirror = Some(Mirror { percent: 100, allow_unsafe: false }),
         Feature::BackendTls => {
-            split.backend_mut(Side::Legacy).tls = Some(BackendTls { spoken: ExternalTls::default(), policy: true });
+            split.backend_mut(Side::Legacy).tls = Some(BackendTls { policy: true });
         }
     })
 }

@@ -255,7 +255,9 @@ fn a_route_that_lingers_keeps_what_it_leads_to(
         world.edit(kind, route, |it| it["metadata"]["deletionTimestamp"] = json!("2026-11-02T00:00:00Z"));
     }
     assert_eq!(remove(&split, &mut world, usize::MAX), 0, "somebody else's finalizer is on it, and proxies serve it");
-    routes.iter().for_each(|route| world.drop(kind, route));
+    for route in routes {
+        world.drop(kind, route);
+    }
     remove(&split, &mut world, usize::MAX);
     assert_eq!(contents(&world), Vec::<Value>::new());
 }

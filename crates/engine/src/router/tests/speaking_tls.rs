@@ -1,6 +1,6 @@
 //! A side that speaks TLS is led to by routers that speak it, and judge its certificate, and by no others.
 
-use cutover_api::v1alpha1::{environment::ExternalTls, traffic_split::Side};
+use cutover_api::v1alpha1::traffic_split::Side;
 use rstest::rstest;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn vault(policy: bool) -> Backend {
         selector: std::collections::BTreeMap::new(),
         endpoints: vec![copy],
         app_protocol: Some("https".into()),
-        tls: Some(BackendTls { spoken: ExternalTls::default(), policy }),
+        tls: Some(BackendTls { policy }),
         ..backend(SERVICE)
     }
 }

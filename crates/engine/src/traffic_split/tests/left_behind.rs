@@ -1,5 +1,6 @@
 //! Routes that deleted splits left behind, beside those of a split of another name.
 
+use cutover_api::v1alpha1::traffic_split::RouteKind;
 use rstest::rstest;
 use serde_json::json;
 
@@ -26,11 +27,12 @@ fn left_by(split: Split) -> Vec<LeftBehind> {
 
 fn read(world: &World) -> Vec<LeftBehind> {
     let ingresses = world.all(ObjectKind::Ingress);
-    let http_routes = world.all(ObjectKind::HttpRoute);
+    let [http_routes, grpc_routes] = [ObjectKind::HttpRoute, ObjectKind::GrpcRoute].map(|kind| world.all(kind));
     let ingress_routes = world.all(ObjectKind::IngressRoute);
     let virtual_services = world.all(ObjectKind::VirtualService);
     let found = ingresses.iter().filter_map(LeftBehind::ingress);
-    let found = found.chain(http_routes.iter().filter_map(LeftBehind::http_route));
+    let found = found.chain(http_routes.iter().filter_map(|it| LeftBehind::route(RouteKind::Http, it)));
+    let found = found.chain(grpc_routes.iter().filter_map(|it| LeftBehind::route(RouteKind::Grpc, it)));
     let found = found.chain(ingress_routes.iter().filter_map(LeftBehind::ingress_route));
     found.chain(virtual_services.iter().filter_map(LeftBehind::virtual_service)).collect()
 }

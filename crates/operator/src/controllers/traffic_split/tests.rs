@@ -455,7 +455,7 @@ const ALIASES: [&str; 2] = [
     "/api/v1/namespaces/shop/services/storefront-cutover-new",
 ];
 
-fn left_behind(name: &str, spec: Value) -> Value {
+fn left_behind(name: &str, spec: &Value) -> Value {
     json!({
         "metadata": {
             "name": name, "namespace": "shop", "uid": name, "resourceVersion": "50",
@@ -468,13 +468,13 @@ fn left_behind(name: &str, spec: Value) -> Value {
 /// As it is when `ingressNginx` has just left the spec.
 async fn without_nginx() -> Cluster {
     let mut cluster = Cluster::settled(10).await;
-    let alias = |side| left_behind(&format!("storefront-cutover-{side}"), json!({"clusterIP": "None", "ports": []}));
+    let alias = |side| left_behind(&format!("storefront-cutover-{side}"), &json!({"clusterIP": "None", "ports": []}));
     cluster.aliases = vec![alias("legacy"), alias("new")];
     let backend = |side| json!({"service": {"name": format!("storefront-cutover-{side}"), "port": {"name": "http"}}});
     let path = |path, side| json!({"path": path, "pathType": "Prefix", "backend": backend(side)});
     let paths = json!([path("/", "legacy"), path("/-/cutover/s1/new", "new")]);
     let spec = json!({"rules": [{"host": "shop.example.com", "http": {"paths": paths}}]});
-    cluster.ingresses = vec![left_behind("storefront", spec)];
+    cluster.ingresses = vec![left_behind("storefront", &spec)];
     cluster
 }
 

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use super::world::Metric;
 
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "what was seen, each by itself")]
 pub struct Past {
     /// Results of each check, newest last.
     pub results: BTreeMap<String, Vec<Metric>>,
