@@ -164,10 +164,7 @@ impl Machine<'_> {
             let waiting = way.target.flags.iter().filter_map(|request| self.flag_follows(request).err());
             let waiting = waiting.filter(|hold| hold.reason != reasons::REFERENCE_NOT_FOUND).count();
             let over = waiting == 0 || self.clock.since(&way.started_at) >= FLAGS_FIRST;
-            if over {
-                self.return_traffic(way);
-            }
-            return over;
+            return over && self.return_traffic(way);
         }
         let pending = self.going_back_for();
         if pending.is_empty() {
@@ -202,13 +199,30 @@ impl Machine<'_> {
         !still && self.freeze_when_overdue(&pending)
     }
 
-    fn return_traffic(&mut self, way: WayBack) {
+    /// Asks for the traffic, unless that waits for what cannot be read.
+    fn return_traffic(&mut self, mut way: WayBack) -> bool {
+        let Some(splits) = way.target.splits.iter().map(|goal| self.no_higher(goal)).collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        way.target.splits = splits;
         let mut requests = self.requests().clone();
         for goal in &way.target.splits {
             put_split(&mut requests, SplitRequest { force: way.force, ..goal.clone() });
         }
         self.publish(requests);
         self.status.way_back = Some(WayBack { flags_done_at: Some(self.clock.stamp()), ..way });
+        true
+    }
+
+    /// The goal, or where its split is now if that is lower. `None` while nothing says where it is.
+    fn no_higher(&self, goal: &SplitRequest) -> Option<SplitRequest> {
+        let Some(weight) = goal.new_weight.filter(|weight| *weight > 0) else { return Some(goal.clone()) };
+        let new_weight = match (self.present_weight(&goal.split), self.split(&goal.split)) {
+            (Some(present), _) => weight.min(present),
+            (None, Known::Known(_)) => weight,
+            (None, Known::Unknown) => return None,
+        };
+        Some(SplitRequest { new_weight: Some(new_weight), ..goal.clone() })
     }
 
     pub fn way_back_timer(&self) -> Option<Timer<'_>> {

@@ -186,3 +186,22 @@ fn a_baseline_that_routes_remember_is_found_in_the_decision_that_asks_for_their_
     assert_eq!(world.state(), PhaseState::RollingBack);
     assert_eq!(world.stored.baseline.as_ref().and_then(|baseline| baseline.splits[0].new_weight), Some(10));
 }
+
+#[test]
+fn a_way_back_of_which_nobody_knows_where_it_begins_waits_until_it_is_read() {
+    let steps = vec![step("few", &[("api", 5)], &[], 0), step("half", &[("api", 50)], &[], 0)];
+    let mut world = World::new(spec(steps), &[("api", 0, 0)], &[]);
+    assert!(world.run_until(10, |world| world.state() == PhaseState::Completed));
+    // The phase has let go of it, and it is lower than the step before by now.
+    let api = world.splits.get_mut("api").unwrap();
+    (api.routed, api.desired, api.applied) = (1, 1, 1);
+    world.blind.insert(Input::Splits);
+    world.roll_back(RollbackTo::PreviousStep);
+    world.run(30);
+    assert_eq!(world.state(), PhaseState::RollingBack);
+    assert_eq!(world.stored.requests.as_ref().unwrap().splits[0].new_weight, None);
+    assert_eq!(world.stored.blocked_by[0].reason, reasons::UNKNOWN_INPUT);
+    world.blind.clear();
+    assert!(world.run_until(30, |world| world.state() == PhaseState::RolledBack), "{:?}", world.stored);
+    assert_eq!(world.splits["api"].routed, 1);
+}
