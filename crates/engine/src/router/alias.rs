@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     contract::{Backend, EndpointCopy, Intent, ObjectKind, RouteStep, SplitRef},
-    marks::{self, Claim},
-    names,
+    marks, names,
     view::{EndpointSliceView, EndpointView, Meta, SERVICE_NAME, ServicePortView, ServiceView},
 };
 
@@ -66,11 +65,7 @@ impl<'a> Aliases<'a> {
     /// What removes those that no route names. One that is served names its backends by them, also while it is being deleted.
     pub(super) fn removals(&self, split: &SplitRef<'_>, is_named: impl Fn(&str) -> bool) -> Vec<RouteStep> {
         let unnamed = [Side::Legacy, Side::New].into_iter().filter(|side| !is_named(&(self.name)(split.name, *side)));
-        unnamed
-            .flat_map(|side| self.of(split.name, side))
-            .filter(|(_, meta)| marks::claim(meta, split) == Claim::Ours && !meta.deleting)
-            .map(|(kind, meta)| marks::delete(kind, meta))
-            .collect()
+        marks::delete_ours(*split, unnamed.flat_map(|side| self.of(split.name, side)))
     }
 }
 
@@ -147,8 +142,7 @@ fn slices(split: SplitRef<'_>, alias: &str, backend: &Backend, observed: &Aliase
         *it.service == *alias
             && !groups.contains_key(&*it.meta.name)
             && (backend.selector.is_empty() || is_written_by_us(it))
-            && !it.meta.deleting
-            && marks::claim(&it.meta, &split) == Claim::Ours
+            && marks::is_ours(&it.meta, &split)
     });
     steps.extend(gone.map(|it| marks::delete(ObjectKind::EndpointSlice, &it.meta)));
     steps

@@ -103,11 +103,16 @@ pub struct Sides {
 }
 
 impl Sides {
+    /// The backends that are there, with the fields that name them.
+    pub fn present(&self) -> impl Iterator<Item = (&'static str, &Backend)> {
+        let sides = [("spec.legacy", &self.legacy), ("spec.new", &self.new)];
+        sides.into_iter().filter_map(|(field, side)| Some((field, side.present()?)))
+    }
+
     /// The first whose port speaks TLS, and the field that names it.
     #[must_use]
     pub fn speaking_tls(&self) -> Option<(&'static str, &Backend)> {
-        let sides = [("spec.legacy", &self.legacy), ("spec.new", &self.new)];
-        sides.into_iter().find_map(|(field, side)| Some((field, side.present().filter(|it| it.tls.is_some())?)))
+        self.present().find(|(_, backend)| backend.tls.is_some())
     }
 
     /// One of them.

@@ -33,6 +33,34 @@ pub(super) fn claim(meta: &Meta, split: &SplitRef<'_>) -> Claim {
     }
 }
 
+/// Whether it is this split's, and is to stay.
+pub(super) fn is_ours(meta: &Meta, split: &SplitRef<'_>) -> bool {
+    claim(meta, split) == Claim::Ours && !meta.deleting
+}
+
+fn ours<'a>(
+    split: SplitRef<'a>,
+    objects: impl IntoIterator<Item = (ObjectKind, &'a Meta)>,
+) -> impl Iterator<Item = (ObjectKind, &'a Meta)> {
+    objects.into_iter().filter(move |(_, meta)| is_ours(meta, &split))
+}
+
+/// What releases those of the objects that are the split's.
+pub(super) fn release_ours<'a>(
+    split: SplitRef<'a>,
+    objects: impl IntoIterator<Item = (ObjectKind, &'a Meta)>,
+) -> Vec<RouteStep> {
+    ours(split, objects).map(|(kind, meta)| release(kind, meta, &split)).collect()
+}
+
+/// What deletes those of the objects that are the split's.
+pub(super) fn delete_ours<'a>(
+    split: SplitRef<'a>,
+    objects: impl IntoIterator<Item = (ObjectKind, &'a Meta)>,
+) -> Vec<RouteStep> {
+    ours(split, objects).map(|(kind, meta)| delete(kind, meta)).collect()
+}
+
 /// `metadata` of an object that is made for the split.
 pub(super) fn metadata(
     split: &SplitRef<'_>,

@@ -44,7 +44,7 @@ pub(crate) mod tests;
 
 use cutover_api::{
     conditions::reasons,
-    v1alpha1::traffic_split::{GatewayApiRouter, IstioRouter, RouteKind, Router, RouterKind, Side},
+    v1alpha1::traffic_split::{GatewayApiRouter, IstioRouter, Router, RouterKind, Side},
 };
 
 use crate::Known;
@@ -75,19 +75,16 @@ pub use view::{
 pub fn plan(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> RouterPlan {
     let mut plan = planned(router, intent, observed);
     // Nothing that is written leads to a port that speaks TLS where nobody would speak it, or judge its certificate.
-    if intent.exposed && is_unspoken(router, intent, observed) {
+    if intent.exposed && is_unspoken(intent, observed) {
         plan.steps.clear();
         plan.settled = false;
     }
     plan
 }
 
-fn is_unspoken(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> bool {
+fn is_unspoken(intent: &Intent<'_>, observed: &Observed<'_>) -> bool {
     let carries: fn(Feature) -> Carried = match observed {
-        Observed::GatewayApi(observed) => match router.gateway_api.as_ref().map(|it| it.route_kind) {
-            Some(RouteKind::Http) | None => return gateway::is_unspoken(intent, observed),
-            Some(RouteKind::Grpc) => gateway::carries_grpc,
-        },
+        Observed::GatewayApi(observed) => return gateway::is_unspoken(intent, observed),
         Observed::IngressNginx(_) => ingress::carries,
         Observed::Traefik(_) => traefik::carries,
         Observed::Istio(_) => istio::carries,

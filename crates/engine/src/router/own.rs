@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     compare,
-    contract::{Intent, ObjectKind, Problem, RouteStep, RouterPlan, SplitRef},
+    contract::{Intent, ObjectKind, Problem, RouteStep, RouterPlan},
     marks::{self, Claim},
     shares,
     view::{Meta, WholeView},
@@ -60,22 +60,6 @@ pub(super) fn before(intent: &Intent<'_>, objects: &[(ObjectKind, &Meta)]) -> Op
         return Some(Outcome { steps, problem: None, last: true });
     }
     None
-}
-
-/// Those of the objects that are the split's.
-fn ours<'a>(split: &SplitRef<'_>, objects: &[(ObjectKind, &'a Meta)]) -> Vec<(ObjectKind, &'a Meta)> {
-    let ours = objects.iter().filter(|(_, meta)| marks::claim(meta, split) == Claim::Ours && !meta.deleting);
-    ours.copied().collect()
-}
-
-/// See [`super::release`]. What a split was attached to bears no mark of ours, and is left as it is.
-pub(super) fn release(split: SplitRef<'_>, objects: &[(ObjectKind, &Meta)]) -> Vec<RouteStep> {
-    ours(&split, objects).into_iter().map(|(kind, meta)| marks::release(kind, meta, &split)).collect()
-}
-
-/// See [`super::remove`]. What is a user's is not ours to remove, nor its weights to change.
-pub(super) fn remove(split: SplitRef<'_>, objects: &[(ObjectKind, &Meta)]) -> Vec<RouteStep> {
-    ours(&split, objects).into_iter().map(|(kind, meta)| marks::delete(kind, meta)).collect()
 }
 
 /// The request that makes the object be what is wanted; `None` if it is. `meaningful`: fields that nobody else may add.

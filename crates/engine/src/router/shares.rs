@@ -94,9 +94,7 @@ fn missing(side: Side, sides: &Sides) -> Problem {
 
 /// A side that a router cannot count the endpoints of.
 pub(super) fn external_name(sides: &Sides) -> Option<Problem> {
-    let sides = [("spec.legacy", &sides.legacy), ("spec.new", &sides.new)];
-    let found =
-        sides.into_iter().find_map(|(field, side)| Some((field, side.present().filter(|it| it.external_name)?)));
+    let found = sides.present().find(|(_, backend)| backend.external_name);
     found.map(|(field, backend)| {
         marks::stalled(
             reasons::UNSUPPORTED_BY_ROUTER,

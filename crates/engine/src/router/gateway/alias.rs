@@ -35,11 +35,7 @@ pub(super) fn refusal(intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> Op
     if let Some((kind, meta)) = foreign(&intent.split, observed) {
         return Some(marks::exists(kind, meta));
     }
-    let sides = [("spec.legacy", &intent.sides.legacy), ("spec.new", &intent.sides.new)];
-    let (field, backend) = sides
-        .into_iter()
-        .filter_map(|(field, side)| Some((field, side.present()?)))
-        .find(|(_, backend)| backend.endpoints.len() > MAX_ENDPOINTS)?;
+    let (field, backend) = intent.sides.present().find(|(_, backend)| backend.endpoints.len() > MAX_ENDPOINTS)?;
     let message = format!("{field}: Service {} {TOO_MANY}, or remove stickiness", backend.service);
     Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, message))
 }
@@ -58,7 +54,7 @@ pub(super) fn sticking<'a>(intent: &Intent<'a>, observed: &GatewayObserved<'_>) 
     let usable = |side: Side| {
         let name = names::sticky_name(intent.split.name, side);
         let mut found = observed.aliases.iter().filter(|it| *it.meta.name == *name);
-        let is_there = found.any(|it| is(&it.meta, &intent.split, Claim::Ours) && !it.meta.deleting);
+        let is_there = found.any(|it| marks::is_ours(&it.meta, &intent.split));
         let ready = match side {
             Side::Legacy => observed.alias_ready.legacy,
             Side::New => observed.alias_ready.new,
@@ -100,8 +96,5 @@ pub(super) fn leftovers(intent: &Intent<'_>, observed: &GatewayObserved<'_>) -> 
         intent.stickiness.is_none() || (*side == Side::Legacy && intent.sides.legacy == SideBackend::Absent)
     };
     let found = BOTH.into_iter().filter(unused).flat_map(|side| aliases(observed).of(intent.split.name, side));
-    found
-        .filter(|(_, meta)| is(meta, &intent.split, Claim::Ours) && !meta.deleting)
-        .map(|(kind, meta)| marks::delete(kind, meta))
-        .collect()
+    marks::delete_ours(intent.split, found)
 }

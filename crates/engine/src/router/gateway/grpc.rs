@@ -74,9 +74,7 @@ pub(super) fn refusal(intent: &Intent<'_>) -> Option<Problem> {
             path.value, path.type_
         ));
     }
-    let sides = [("spec.legacy", &intent.sides.legacy), ("spec.new", &intent.sides.new)];
-    sides.into_iter().find_map(|(field, side)| {
-        let backend = side.present()?;
+    intent.sides.present().find_map(|(field, backend)| {
         let protocol = backend.app_protocol.as_deref().filter(|it| speaks_no_grpc(it))?;
         refused(format!(
             "{field}: port {} of Service {} says appProtocol {protocol}, by which no gRPC is spoken: say kubernetes.io/h2c there, or use routeKind \

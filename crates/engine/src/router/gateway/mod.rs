@@ -309,14 +309,7 @@ fn refusal(router: &GatewayApiRouter, intent: &Intent<'_>, observed: &GatewayObs
     None
 }
 
-/// The split's own of these objects.
-fn ours<'a>(
-    split: SplitRef<'a>,
-    objects: impl IntoIterator<Item = (ObjectKind, &'a Meta)>,
-) -> impl Iterator<Item = (ObjectKind, &'a Meta)> {
-    objects.into_iter().filter(move |(_, meta)| marks::claim(meta, &split) == Claim::Ours && !meta.deleting)
-}
-
+/// The routes that are there.
 fn routes<'a>(observed: &GatewayObserved<'a>) -> impl Iterator<Item = (ObjectKind, &'a Meta)> {
     let route = observed.route.map(|route| (observed.kind.into(), &route.meta));
     route.into_iter().chain(observed.redirect.map(|route| (ObjectKind::HttpRoute, &route.meta)))
@@ -336,12 +329,10 @@ pub(super) fn detach(attach: &RouteAttach, side: &SideBackend, observed: &Gatewa
 
 /// See [`super::release`]. A rule that the split was attached to carries no mark of ours, and is left as it is.
 pub(super) fn release(split: SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
-    let all = routes(observed).chain(alias::all(split.name, observed));
-    ours(split, all).map(|(kind, meta)| marks::release(kind, meta, &split)).collect()
+    marks::release_ours(split, routes(observed).chain(alias::all(split.name, observed)))
 }
 
 /// See [`super::remove`]. A user's route is not ours to remove, nor its weights to change.
 pub(super) fn remove(split: SplitRef<'_>, observed: &GatewayObserved<'_>) -> Vec<RouteStep> {
-    let routes = ours(split, routes(observed)).map(|(kind, meta)| marks::delete(kind, meta));
-    routes.chain(alias::removals(&split, observed)).collect()
+    [marks::delete_ours(split, routes(observed)), alias::removals(&split, observed)].concat()
 }

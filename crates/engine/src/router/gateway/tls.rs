@@ -3,7 +3,7 @@
 //! A gateway speaks TLS to a Service because a BackendTLSPolicy says so. Without one, or by a gateway that knows no such policies, the
 //! port would be spoken to in plain HTTP, or its certificate judged by nobody: then nothing is written.
 
-use cutover_api::conditions::reasons;
+use cutover_api::{conditions::reasons, v1alpha1::traffic_split::RouteKind};
 
 use super::alias;
 use crate::router::{
@@ -21,16 +21,15 @@ pub(in crate::router) fn is_unspoken(intent: &Intent<'_>, observed: &GatewayObse
         class.supported_features.as_ref().is_some_and(|all| all.iter().any(|it| **it == *FEATURE))
     };
     intent.sides.speaking_tls().is_some()
-        && (unsaid(intent).is_some()
+        && (observed.kind == RouteKind::Grpc
+            || unsaid(intent).is_some()
             || !observed.classes.iter().all(lists)
             || alias::are_named(intent.split.name, observed))
 }
 
 /// A side that speaks TLS and of which no policy says how.
 fn unsaid<'a>(intent: &Intent<'a>) -> Option<(&'static str, &'a Backend)> {
-    let sides = [("spec.legacy", &intent.sides.legacy), ("spec.new", &intent.sides.new)];
-    let is = |backend: &&Backend| backend.tls.as_ref().is_some_and(|tls| !tls.policy);
-    sides.into_iter().find_map(|(field, side)| Some((field, side.present().filter(is)?)))
+    intent.sides.present().find(|(_, backend)| backend.tls.is_some_and(|tls| !tls.policy))
 }
 
 /// Why a side that speaks TLS cannot be led to.

@@ -5,16 +5,13 @@ use cutover_api::{conditions::reasons, v1alpha1::traffic_split::Side};
 use crate::router::{
     alias::{Aliases, MAX_ENDPOINTS, TOO_MANY},
     contract::{Backend, IngressObserved, Intent, ObjectKind, Problem, RouteStep, SideBackend, SplitRef},
-    marks::{self, Claim},
-    names,
+    marks, names,
     view::IngressView,
 };
 
 /// A side that this router cannot lead to.
 pub(super) fn refusal(intent: &Intent<'_>) -> Option<Problem> {
-    let sides = [("spec.legacy", &intent.sides.legacy), ("spec.new", &intent.sides.new)];
-    for (field, side) in sides {
-        let Some(backend) = side.present() else { continue };
+    for (field, backend) in intent.sides.present() {
         let why = if backend.external_name {
             "is of type ExternalName, whose endpoints cannot be counted or copied: make it an external component with addresses, \
              or a Service with EndpointSlices"
@@ -76,9 +73,5 @@ pub(super) fn leftovers(intent: &Intent<'_>, observed: &IngressObserved<'_>, man
     let main = observed.main.filter(|_| !managed).map(|it| (ObjectKind::Ingress, &it.meta));
     let is_unused = !managed || intent.sides.legacy == SideBackend::Absent;
     let unused = if is_unused { aliases(observed).of(split.name, Side::Legacy) } else { Vec::new() };
-    main.into_iter()
-        .chain(unused)
-        .filter(|(_, meta)| marks::claim(meta, split) == Claim::Ours && !meta.deleting)
-        .map(|(kind, meta)| marks::delete(kind, meta))
-        .collect()
+    marks::delete_ours(*split, main.into_iter().chain(unused))
 }

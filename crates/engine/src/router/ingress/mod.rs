@@ -266,27 +266,18 @@ fn ours<'a>(
 
 /// See [`super::release`].
 pub(super) fn release(split: SplitRef<'_>, observed: &IngressObserved<'_>) -> Vec<RouteStep> {
-    ours(observed.main, observed)
-        .filter(|(_, meta)| marks::claim(meta, &split) == Claim::Ours && !meta.deleting)
-        .map(|(kind, meta)| marks::release(kind, meta, &split))
-        .collect()
+    marks::release_ours(split, ours(observed.main, observed))
 }
 
 /// See [`super::remove`]. The main Ingress goes first, which closes the way in for both sides at once: without its canary it would
 /// send everything to legacy for a moment. A canary alone does nothing. What routes lead to goes when they are gone.
 pub(super) fn remove(split: SplitRef<'_>, observed: &IngressObserved<'_>) -> Vec<RouteStep> {
-    let mut steps = remove_routes(split, observed, true);
-    steps.extend(alias::removals(&split, observed));
-    steps
+    [remove_routes(split, observed, true), alias::removals(&split, observed)].concat()
 }
 
 fn remove_routes(split: SplitRef<'_>, observed: &IngressObserved<'_>, managed: bool) -> Vec<RouteStep> {
-    [observed.main.filter(|_| managed), observed.canary]
-        .into_iter()
-        .flatten()
-        .filter(|it| marks::claim(&it.meta, &split) == Claim::Ours && !it.meta.deleting)
-        .map(|it| marks::delete(ObjectKind::Ingress, &it.meta))
-        .collect()
+    let routes = [observed.main.filter(|_| managed), observed.canary].into_iter().flatten();
+    marks::delete_ours(split, routes.map(|it| (ObjectKind::Ingress, &it.meta)))
 }
 
 fn read_back(router: &IngressNginxRouter, scene: &Scene<'_>) -> ReadBack {

@@ -152,10 +152,10 @@ fn refusal_of_attached(intent: &Intent<'_>) -> Option<Problem> {
 
 /// See [`super::release`].
 pub(super) fn release(split: SplitRef<'_>, observed: &IstioObserved<'_>) -> Vec<RouteStep> {
-    own::release(split, &objects(observed))
+    marks::release_ours(split, objects(observed))
 }
 
 /// See [`super::remove`].
 pub(super) fn remove(split: SplitRef<'_>, observed: &IstioObserved<'_>) -> Vec<RouteStep> {
-    own::remove(split, &objects(observed))
+    marks::delete_ours(split, objects(observed))
 }

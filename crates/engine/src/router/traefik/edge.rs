@@ -166,10 +166,7 @@ impl<'a> Edge<'a> {
             let is = |it: &Accessory| it.kind == kind && *it.name == *meta.name;
             let names = self.named_by_route.iter().chain(&self.named_by_service).chain(&self.named_by_mirror);
             let named = names.into_iter().any(|name| **name == *meta.name);
-            marks::claim(meta, &self.intent.split) == Claim::Ours
-                && !meta.deleting
-                && !named
-                && !self.wanted.iter().any(is)
+            marks::is_ours(meta, &self.intent.split) && !named && !self.wanted.iter().any(is)
         };
         let all = self.observed.accessories.iter().map(|(kind, view)| (*kind, &view.meta));
         all.filter(|(kind, meta)| is_stray(*kind, meta)).collect()

@@ -16,8 +16,7 @@ use super::{
 use crate::router::{
     alias::{Aliases, MAX_ENDPOINTS, TOO_MANY},
     contract::{Backend, Intent, ObjectKind, Problem, RouteStep, TraefikObserved},
-    marks::{self, Claim},
-    methods, names, own,
+    marks, methods, names, own,
     view::Meta,
 };
 
@@ -165,8 +164,7 @@ impl<'a> Mirror<'a> {
             return Vec::new();
         }
         let split = &self.intent.split;
-        let ours = |(_, meta): &(ObjectKind, &Meta)| marks::claim(meta, split) == Claim::Ours && !meta.deleting;
         let there = copying(self.observed).map_or_else(|| taking(split.name, self.observed), |it| vec![it]);
-        there.into_iter().filter(ours).collect()
+        there.into_iter().filter(|(_, meta)| marks::is_ours(meta, split)).collect()
     }
 }

@@ -250,10 +250,10 @@ fn refusal_of_attached(intent: &Intent<'_>) -> Option<Problem> {
 
 /// See [`super::release`].
 pub(super) fn release(split: SplitRef<'_>, observed: &TraefikObserved<'_>) -> Vec<RouteStep> {
-    own::release(split, &objects(&split, observed))
+    marks::release_ours(split, objects(&split, observed))
 }
 
 /// See [`super::remove`].
 pub(super) fn remove(split: SplitRef<'_>, observed: &TraefikObserved<'_>) -> Vec<RouteStep> {
-    own::remove(split, &objects(&split, observed))
+    marks::delete_ours(split, objects(&split, observed))
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::router::{
     contract::{Intent, ObjectKind, Problem, RouteStep, TraefikObserved},
-    marks::{self, Claim},
+    marks,
     view::Meta,
 };
 
@@ -53,6 +53,6 @@ pub(super) fn made(
 /// It, when nobody asks for it.
 pub(super) fn stray<'a>(intent: &Intent<'_>, observed: &TraefikObserved<'a>) -> Option<(ObjectKind, &'a Meta)> {
     let meta = &observed.redirect?.meta;
-    let goes = !is_asked(intent) && marks::claim(meta, &intent.split) == Claim::Ours && !meta.deleting;
+    let goes = !is_asked(intent) && marks::is_ours(meta, &intent.split);
     goes.then_some((ObjectKind::IngressRoute, meta))
 }

@@ -14,6 +14,10 @@ mod queue;
 mod tests;
 mod view;
 
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Api, Client, Resource, ResourceExt};
 use prometheus::IntCounterVec;
@@ -38,6 +42,17 @@ pub enum Presence {
     Forbidden,
     /// Listed; as fresh as the watch.
     Listed,
+}
+
+/// Says that one of the kinds has come or gone. What they are now is no news.
+#[must_use]
+pub fn presences<const N: usize>(kinds: [watch::Receiver<Presence>; N]) -> BoxStream<'static, ()> {
+    let changes = kinds.map(|mut presence| {
+        presence.mark_unchanged();
+        stream::unfold(presence, |mut presence| async move { presence.changed().await.ok().map(|()| ((), presence)) })
+            .boxed()
+    });
+    stream::select_all(changes).boxed()
 }
 
 /// Registers the watches of the process. They run from the moment they are registered.

@@ -14,7 +14,7 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef as Reference};
 use super::observe::{Sources, authorities, phase_use, schema_source, selects_components, split_use};
 use crate::{
     caches::{ConfigMapRecord, JobRecord, Whole, WholeRecord},
-    cluster::stores::{Change, Index, Key},
+    cluster::stores::{Change, Index, Key, presences},
     controllers::driver::Triggers,
 };
 
@@ -145,12 +145,8 @@ fn policies(sources: &Arc<Sources>) -> Environments {
 
 /// BackendTLSPolicies that come or go as a kind concern every environment with a component that speaks TLS.
 fn policies_come_or_go(sources: &Arc<Sources>) -> Environments {
-    let mut presence = sources.caches.backend_tls_policies.presence_changes();
-    presence.mark_unchanged();
     let sources = Arc::clone(sources);
-    let changes =
-        stream::unfold(presence, |mut presence| async move { presence.changed().await.ok().map(|()| ((), presence)) });
-    changes
+    presences([sources.caches.backend_tls_policies.presence_changes()])
         .flat_map(move |()| {
             let speaks = |environment: &Environment| {
                 let mut outside = environment.spec.components.iter().filter_map(|it| it.source.external.as_ref());

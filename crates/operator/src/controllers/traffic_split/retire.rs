@@ -109,8 +109,7 @@ fn managed() -> [(&'static [ObjectKind], Router); 6] {
     let istio = IstioRouter { gateways: Some(Vec::new()), attach: None };
     [
         (&[ObjectKind::Ingress], Router { ingress_nginx: Some(ingress), ..Router::default() }),
-        // The last write may have left nothing of it but what it led to.
-        (&[ObjectKind::HttpRoute, ObjectKind::Service, ObjectKind::EndpointSlice], gateway(RouteKind::Http)),
+        (&[ObjectKind::HttpRoute], gateway(RouteKind::Http)),
         (&[ObjectKind::GrpcRoute], gateway(RouteKind::Grpc)),
         (
             &[

@@ -11,12 +11,8 @@ use cutover_engine::{
         Meta, ObjectKind, View as _, alb_name, canary_name, made_prefix, mirror_name, redirect_name, weighted_name,
     },
 };
-use futures::{
-    Stream, StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::{Stream, StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
-use tokio::sync::watch;
 
 use super::{
     observe::{self, Sources},
@@ -24,7 +20,7 @@ use super::{
 };
 use crate::{
     caches::{MayBeLeftBehind, Whole, WholeRecord},
-    cluster::stores::{Change, Index, Key, Presence},
+    cluster::stores::{Change, Index, Key, presences},
     controllers::driver::Triggers,
 };
 
@@ -363,14 +359,4 @@ fn istio(sources: &Arc<Sources>) -> Splits {
     let comes_or_goes = presences([sources.caches.virtual_services.presence_changes()]);
     let sources = Arc::clone(sources);
     comes_or_goes.flat_map(move |()| references(sources.relations.of(Referred::Istio.within("")))).boxed()
-}
-
-/// Says that one of the kinds has come or gone.
-fn presences<const N: usize>(kinds: [watch::Receiver<Presence>; N]) -> BoxStream<'static, ()> {
-    let presences = kinds.map(|mut presence| {
-        presence.mark_unchanged();
-        stream::unfold(presence, |mut presence| async move { presence.changed().await.ok().map(|()| ((), presence)) })
-            .boxed()
-    });
-    stream::select_all(presences).boxed()
 }
