@@ -20,6 +20,7 @@ mod policies;
 mod prometheus;
 mod readme;
 mod rights;
+mod routers;
 mod static_binary;
 mod story;
 mod testkit_load;

@@ -7,7 +7,7 @@ use cutover_testkit::tools;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use super::bed::{Shop, condition};
+use super::bed::{BOTH, Shop, condition};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn undisturbed_an_attached_split_moves_traffic_and_leaves_the_rest_byte_for_byte() -> Result<()> {
@@ -39,16 +39,16 @@ spec:
 "
     ))
     .await?;
-    shop.served().await?;
+    shop.served_on(&BOTH).await?;
     let (ingress, route) = (shop.ingresses().get("shop").await?, shop.http_routes().get("shop").await?);
     shop.attached_to("shop").await?;
-    let load = shop.load()?;
+    let load = shop.load_on(&BOTH)?;
     for weight in [20, 100, 30] {
         shop.set_weight("storefront", weight).await?;
         shop.carries("storefront", weight).await?;
         shop.shares(&load, Instant::now(), f64::from(weight)).await?;
     }
-    load.stop().await?.check(12_000)?;
+    load.stop().await?.check(6_000)?;
 
     let now = shop.ingresses().get("shop").await?;
     ensure!(now.metadata.resource_version == ingress.metadata.resource_version, "the Ingress was written");

@@ -31,13 +31,17 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::OnceCell};
 
+use crate::routers::Router;
+pub(super) use crate::routers::{GATEWAY, NGINX, TRAEFIK};
+
 /// For a proxy to take a change up, on a busy machine.
 pub(super) const TAKEN_UP: Duration = Duration::from_secs(60);
 
-/// Routers of the bed's proxy, as an entry of `spec.routers`.
-pub(super) const NGINX: &str = "{ingressNginx: {className: nginx}}";
-pub(super) const GATEWAY: &str = "{gatewayApi: {parentRefs: [{name: edge, namespace: infra}]}}";
-pub(super) const TRAEFIK: &str = "{traefik: {entryPoints: [web]}}";
+/// What most splits of these tests are on.
+pub(super) const BOTH: [Router; 2] = [Router::Nginx, Router::Gateway];
+
+/// Requests that a share is told by, on each router.
+const SAMPLE: u64 = 1_000;
 
 static RUNTIME: LazyLock<std::io::Result<Runtime>> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build());
@@ -171,18 +175,11 @@ spec:
     }
 
     pub(super) async fn managed(&self, name: &str, new_weight: i32) -> Result<()> {
-        self.split(
-            name,
-            &format!(
-                "
-  newWeight: {new_weight}
-  routers:
-  - ingressNginx: {{className: nginx}}
-  - gatewayApi: {{parentRefs: [{{name: edge, namespace: infra}}]}}
-"
-            ),
-        )
-        .await
+        self.managed_on(&BOTH, name, new_weight).await
+    }
+
+    pub(super) async fn managed_on(&self, routers: &[Router], name: &str, new_weight: i32) -> Result<()> {
+        self.split(name, &format!("  newWeight: {new_weight}\n  routers: {}", Router::spec(routers))).await
     }
 
     /// A split `storefront` without weight, attached to the Ingress and to the rule `all` of the HTTPRoute of this name, once it is at rest.
@@ -286,12 +283,13 @@ spec:
             .and_then(|canary| canary.metadata.annotations?.get("nginx.ingress.kubernetes.io/canary-weight").cloned()))
     }
 
-    /// Load on both entry points, each 400 requests a second.
-    pub(super) fn load(&self) -> Result<LoadGenerator> {
-        let EntryPoints { nginx, gateway, .. } = self.bed.entry;
-        let stream =
-            |router: &str, entry: SocketAddr| Stream::new(router, entry, self.host.clone()).router(router).rate(400);
-        LoadGenerator::start(LoadOptions::default(), [stream("nginx", nginx), stream("gateway", gateway)])
+    /// Load on the routers' entry points, each 200 requests a second.
+    pub(super) fn load_on(&self, routers: &[Router]) -> Result<LoadGenerator> {
+        let stream = |router: &Router| {
+            let entry = router.entry(&self.bed.entry);
+            Stream::new(router.name(), entry, self.host.clone()).router(router.name()).rate(200)
+        };
+        LoadGenerator::start(LoadOptions::default(), routers.iter().map(stream))
     }
 
     /// Looks at answers for a path until it has seen those of both sides: weighted by turns, a few are of both.
@@ -312,11 +310,11 @@ spec:
         Ok(())
     }
 
-    /// Waits until both entry points answer for the host.
-    pub(super) async fn served(&self) -> Result<()> {
-        for entry in [self.bed.entry.nginx, self.bed.entry.gateway] {
+    /// Waits until the routers' entry points answer for the host.
+    pub(super) async fn served_on(&self, routers: &[Router]) -> Result<()> {
+        for router in routers {
             eventually("the host is served", Duration::from_secs(20), || async {
-                let answer = http::get(entry, &self.host, "/").await?;
+                let answer = http::get(router.entry(&self.bed.entry), &self.host, "/").await?;
                 ensure!(answer.status() == 200, "{}", answer.status());
                 Ok(())
             })
@@ -325,11 +323,11 @@ spec:
         Ok(())
     }
 
-    /// The share of the new side on each router, from `since` on, is within 2 points of `percent`.
+    /// The share of the new side on each router of the load, from `since` on, is within 2 points of `percent`.
     pub(super) async fn shares(&self, load: &LoadGenerator, since: Instant, percent: f64) -> Result<()> {
-        for router in ["nginx", "gateway"] {
-            let window = load.window_from(since).router(router);
-            window.wait_for(2_000).await?;
+        for router in load.whole().by_stream().into_keys() {
+            let window = load.window_from(since).streams([router.as_str()]);
+            window.wait_for(SAMPLE).await?;
             let share = window.share_new().context("nothing was answered")? * 100.0;
             ensure!(
                 (share - percent).abs() <= 2.0,

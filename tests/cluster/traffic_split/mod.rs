@@ -6,6 +6,7 @@ mod backend_tls;
 mod bed;
 mod edge;
 mod edge_tls;
+mod finalised;
 mod foreign_edits;
 mod gitops;
 mod grpc;

@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cutover_testkit::{
-    eventually, http,
-    load::{LoadGenerator, LoadOptions, Stream},
-};
+use cutover_testkit::{eventually, http};
 use kube::{
     Api,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
@@ -14,6 +11,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::bed::{Shop, condition, weights_are};
+use crate::routers::Router;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MANAGED: &str = "[{traefik: {entryPoints: [web]}}]";
@@ -61,34 +59,6 @@ impl Shop {
         })
         .await
     }
-
-    fn load_on_web(&self) -> Result<LoadGenerator> {
-        let stream = Stream::new("traefik", self.bed.entry.web, self.host.clone()).router("traefik").rate(400);
-        LoadGenerator::start(LoadOptions::default(), [stream])
-    }
-
-    async fn share(&self, load: &LoadGenerator, percent: f64) -> Result<()> {
-        let window = load.window_from(Instant::now());
-        window.wait_for(2_000).await?;
-        let share = window.share_new().context("nothing was answered")? * 100.0;
-        ensure!((share - percent).abs() <= 2.0, "{share:.1} % instead of {percent} %\n{}", window.counts());
-        Ok(())
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn undisturbed_a_weight_is_served_by_traefiks_own_kinds_and_nothing_is_lost() -> Result<()> {
-    let shop = Shop::open().await?;
-    shop.on_traefik("storefront", "  newWeight: 0").await?;
-    shop.carries("storefront", 0).await?;
-    shop.is_served_by("/", None, "old").await?;
-    let load = shop.load_on_web()?;
-    for weight in [25, 50, 100, 40, 0] {
-        shop.set_weight("storefront", weight).await?;
-        shop.carries("storefront", weight).await?;
-        shop.share(&load, f64::from(weight)).await?;
-    }
-    load.stop().await?.check(8_000)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,13 +206,13 @@ spec:
     let route = shop.ingress_routes().get("shop").await?;
     shop.split("storefront", "  newWeight: 0\n  routers: [{traefik: {attach: {service: shop}}}]").await?;
     shop.carries("storefront", 0).await?;
-    let load = shop.load_on_web()?;
+    let load = shop.load_on(&[Router::Traefik])?;
     for weight in [20, 100, 30] {
         shop.set_weight("storefront", weight).await?;
         shop.carries("storefront", weight).await?;
-        shop.share(&load, f64::from(weight)).await?;
+        shop.shares(&load, Instant::now(), f64::from(weight)).await?;
     }
-    load.stop().await?.check(5_000)?;
+    load.stop().await?.check(3_000)?;
     // What somebody else changes at the same time is not lost, but for weights.
     let labelled =
         json!({"metadata": {"labels": {"team": "shop"}}, "spec": {"weighted": {"sticky": {"cookie": {"name": "s"}}}}});
