@@ -118,11 +118,8 @@ impl Screen {
             Event::Phase { phase, state } => print(format_args!("{at:6.1} s    {phase}: {state}")),
             Event::Step(step) => {
                 self.head();
-                let Measured { phase, step: name, router, sample: _, wanted, seen, requests, lost, misrouted } = &step;
-                let row = format!(
-                    "{at:6.1} s  {phase:<13} {name:<13} {router:<13} {wanted:>5} % {seen:>7.2} % {requests:>9} {lost:>5} {misrouted:>9}"
-                );
-                print(format_args!("{}", if step.problem().is_some() { self.bold(&format!("{row}  !")) } else { row }));
+                let row = format!("{at:6.1} s  {step}");
+                print(format_args!("{}", if step.problems().is_empty() { row } else { self.bold(&row) }));
             }
         }
     }
@@ -130,11 +127,7 @@ impl Screen {
     fn head(&self) {
         let mut shown = self.header.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !*shown {
-            let titles = format!(
-                "{:8}  {:<13} {:<13} {:<13} {:>7} {:>9} {:>9} {:>5} {:>9}",
-                "", "phase", "step", "router", "wanted", "on wire", "requests", "lost", "misrouted"
-            );
-            print(format_args!("{}", self.bold(&titles)));
+            print(format_args!("{}", self.bold(&format!("{:8}  {}", "", Measured::titles()))));
             *shown = true;
         }
     }

@@ -34,7 +34,7 @@ impl Cluster {
         let doing = |what: &str| tell(Event::Doing(what.to_owned()));
         doing("starting etcd, kube-apiserver and kube-controller-manager");
         let plane = ControlPlane::start_named("demo").await?;
-        doing("starting Traefik, Prometheus and the simulated node");
+        doing("starting Traefik, which serves all three routers, Prometheus and the simulated node");
         let traefik = Traefik::start(&plane).await?;
         let targets = plane.data().join("pods.json");
         let robot = Identity::User { name: "node-simulator".to_owned(), groups: vec!["system:masters".to_owned()] };

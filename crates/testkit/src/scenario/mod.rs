@@ -14,14 +14,15 @@ use std::{net::SocketAddr, path::PathBuf};
 use anyhow::Result;
 
 pub use cluster::Cluster;
-pub use verdict::{Measured, Outcome, RETURN_LIMIT};
+pub use traffic::ROUTERS;
+pub use verdict::{Measured, OnRouter, Outcome, RETURN_LIMIT};
 
 /// One thing that happened, for whoever shows the story.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// What is done next, in words.
     Doing(String),
-    /// A step was measured on one router.
+    /// A step was measured on every router.
     Step(Measured),
     /// The cluster's state changed: a line about the running phase.
     Phase {

@@ -18,7 +18,7 @@ use super::{
     cluster::{Cluster, NAMESPACE, PATIENCE},
     observer::{Observer, State},
     traffic::{ROUTERS, Traffic, Way},
-    verdict::{Measured, Outcome, RETURN_LIMIT},
+    verdict::{Measured, OnRouter, Outcome, RETURN_LIMIT},
 };
 use crate::{control_plane::Identity, operator, tools};
 
@@ -53,7 +53,8 @@ pub(super) async fn tell(
     let at_rest = |state: &State| ["shop", "shop-v2"].iter().all(|split| state.applied(split) == Some(0));
     observer.until("the splits carry weight 0", PATIENCE, at_rest).await?;
 
-    tell(Event::Doing(format!("{} requests per second and router set out for the shop", options.rate)));
+    let routers = ROUTERS.join(", ");
+    tell(Event::Doing(format!("{} requests a second set out for the shop on each router: {routers}", options.rate)));
     let traffic = Traffic::start(cluster.traefik.entry_points(), options.rate)?;
     let narrator = narrate(observer.changes(), tell);
     let mut story = Story { cluster, options, tell, observer, traffic, steps: Vec::new() };
@@ -151,6 +152,7 @@ impl Story<'_> {
         self.traffic.is_legacy(Way::Main)?;
         self.until("the phase is rolled back", |state| state.state(SHIFT) == Some(PhaseState::RolledBack)).await?;
         storefront.clear();
+        self.count(SHIFT, "(way back)", Way::Main, 0, returned).await?;
         Ok(returned.duration_since(fault))
     }
 
@@ -196,24 +198,9 @@ impl Story<'_> {
         self.measure(SHIFT, step, Way::Main, weight, applied).await
     }
 
-    /// Counts the way's requests on each router from the instant at which status said that the weight is applied.
+    /// Counts the way's requests while the phase is in the step.
     async fn measure(&mut self, phase: &str, step: &str, way: Way, wanted: i32, since: Instant) -> Result<()> {
-        for router in ROUTERS {
-            let counts = self.traffic.window(way, router, since).wait_for(self.options.sample).await?;
-            let measured = Measured {
-                phase: phase.to_owned(),
-                step: step.to_owned(),
-                router: router.to_owned(),
-                sample: self.options.sample,
-                wanted,
-                seen: counts.share_new().unwrap_or_default() * 100.0,
-                requests: counts.total,
-                lost: counts.lost,
-                misrouted: counts.misrouted,
-            };
-            (self.tell)(Event::Step(measured.clone()));
-            self.steps.push(measured);
-        }
+        self.count(phase, step, way, wanted, since).await?;
         // Else requests of the next step were counted with this one's.
         let state = self.observer.now();
         ensure!(
@@ -221,6 +208,26 @@ impl Story<'_> {
             "{phase}/{step} was over before {} requests were counted: its soak is too short for this load",
             self.options.sample
         );
+        Ok(())
+    }
+
+    /// Counts the way's requests on each router from the instant at which status said that the weight is applied.
+    async fn count(&mut self, phase: &str, step: &str, way: Way, wanted: i32, since: Instant) -> Result<()> {
+        let mut on = Vec::new();
+        for router in ROUTERS {
+            let counts = self.traffic.window(way, router, since).wait_for(self.options.sample).await?;
+            on.push(OnRouter {
+                router: router.to_owned(),
+                seen: counts.share_new().unwrap_or_default() * 100.0,
+                requests: counts.total,
+                lost: counts.lost,
+                misrouted: counts.misrouted,
+            });
+        }
+        let (phase, step) = (phase.to_owned(), step.to_owned());
+        let measured = Measured { phase, step, wanted, sample: self.options.sample, on };
+        (self.tell)(Event::Step(measured.clone()));
+        self.steps.push(measured);
         Ok(())
     }
 

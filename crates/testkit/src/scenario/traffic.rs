@@ -15,7 +15,7 @@ const HOST: &str = "shop.example.com";
 const TESTERS_HOST: &str = "new.shop.example.com";
 
 /// The routers, as status names them, and their label in the load.
-pub(super) const ROUTERS: [&str; 3] = ["ingressNginx", "gatewayApi", "traefik"];
+pub const ROUTERS: [&str; 3] = ["ingressNginx", "gatewayApi", "traefik"];
 
 /// For how long after status says that a weight is applied an answer of the side before is still right: requests under way, and
 /// the proxy's own reload.

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::traffic::ROUTERS;
 use crate::load::Report;
 
 /// Points by which a step's share may differ from the wanted one.
@@ -9,19 +10,26 @@ const TOLERANCE: f64 = 2.0;
 /// `failAfter` check intervals of the sample's check, and five seconds: from the fault's start until legacy has all traffic again.
 pub const RETURN_LIMIT: Duration = Duration::from_secs(3 * 3 + 5);
 
-/// One step on one router, counted from the instant at which status said that the weight is applied.
+/// One step, counted on every router from the instant at which status said that the weight is applied.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The phase.
     pub phase: String,
     /// Its step.
     pub step: String,
-    /// The router.
-    pub router: String,
-    /// Requests that the step is to be judged by.
-    pub sample: u64,
     /// Percentage of the new side that was wanted.
     pub wanted: i32,
+    /// Requests that the step is to be judged by, on each router.
+    pub sample: u64,
+    /// What each router did, in the order of [`ROUTERS`].
+    pub on: Vec<OnRouter>,
+}
+
+/// What one router did with the requests of a step.
+#[derive(Clone, Debug)]
+pub struct OnRouter {
+    /// The router.
+    pub router: String,
     /// Percentage of the requests that the new side answered.
     pub seen: f64,
     /// Requests counted.
@@ -35,8 +43,13 @@ pub struct Measured {
 impl Measured {
     /// What is wrong with the step, if anything is.
     #[must_use]
-    pub fn problem(&self) -> Option<String> {
-        let Self { phase, step, router, sample, wanted, seen, requests, lost, misrouted } = self;
+    pub fn problems(&self) -> Vec<String> {
+        self.on.iter().filter_map(|on| self.problem(on)).collect()
+    }
+
+    fn problem(&self, on: &OnRouter) -> Option<String> {
+        let Self { phase, step, wanted, sample, on: _ } = self;
+        let OnRouter { router, seen, requests, lost, misrouted } = on;
         let at = format!("{phase}/{step} on {router}");
         if requests < sample {
             return Some(format!("{at}: judged by {requests} requests only, {sample} are needed"));
@@ -45,6 +58,30 @@ impl Measured {
             return Some(format!("{at}: the new side had {seen:.1} % of the requests, {wanted} % were wanted"));
         }
         (lost + misrouted > 0).then(|| format!("{at}: {lost} requests lost, {misrouted} misrouted"))
+    }
+
+    /// The titles of what a step is displayed as.
+    #[must_use]
+    pub fn titles() -> String {
+        let routers = ROUTERS.map(|router| format!("{router:>13}")).concat();
+        format!(
+            "{:<13} {:<13} {:>7}{routers} {:>9} {:>5} {:>9}",
+            "phase", "step", "wanted", "requests", "lost", "misrouted"
+        )
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { phase, step, wanted, sample: _, on } = self;
+        write!(f, "{phase:<13} {step:<13} {wanted:>5} %")?;
+        for on in on {
+            write!(f, "{:>11.2} %", on.seen)?;
+        }
+        let sum = |count: fn(&OnRouter) -> u64| on.iter().map(count).sum::<u64>();
+        let (requests, lost, misrouted) = (sum(|on| on.requests), sum(|on| on.lost), sum(|on| on.misrouted));
+        write!(f, " {requests:>9} {lost:>5} {misrouted:>9}")?;
+        if self.problems().is_empty() { Ok(()) } else { write!(f, "  !") }
     }
 }
 
@@ -72,7 +109,7 @@ impl Outcome {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let Self { steps, returned_after, leaders, flag_percent, report, total, took: _ } = self;
-        let mut problems: Vec<String> = steps.iter().filter_map(Measured::problem).collect();
+        let mut problems: Vec<String> = steps.iter().flat_map(Measured::problems).collect();
         let counts = &report.counts;
         if counts.lost > 0 {
             problems.push(format!("{} requests lost", counts.lost));
@@ -101,12 +138,21 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = &self.report.counts;
-        writeln!(f, "requests        {} outside the fault, {} during it", counts.total, self.report.excluded.total)?;
+        writeln!(f, "The new side's share of the requests, as each router really dealt them:")?;
+        writeln!(f, "{}", Measured::titles())?;
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        writeln!(
+            f,
+            "\nrequests        {} in all, and {} while the new side was made to fail, counted apart",
+            counts.total, self.report.excluded.total
+        )?;
         writeln!(f, "lost            {}", counts.lost)?;
         writeln!(f, "misrouted       {}", counts.misrouted)?;
         writeln!(
             f,
-            "way back        {:.1} s after the fault began (limit {} s)",
+            "way back        {:.1} s from the fault's start until legacy had all traffic again (limit {} s)",
             self.returned_after.as_secs_f64(),
             RETURN_LIMIT.as_secs()
         )?;
