@@ -72,6 +72,7 @@ async fn tell(args: &Args) -> Result<ExitCode> {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            failed = cluster.keep_replicas(&show) => match failed? {},
         }
     }
     Ok(code)

@@ -9,6 +9,11 @@ use super::{
     ledger::{ExcludedSpan, Failure},
 };
 
+/// When requests leave this much later than planned, what they meet says more about the machine than about the proxy.
+const TOO_LATE: Duration = Duration::from_secs(1);
+/// Failures of one kind that are shown, of each stream.
+const SHOWN: usize = 3;
+
 /// All that a run of the generator knows at its end.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -62,8 +67,19 @@ impl fmt::Display for Report {
             self.counts.latency_max,
             self.max_lag
         )?;
+        if self.max_lag > TOO_LATE {
+            writeln!(
+                f,
+                "  requests left late: this machine was too busy for the load, which may be all that is wrong"
+            )?;
+        }
+        let mut alike: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for failure in self.failures.iter().filter(|failure| !failure.excluded) {
-            writeln!(f, "  {failure}")?;
+            let seen = alike.entry((&failure.stream, &failure.reason)).or_default();
+            *seen += 1;
+            if *seen <= SHOWN {
+                writeln!(f, "  {failure}")?;
+            }
         }
         Ok(())
     }

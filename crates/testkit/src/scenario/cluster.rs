@@ -1,8 +1,9 @@
 //! Everything that the story needs: control plane, proxy, node, Prometheus, the chart, two replicas of the operator.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use anyhow::{Context, Result};
+use tokio::{sync::Mutex, time::sleep};
 
 use super::{Access, Event};
 use crate::{
@@ -13,6 +14,12 @@ use crate::{
     traefik::Traefik,
 };
 
+/// Replicas of the operator that should run.
+const REPLICAS: usize = 2;
+
+/// How often it is looked whether they do.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// The namespace of the shop.
 pub(super) const NAMESPACE: &str = "shop";
 
@@ -20,7 +27,7 @@ pub(super) const NAMESPACE: &str = "shop";
 #[derive(Debug)]
 pub struct Cluster {
     // Dropped in this order: what uses the API server first.
-    pub(super) operators: Vec<Operator>,
+    operators: Mutex<Replicas>,
     pub(super) node: NodeSimulator,
     pub(super) prometheus: Prometheus,
     pub(super) traefik: Traefik,
@@ -46,14 +53,12 @@ impl Cluster {
         doing("installing the CRDs and the chart");
         operator::install(&plane).await?;
         doing("starting two replicas of the operator under the chart's service account");
-        let mut operators = Vec::new();
-        for name in ["operator-a", "operator-b"] {
-            operators.push(start_replica(&plane, &prometheus, name).await?);
-        }
-        for replica in &operators {
+        let mut operators = Replicas::default();
+        operators.complete(&plane, &prometheus).await?;
+        for replica in &operators.running {
             replica.ready().await?;
         }
-        Ok(Self { operators, node, prometheus, traefik, plane })
+        Ok(Self { operators: Mutex::new(operators), node, prometheus, traefik, plane })
     }
 
     /// How to reach the parts.
@@ -68,13 +73,33 @@ impl Cluster {
         }
     }
 
-    /// Kills the leader as a crash would, and starts another replica in its place. Returns its name.
-    pub(super) async fn kill_leader(&mut self) -> Result<String> {
+    /// Starts another replica in the place of each that has ended, as a Deployment would: who is killed ends, and who loses the lease.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub async fn keep_replicas(&self, tell: &(dyn Fn(Event) + Send + Sync)) -> Result<Infallible> {
+        loop {
+            for started in self.operators.lock().await.complete(&self.plane, &self.prometheus).await? {
+                tell(Event::Doing(format!("a replica of the operator has ended: {started} starts in its place")));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The name of the replica that leads.
+    pub(super) async fn leader(&self) -> Result<String> {
         let client = self.plane.admin().await?;
-        let leader = operator::leader(&client, &self.operators).await?.context("no replica holds the lease")?;
-        let name = leader.name().to_owned();
-        leader.process().kill()?;
-        self.operators.retain(|replica| replica.name() != name);
+        let operators = self.operators.lock().await;
+        let leader = operator::leader(&client, &operators.running).await?.context("no replica holds the lease")?;
+        Ok(leader.name().to_owned())
+    }
+
+    /// Kills the leader as a crash would. Returns its name.
+    pub(super) async fn kill_leader(&self) -> Result<String> {
+        let name = self.leader().await?;
+        let operators = self.operators.lock().await;
+        let leader = operators.running.iter().find(|replica| replica.name() == name);
+        leader.context("the leader has just ended")?.process().kill()?;
         Ok(name)
     }
 
@@ -90,6 +115,28 @@ impl Cluster {
         let file = self.plane.logs().join("state.yaml");
         drop(std::fs::write(&file, text(phases)));
         format!("the shop:\n{}(phases and splits in full: {})", text(list), file.display())
+    }
+}
+
+/// The replicas that run, and how many there were so far.
+#[derive(Debug, Default)]
+struct Replicas {
+    running: Vec<Operator>,
+    started: usize,
+}
+
+impl Replicas {
+    /// Starts what is missing, and gives its names.
+    async fn complete(&mut self, plane: &ControlPlane, prometheus: &Prometheus) -> Result<Vec<String>> {
+        self.running.retain(|replica| replica.process().exited().is_none());
+        let mut names = Vec::new();
+        while self.running.len() < REPLICAS {
+            self.started += 1;
+            let name = format!("operator-{}", self.started);
+            self.running.push(start_replica(plane, prometheus, &name).await?);
+            names.push(name);
+        }
+        Ok(names)
     }
 }
 

@@ -11,7 +11,7 @@ pub mod verdict;
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 pub use cluster::Cluster;
 pub use traffic::ROUTERS;
@@ -76,10 +76,11 @@ pub struct Access {
 /// # Errors
 /// When a part cannot be started, or the story comes to a halt: something awaited did not happen.
 pub async fn run(options: &Options, tell: &(dyn Fn(Event) + Send + Sync)) -> Result<(Cluster, Outcome)> {
-    let mut cluster = Cluster::start(tell).await?;
-    let outcome = story::tell(&mut cluster, options, tell).await;
+    let cluster = Cluster::start(tell).await?;
+    let outcome = story::tell(&cluster, options, tell).await;
     match outcome {
         Ok(outcome) => Ok((cluster, outcome)),
-        Err(error) => Err(error.context(cluster.describe().await)),
+        // What is wrong comes first, and then what may help to see why.
+        Err(error) => bail!("{error:#}\n\n{}", cluster.describe().await),
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use cutover_api::v1alpha1::migration_phase::{PhaseState, Stage};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
@@ -20,7 +20,7 @@ use super::{
     traffic::{ROUTERS, Traffic, Way},
     verdict::{Measured, OnRouter, Outcome, RETURN_LIMIT},
 };
-use crate::{control_plane::Identity, operator, tools};
+use crate::{control_plane::Identity, tools};
 
 const SUBDOMAIN: &str = "10-subdomain";
 const PATH: &str = "20-path-v2";
@@ -39,7 +39,7 @@ const ROLLED_VERSION: &str = "2026.11.2";
 
 /// Applies the shop and drives it through its four phases.
 pub(super) async fn tell(
-    cluster: &mut Cluster,
+    cluster: &Cluster,
     options: &Options,
     tell: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Outcome> {
@@ -61,8 +61,9 @@ pub(super) async fn tell(
     let told = tokio::select! {
         told = story.phases(&client) => told,
         never = narrator => match never {},
+        failed = cluster.keep_replicas(tell) => match failed? {},
     };
-    let told = told.with_context(|| format!("the load so far, {}", story.traffic.report()))?;
+    let told = told.map_err(|error| anyhow!("{error:#}\n\nthe load so far, {}", story.traffic.report()))?;
 
     let Story { traffic, steps, .. } = story;
     let report = traffic.stop().await?;
@@ -93,7 +94,7 @@ struct Told {
 }
 
 struct Story<'a> {
-    cluster: &'a mut Cluster,
+    cluster: &'a Cluster,
     options: &'a Options,
     tell: &'a (dyn Fn(Event) + Send + Sync),
     observer: Observer,
@@ -107,7 +108,7 @@ impl Story<'_> {
         self.subdomain().await?;
         self.path().await?;
         let returned_after = self.shift_that_fails().await?;
-        let leaders = self.shift_again(client).await?;
+        let leaders = self.shift_again().await?;
         self.complete().await?;
         Ok(Told { returned_after, leaders, flag_percent: flag_percent(client).await? })
     }
@@ -158,7 +159,7 @@ impl Story<'_> {
 
     /// Phase 3, second attempt, with pods of both sides rolled and the leader killed on the way. Returns the replica that led and
     /// the one that leads now.
-    async fn shift_again(&mut self, client: &Client) -> Result<(String, String)> {
+    async fn shift_again(&mut self) -> Result<(String, String)> {
         self.doing("the fault is removed; a person asks for another attempt");
         self.traffic.may_move(Way::Main)?;
         self.decide(SHIFT, "Retry", None, "the storefront's fault is mended").await?;
@@ -174,9 +175,9 @@ impl Story<'_> {
         self.step("half", 50).await?;
         self.step("all", 100).await?;
         self.traffic.is_new(Way::Main)?;
-        let leads = operator::leader(client, &self.cluster.operators).await?.context("no replica holds the lease")?;
+        let leads = self.cluster.leader().await?;
         self.until("the new versions are deployed", |state| state.is_ready("production", Some(ROLLED_VERSION))).await?;
-        Ok((killed, leads.name().to_owned()))
+        Ok((killed, leads))
     }
 
     /// Phase 4: everything is on the new side; a person looks at it and says so.
