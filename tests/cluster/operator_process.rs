@@ -116,6 +116,8 @@ async fn a_short_outage_is_survived_and_a_long_one_ends_the_leader() -> Result<(
     let exit = one.process().wait_exit(Duration::from_secs(60)).await?;
     plane.resume_apiserver()?;
     ensure!(exit.code() == Some(1), "{exit}");
+    let said = one.process().log_tail();
+    ensure!(said.contains("this replica does not lead any more"), "{said}");
     Ok(())
 }
 

@@ -149,7 +149,11 @@ where
     health.stopping();
     let code = match outcome {
         // Nothing may be finished or written any more; what is left is the process's end.
-        Outcome::Lost => return Ok(ExitCode::FAILURE),
+        Outcome::Lost => {
+            // The elector, which knows why, may not come to say it.
+            tracing::error!("this replica does not lead any more, and ends: whatever restarts it makes it a standby");
+            return Ok(ExitCode::FAILURE);
+        }
         Outcome::Stopped => {
             life.finish(grace).await;
             Ok(ExitCode::SUCCESS)
