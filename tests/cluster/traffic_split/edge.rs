@@ -3,8 +3,17 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use cutover_testkit::{eventually, http};
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderName, HeaderValue},
+};
+use cutover_testkit::{
+    eventually,
+    http::{self, Response},
+    load::{LoadGenerator, LoadOptions, Stream},
+};
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use super::bed::{GATEWAY, NGINX, Shop, TAKEN_UP, condition};
 
@@ -24,12 +33,6 @@ pub(super) async fn answers(entry: SocketAddr, shop: &Shop, wanted: u16) -> Resu
         Ok(())
     })
     .await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_asks_too_much_is_answered_429() -> Result<()> {
-    let shop = Shop::open().await?;
-    limits(&shop, NGINX, shop.bed.entry.nginx).await
 }
 
 /// A limit is in force while it is asked for, and not before or after.
@@ -81,27 +84,68 @@ async fn security_headers_are_on_every_answer_of_both_sides() -> Result<()> {
     hardens(&shop, GATEWAY, shop.bed.entry.gateway).await
 }
 
-/// Answers of both sides bear the headers, each once.
+/// A side that sets some of the headers itself, and otherwise.
+async fn sets_its_own(shop: &Shop, side: &'static str) -> Result<()> {
+    let address = shop.address(side);
+    let listener = TcpListener::bind((address, 8081)).await?;
+    let answer = move || async move {
+        let said = [
+            ("x-served-by", side),
+            ("x-frame-options", "SAMEORIGIN"),
+            ("strict-transport-security", "max-age=1"),
+            ("content-security-policy", "default-src *"),
+        ];
+        HeaderMap::from_iter(said.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))))
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    shop.apply(&format!(
+        "
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {side}, labels: {{kubernetes.io/service-name: {side}}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8081, protocol: TCP}}]
+endpoints: [{{addresses: [{address}], conditions: {{ready: true}}}}]
+"
+    ))
+    .await
+}
+
+/// Answers of both sides bear the headers, each once, whatever the side says and whoever asks.
 pub(super) async fn hardens(shop: &Shop, router: &str, entry: SocketAddr) -> Result<()> {
-    split(shop, router, "{securityHeaders: {strictTransportSecurity: {maxAge: 5m}}}").await?;
+    for side in ["old", "new"] {
+        sets_its_own(shop, side).await?;
+    }
+    let edge =
+        "{securityHeaders: {contentSecurityPolicy: \"default-src 'self'\", strictTransportSecurity: {maxAge: 5m}}}";
+    split(shop, router, edge).await?;
+    let pin = json!({"to": "New", "header": {"name": "x-cutover", "value": "new"}});
+    shop.edit("storefront", json!({"spec": {"pins": [pin]}})).await?;
+    shop.carries("storefront", 50).await?;
     let wanted = [
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("x-xss-protection", "1; mode=block"),
         ("referrer-policy", "strict-origin-when-cross-origin"),
         ("permissions-policy", "geolocation=(), microphone=(), camera=()"),
+        ("content-security-policy", "default-src 'self'"),
         ("strict-transport-security", "max-age=300"),
     ];
-    answers(entry, shop, 200).await?;
-    shop.of_both_sides(entry, "/", |answer| {
+    let bears_them = |answer: &Response| {
         ensure!(answer.status() == 200, "{}", answer.status());
         for (name, value) in wanted {
             let all: Vec<_> = answer.headers().get_all(name).iter().collect();
             ensure!(all == [value], "{name}: {all:?} in {answer:?}");
         }
         Ok(())
+    };
+    eventually("who is pinned is answered with them", TAKEN_UP, || async {
+        let answer = http::get_with(entry, &shop.host, "/", Some(("x-cutover", "new"))).await?;
+        ensure!(answer.headers().get("x-served-by").is_some_and(|by| by == "new"), "{answer:?}");
+        bears_them(&answer)
     })
-    .await
+    .await?;
+    shop.of_both_sides(entry, "/", bears_them).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,4 +169,46 @@ async fn what_one_router_cannot_carry_is_refused_by_name_and_the_other_goes_on()
     shop.edit("storefront", json!({"spec": {"edge": null}})).await?;
     shop.carries("storefront", 50).await?;
     answers(shop.bed.entry.gateway, &shop, 200).await
+}
+
+/// What a route says besides its weights comes and goes while it is served; so do weights.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_lost_while_what_is_asked_of_ingresses_and_http_routes_comes_and_goes() -> Result<()> {
+    let shop = Shop::open().await?;
+    let entry = shop.bed.entry;
+    let limit = json!({"requestsPerMinute": 1_000_000});
+    let ingress = json!({"rateLimit": limit, "timeouts": {"read": "1m"}, "retries": {"attempts": 1}, "cors": {"allowOrigins": ["*"]}});
+    let splits =
+        [("ingress", NGINX, entry.nginx, ingress), ("route", GATEWAY, entry.gateway, json!({"securityHeaders": {}}))];
+    for (name, router, entry, _) in &splits {
+        shop.split(name, &format!("  newWeight: 50\n  routers: [{router}]")).await?;
+        shop.carries(name, 50).await?;
+        answers(*entry, &shop, 200).await?;
+    }
+    let streams = splits.iter().map(|(name, _, entry, _)| Stream::new(*name, *entry, shop.host.clone()).rate(150));
+    let load = LoadGenerator::start(LoadOptions::default(), streams)?;
+    let pins = json!([{"to": "New", "header": {"name": "x-cutover", "value": "new"}}]);
+    let rewritten = json!([{"value": "/", "rewrite": "/v1"}]);
+    for (weight, seen) in [(40, "/v1/cart"), (60, "/cart"), (100, "/v1/cart"), (30, "/cart")] {
+        for (name, _, entry, edge) in &splits {
+            let asked = if seen == "/cart" {
+                json!({"edge": null, "pins": null, "paths": [{"value": "/"}], "newWeight": weight})
+            } else {
+                json!({"edge": edge, "pins": pins, "paths": rewritten, "newWeight": weight})
+            };
+            shop.edit(name, json!({"spec": asked})).await?;
+            shop.carries(name, weight).await?;
+            eventually(&format!("{name}: /cart is seen as {seen}"), TAKEN_UP, || async {
+                let answer = http::get(*entry, &shop.host, "/cart").await?;
+                let path = answer.headers().get("x-received-path").with_context(|| format!("{answer:?}"))?;
+                ensure!(path == seen, "{path:?}");
+                Ok(())
+            })
+            .await?;
+        }
+    }
+    let report = load.stop().await?;
+    // What sides see of a path is no matter of this: a rewritten one counts as misrouted.
+    ensure!(report.counts.lost == 0 && report.counts.total >= 1_000, "{report}");
+    Ok(())
 }

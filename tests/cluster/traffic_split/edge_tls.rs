@@ -146,9 +146,11 @@ spec:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ingress_route_serves_both_sides_by_tls() -> Result<()> {
+async fn an_ingress_route_serves_both_sides_by_tls_and_redirects_to_it() -> Result<()> {
     let secure = Secure::open().await?;
-    let router = format!("{{traefik: {{entryPoints: [web-tls], tls: {{secretName: {SECRET}}}}}}}");
-    secure.split(&format!("{{{HSTS}}}"), &router).await?;
-    secure.is_served(secure.shop.bed.entry.web_tls, remembers_https).await
+    let entry = secure.shop.bed.entry;
+    let router = format!("{{traefik: {{entryPoints: [web-tls], redirectFrom: [web], tls: {{secretName: {SECRET}}}}}}}");
+    secure.split(&format!("{{tlsRedirect: true, {HSTS}}}"), &router).await?;
+    secure.is_served(entry.web_tls, remembers_https).await?;
+    secure.is_redirected(entry.web).await
 }

@@ -63,18 +63,15 @@ impl Shop {
     /// Server-side apply by force, as both tools do it.
     async fn apply_as(&self, manager: &str, manifests: &[Value]) -> Result<()> {
         for manifest in manifests {
-            let (group, _) = manifest["apiVersion"].as_str().and_then(|it| it.split_once('/')).unwrap_or_default();
+            let version = manifest["apiVersion"].as_str().and_then(|it| it.split_once('/'));
+            let (group, version) = version.context("no version")?;
             let kind = manifest["kind"].as_str().context("no kind")?;
             let name = manifest["metadata"]["name"].as_str().context("no name")?;
-            let api = if kind == "HTTPRoute" { self.http_routes() } else { self.ours(group, kind) };
-            api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(manifest)).await?;
+            self.objects_of(group, version, kind)
+                .patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(manifest))
+                .await?;
         }
         Ok(())
-    }
-
-    fn ours(&self, group: &str, kind: &str) -> Api<DynamicObject> {
-        let resource = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, "v1alpha1", kind));
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
     /// Argo CD's other way: what kubectl does by default, with the last manifest in an annotation.
@@ -111,10 +108,10 @@ impl Shop {
         Ok(seen)
     }
 
-    fn writes_of_the_route(&self, entries: &[AuditEntry]) -> usize {
+    fn writes_of(&self, resource: &str, entries: &[AuditEntry]) -> usize {
         let ours = entries.iter().filter(|entry| {
             (entry.user.as_str(), entry.namespace.as_str(), entry.name.as_str()) == (OPERATOR, &self.namespace, ROUTE)
-                && (entry.resource == "httproutes" && entry.is_write() && entry.is_complete())
+                && (entry.resource == resource && entry.is_write() && entry.is_complete())
         });
         ours.count()
     }
@@ -137,6 +134,17 @@ fn route_weight(route: &Value, rule: &str) -> Option<i64> {
     Some(new.map_or(0, |new| new["weight"].as_i64().unwrap_or(1)))
 }
 
+fn service_weight(service: &Value) -> Option<i64> {
+    let members = service["spec"]["weighted"]["services"].as_array()?;
+    members.iter().find(|it| it["name"] == "new").map_or(Some(0), |new| new["weight"].as_i64())
+}
+
+fn mesh_weight(mesh: &Value) -> Option<i64> {
+    let entry = mesh["spec"]["http"].as_array()?.iter().find(|it| it["name"] == "weighted")?;
+    let new = entry["route"].as_array()?.iter().find(|it| it["destination"]["host"] == "new");
+    new.map_or(Some(0), |new| new["weight"].as_i64())
+}
+
 fn canary_weight(ingress: &Value) -> Option<i64> {
     ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"].as_str()?.parse().ok()
 }
@@ -148,22 +156,28 @@ fn is_monotone(weights: &[i64]) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_that_we_make_never_flap_whatever_git_applies_again() -> Result<()> {
     let shop = Shop::open().await?;
+    shop.bed.plane.install_definitions(tools::definitions("istio")?).await?;
     let routers = json!([
         {"ingressNginx": {"className": "nginx"}}, {"gatewayApi": {"parentRefs": [{"name": "edge", "namespace": "infra"}]}},
+        {"traefik": {"entryPoints": ["web"]}}, {"istio": {"gateways": ["infra/edge"]}},
     ]);
     let manifests = [split(&shop.host, &routers), phase()];
     shop.apply_as(MANAGERS[0], &manifests[..1]).await?;
     shop.carries("storefront", 0).await?;
     let counts = [const { AtomicU64::new(0) }; 3];
     let moves = async {
-        let (route, canary, ()) = tokio::try_join!(
+        let services = shop.objects_of("traefik.io", "v1alpha1", "TraefikService");
+        let (route, canary, service, mesh, ()) = tokio::try_join!(
             shop.every_weight(shop.http_routes(), |route| route_weight(route, "weighted")),
             shop.every_weight(shop.ingresses(), canary_weight),
+            shop.every_weight(services, service_weight),
+            shop.every_weight(shop.objects("networking.istio.io", "VirtualService"), mesh_weight),
             shop.phase_is(PhaseState::Completed),
         )?;
-        ensure!(is_monotone(&route) && is_monotone(&canary), "{route:?} {canary:?}");
+        let seen = [route, canary, service, mesh];
+        ensure!(seen.iter().all(|weights| is_monotone(weights)), "{seen:?}");
         for weight in [10, 30, 60] {
-            ensure!(route.contains(&weight) && canary.contains(&weight), "{route:?} {canary:?}");
+            ensure!(seen.iter().all(|weights| weights.contains(&weight)), "{seen:?}");
         }
         anyhow::Ok(())
     };
@@ -273,9 +287,40 @@ async fn a_route_in_git_that_is_attached_to_does_not_flap_with_the_documented_se
 #[tokio::test(flavor = "multi_thread")]
 async fn without_those_settings_the_split_is_contended_and_no_war_is_waged() -> Result<()> {
     let shop = Shop::open().await?;
-    let attached = json!([{"gatewayApi": {"attach": {"route": ROUTE, "rule": RULE}}}]);
-    let from_git = [route(&shop.host)];
-    shop.apply_as(MANAGERS[0], &[from_git[0].clone(), split(&shop.host, &attached)]).await?;
+    let router = json!({"gatewayApi": {"attach": {"route": ROUTE, "rule": RULE}}});
+    let from_git = route(&shop.host);
+    no_war_is_waged(&shop, &router, &from_git, "httproutes").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_war_is_waged_about_a_traefik_service() -> Result<()> {
+    let shop = Shop::open().await?;
+    let from_git = json!({
+        "apiVersion": "traefik.io/v1alpha1", "kind": "TraefikService", "metadata": {"name": ROUTE},
+        "spec": {"weighted": {"services": [{"name": "old", "port": 80, "weight": 1}, {"name": "new", "port": 80, "weight": 0}]}},
+    });
+    no_war_is_waged(&shop, &json!({"traefik": {"attach": {"service": ROUTE}}}), &from_git, "traefikservices").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_war_is_waged_about_a_virtual_service() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.bed.plane.install_definitions(tools::definitions("istio")?).await?;
+    let from_git = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": ROUTE},
+        "spec": {
+            "hosts": [shop.host], "gateways": ["infra/edge"],
+            "http": [{"name": RULE, "route": [{"destination": {"host": "old"}}]}],
+        },
+    });
+    let router = json!({"istio": {"attach": {"virtualService": ROUTE, "http": RULE}}});
+    no_war_is_waged(&shop, &router, &from_git, "virtualservices").await
+}
+
+/// Somebody applies the object from Git every second, whatever the split that is attached to it writes.
+async fn no_war_is_waged(shop: &Shop, router: &Value, from_git: &Value, resource: &str) -> Result<()> {
+    let object = format!("{} {ROUTE}", from_git["kind"].as_str().context("no kind")?);
+    shop.apply_as(MANAGERS[0], &[from_git.clone(), split(&shop.host, &json!([router]))]).await?;
     shop.carries("storefront", 0).await?;
     let mark = shop.bed.plane.audit().mark()?;
     let count = AtomicU64::new(0);
@@ -285,7 +330,7 @@ async fn without_those_settings_the_split_is_contended_and_no_war_is_waged() -> 
             let status = shop.status("storefront").await?;
             let (_, reason, message) = condition(&status, "Reconciling").context("it rests")?;
             ensure!(status.desired_weight == Some(30) && reason == "Contended", "{status:#?}");
-            ensure!(message.contains("HTTPRoute shop"), "{message}");
+            ensure!(message.contains(&object), "{message}");
             Ok(())
         })
         .await?;
@@ -297,12 +342,12 @@ async fn without_those_settings_the_split_is_contended_and_no_war_is_waged() -> 
         .await
     };
     tokio::select! {
-        result = again(&count, async || shop.apply_as(MANAGERS[0], &from_git).await) => result?,
+        result = again(&count, async || shop.apply_as(MANAGERS[0], std::slice::from_ref(from_git)).await) => result?,
         result = told => result?,
     }
     // Six of a kind, and two after each rest.
-    let writes = shop.writes_of_the_route(&shop.bed.plane.audit().since(mark)?);
-    ensure!((2..=16).contains(&writes), "{writes} writes of the route");
+    let writes = shop.writes_of(resource, &shop.bed.plane.audit().since(mark)?);
+    ensure!((2..=16).contains(&writes), "{writes} writes of {resource}");
 
     // Nobody is in the way any more: what is new is written at once, and carried.
     shop.set_weight("storefront", 40).await?;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use cutover_api::v1alpha1::TrafficSplitStatus;
 use cutover_testkit::eventually;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
@@ -207,6 +208,43 @@ async fn undisturbed_a_weight_waits_for_capacity_and_goes_on_when_it_is_there() 
     })
     .await?;
     ensure!(shop.canary_weight("storefront").await?.as_deref() == Some("50"), "the canary moved");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_share_waits_for_as_many_endpoints_as_the_split_demands() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.managed("storefront", 0).await?;
+    shop.carries("storefront", 0).await?;
+    shop.edit("storefront", json!({"spec": {"safety": {"new": {"minReadyEndpoints": 2}}, "newWeight": 1}})).await?;
+    let status = shop
+        .until("storefront", "waits for a second endpoint", |status| {
+            condition(status, "Reconciling").is_some_and(|(_, reason, message)| {
+                reason == "InsufficientCapacity" && message.contains("the new side has 1 ready endpoints and needs 2")
+            })
+        })
+        .await?;
+    ensure!((status.desired_weight, status.applied_weight) == (Some(1), Some(0)), "{status:#?}");
+    ensure!(shop.canary_weight("storefront").await?.is_none_or(|weight| weight == "0"), "the canary has weight");
+    let slice = |ready: bool| {
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "second", "labels": {"kubernetes.io/service-name": "new"}},
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+            "endpoints": [{"addresses": ["198.19.211.2"], "conditions": {"ready": ready}}],
+        })
+        .to_string()
+    };
+    shop.apply(&slice(false)).await?;
+    let counted = |ready: i32| {
+        move |status: &TrafficSplitStatus| {
+            status.endpoints.as_ref().and_then(|it| it.new).is_some_and(|new| new.ready == ready)
+        }
+    };
+    shop.until("storefront", "counts what is ready", counted(1)).await?;
+    shop.apply(&slice(true)).await?;
+    shop.until("storefront", "sees both", counted(2)).await?;
+    shop.carries("storefront", 1).await?;
     Ok(())
 }
 

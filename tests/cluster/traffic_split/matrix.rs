@@ -165,23 +165,25 @@ spec:
                 let users = users.replace("name: new, port: 80", "name: production-new, port: 8443");
                 shop.apply(&users.replace("HOST", &self.host)).await?;
             }
-            let carried = match carries(feature) {
-                Carried::Not { .. } => false,
-                Carried::WhereListed(feature) => listed.iter().any(|it| it == feature),
-                Carried::Wholly | Carried::Within(_) => true,
+            // In the words of the table, or by the name that the class would have to list.
+            let refused = match carries(feature) {
+                Carried::Not { why, remedy } => Some(vec![why, remedy]),
+                Carried::WhereListed(feature) => Some(vec![feature]).filter(|_| !listed.iter().any(|it| it == feature)),
+                Carried::Wholly | Carried::Within(_) => None,
             };
-            if carried {
+            if let Some(words) = refused {
+                let field = feature.field().split("[]").next().unwrap_or_default();
+                let is_refused = |(is, reason, message): (&str, &str, &str)| {
+                    let says = |words: &&str| message.contains(*words);
+                    is == "True" && reason == "UnsupportedByRouter" && says(&field) && words.iter().all(says)
+                };
+                shop.until(&self.split, &what, |status| condition(status, "Stalled").is_some_and(is_refused)).await?;
+            } else {
                 shop.carries(&self.split, weight).await.context(what.clone())?;
                 let redirect = feature == Feature::TlsRedirect;
                 if let Some(entry) = if redirect { self.redirects } else { self.entry } {
                     self.is_served(feature, entry).await.context(what)?;
                 }
-            } else {
-                let field = feature.field().split("[]").next().unwrap_or_default();
-                let is_refused = |(is, reason, message): (&str, &str, &str)| {
-                    is == "True" && reason == "UnsupportedByRouter" && message.contains(field)
-                };
-                shop.until(&self.split, &what, |status| condition(status, "Stalled").is_some_and(is_refused)).await?;
             }
         }
         Ok(())

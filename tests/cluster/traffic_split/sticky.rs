@@ -4,7 +4,11 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context, Result, ensure};
-use cutover_testkit::{eventually, http};
+use cutover_testkit::{
+    eventually, http,
+    load::{LoadGenerator, LoadOptions, Stream},
+};
+use serde_json::json;
 
 use super::bed::{GATEWAY, NGINX, Shop, TAKEN_UP, TRAEFIK};
 
@@ -189,4 +193,53 @@ async fn undisturbed_who_was_served_by_a_side_stays_with_it_on_ingresses() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn undisturbed_who_was_served_by_a_side_stays_with_it_on_traefiks_own_kinds() -> Result<()> {
     both_sides_are_sticky(TRAEFIK, |shop| shop.bed.entry.web, false).await
+}
+
+/// Cookies, the rules that go by them and the Services that deal them come and go with the weight.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_lost_while_clients_stick_and_are_let_go_on_every_router() -> Result<()> {
+    let shop = Shop::open().await?;
+    let sticky = "stickiness: {cookie: {name: side, maxAge: 1h}}";
+    shop.split("storefront", &format!("  newWeight: 30\n  {sticky}\n  routers: [{GATEWAY}, {NGINX}, {TRAEFIK}]"))
+        .await?;
+    shop.carries("storefront", 30).await?;
+    let entry = shop.bed.entry;
+    let mut streams = Vec::new();
+    for (router, entry) in [("gateway", entry.gateway), ("nginx", entry.nginx), ("traefik", entry.web)] {
+        // Cookies of either side, of an epoch that is over before long.
+        let cookies = eventually(&format!("{router} deals cookies of both sides"), TAKEN_UP, || async {
+            let mut cookies = BTreeMap::new();
+            for _ in 0..10 {
+                let mut client = Client::default();
+                let side = client.ask(entry, &shop.host).await?.to_owned();
+                let (name, value) = client.jar.first_key_value().context("no cookie")?;
+                cookies.insert(side, format!("{name}={value}"));
+            }
+            ensure!(cookies.len() == 2, "{cookies:?}");
+            Ok(cookies)
+        })
+        .await?;
+        let stream =
+            |who: &str| Stream::new(format!("{router}-{who}"), entry, shop.host.clone()).router(router).rate(50);
+        streams.extend(cookies.iter().map(|(side, cookie)| stream(side).header("cookie", cookie)));
+        streams.push(stream("nobody"));
+    }
+    let load = LoadGenerator::start(LoadOptions::default(), streams)?;
+    for weight in [60, 0, 40, 100, 20] {
+        shop.set_weight("storefront", weight).await?;
+        shop.carries("storefront", weight).await?;
+    }
+    // So does what is asked of the spec.
+    shop.edit("storefront", json!({"spec": {"stickiness": null}})).await?;
+    shop.carries("storefront", 20).await?;
+    for (router, entry) in [("gateway", entry.gateway), ("nginx", entry.nginx), ("traefik", entry.web)] {
+        eventually(&format!("{router} deals no cookie"), TAKEN_UP, || async {
+            let mut client = Client::default();
+            client.ask(entry, &shop.host).await?;
+            ensure!(client.jar.is_empty(), "{:?}", client.jar);
+            Ok(())
+        })
+        .await?;
+    }
+    load.stop().await?.check(2_000)
 }
