@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
@@ -156,7 +156,7 @@ metadata: {{name: production}}
 spec:
   tier: Production
   components:
-  - {{name: monolith, system: Legacy, source: {{external: {{host: {NAME}, port: 8080}}}}}}
+  - {{name: monolith, system: Legacy, source: {{external: {{host: {NAME}, port: 8080, ipFamilies: [IPv4, IPv6]}}}}}}
   - {{name: storefront, system: New, source: {{external: {{addresses: [{}], port: 8080}}}}}}
 ---
 apiVersion: cutover.dev/v1alpha1
@@ -236,6 +236,14 @@ spec:
     load.window_from(Instant::now()).wait_for(300).await?;
     let report = load.stop().await?;
     report.check(1_500)?;
+
+    // Both families; and a name that has moved to the other one.
+    let six = Ipv6Addr::new(0xfd12, 0, 0, 0, 0, 0, 0, 2);
+    shop.names.addresses(NAME, [IpAddr::from(address(2)), six.into()]);
+    shop.publishes(&["198.19.240.2", "fd12::2"]).await?;
+    shop.names.addresses(NAME, [six]);
+    shop.publishes(&["fd12::2"]).await?;
+    shop.until("is well", |status| degraded(status).is_none() && is_ready(status)).await?;
     nothing_was_forbidden(&shop.plane, Mark::default()).map(drop)
 }
 
