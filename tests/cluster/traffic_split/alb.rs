@@ -1,10 +1,14 @@
 //! Splits on a load balancer of AWS: the Ingress and its annotations, as the API server takes them. Nobody serves it here.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use cutover_testkit::eventually;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bed::{Shop, weights_are};
@@ -12,10 +16,85 @@ use super::bed::{Shop, weights_are};
 const PATIENCE: Duration = Duration::from_secs(60);
 const INGRESS: &str = "storefront-cutover-alb";
 
+/// What the controller takes in an action that forwards: another field, or one of another type, and it leaves the whole Ingress as it was.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Action {
+    r#type: String,
+    forward_config: Forward,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Forward {
+    target_groups: Vec<TargetGroup>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct TargetGroup {
+    service_name: String,
+    service_port: u16,
+    weight: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Condition {
+    field: String,
+    http_header_config: HttpHeader,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct HttpHeader {
+    http_header_name: String,
+    values: Vec<String>,
+}
+
+const ANNOTATION: &str = "alb.ingress.kubernetes.io/";
+
+/// The rules of the controller and of the load balancer behind it, as far as they are about actions.
+fn obeys_the_controller(ingress: &DynamicObject) -> Result<()> {
+    let annotations = ingress.metadata.annotations.as_ref().context("no annotations")?;
+    let of = |what: &str| -> BTreeMap<&str, &str> {
+        let prefix = format!("{ANNOTATION}{what}.");
+        annotations.iter().filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?, value.as_str()))).collect()
+    };
+    let (actions, conditions) = (of("actions"), of("conditions"));
+    for (name, text) in &actions {
+        let Action { r#type, forward_config: Forward { target_groups } } = serde_json::from_str(text)?;
+        ensure!(r#type == "forward" && (1..=5).contains(&target_groups.len()), "{name}: {text}");
+        ensure!(target_groups.iter().all(|it| it.weight <= 999 && it.service_port > 0), "{name}: {text}");
+        ensure!(target_groups.iter().all(|it| !it.service_name.is_empty()), "{name}: {text}");
+        ensure!(target_groups.iter().any(|it| it.weight > 0), "nobody is asked by {name}: {text}");
+    }
+    for (name, text) in &conditions {
+        ensure!(actions.contains_key(name), "conditions.{name} is of no action");
+        for Condition { field, http_header_config: HttpHeader { http_header_name, values } } in
+            serde_json::from_str::<Vec<Condition>>(text)?
+        {
+            ensure!(field == "http-header" && (1..=40).contains(&http_header_name.len()), "{name}: {text}");
+            ensure!(!values.is_empty() && values.iter().all(|it| it.len() <= 128), "{name}: {text}");
+        }
+    }
+    let mut named = BTreeSet::new();
+    for rule in ingress.data["spec"]["rules"].as_array().context("no rules")? {
+        for path in rule["http"]["paths"].as_array().context("no paths")? {
+            let service = &path["backend"]["service"];
+            ensure!(service["port"] == json!({"name": "use-annotation"}), "{service}");
+            named.insert(service["name"].as_str().context("no name")?);
+        }
+    }
+    ensure!(named.iter().eq(actions.keys()), "rules name {named:?}, and there are {:?}", actions.keys());
+    Ok(())
+}
+
 impl Shop {
     /// Service and weight of each target group of an action.
     async fn target_groups(&self, action: &str) -> Result<Vec<(String, i64)>> {
         let ingress = self.ingresses().get(INGRESS).await?;
+        obeys_the_controller(&ingress)?;
         let annotations = ingress.metadata.annotations.context("no annotations")?;
         let action =
             annotations.get(&format!("alb.ingress.kubernetes.io/actions.{action}")).context("no such action")?;

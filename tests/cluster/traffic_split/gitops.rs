@@ -139,8 +139,8 @@ fn service_weight(service: &Value) -> Option<i64> {
     members.iter().find(|it| it["name"] == "new").map_or(Some(0), |new| new["weight"].as_i64())
 }
 
-fn mesh_weight(mesh: &Value) -> Option<i64> {
-    let entry = mesh["spec"]["http"].as_array()?.iter().find(|it| it["name"] == "weighted")?;
+fn mesh_weight(mesh: &Value, entry: &str) -> Option<i64> {
+    let entry = mesh["spec"]["http"].as_array()?.iter().find(|it| it["name"] == entry)?;
     let new = entry["route"].as_array()?.iter().find(|it| it["destination"]["host"] == "new");
     new.map_or(Some(0), |new| new["weight"].as_i64())
 }
@@ -171,7 +171,7 @@ async fn routes_that_we_make_never_flap_whatever_git_applies_again() -> Result<(
             shop.every_weight(shop.http_routes(), |route| route_weight(route, "weighted")),
             shop.every_weight(shop.ingresses(), canary_weight),
             shop.every_weight(services, service_weight),
-            shop.every_weight(shop.objects("networking.istio.io", "VirtualService"), mesh_weight),
+            shop.every_weight(shop.objects("networking.istio.io", "VirtualService"), |it| mesh_weight(it, "weighted")),
             shop.phase_is(PhaseState::Completed),
         )?;
         let seen = [route, canary, service, mesh];
@@ -225,63 +225,148 @@ fn has(object: &Value, manifest: &Value) -> bool {
     }
 }
 
-/// A look of Argo CD at the HTTPRoute, with the shipped settings: whether it had to be put in sync.
-///
-/// A list of a custom resource is one value to it: where something in it is ignored, a sync takes the whole list from the cluster.
-async fn argo_cd(shop: &Shop, manifest: &Value) -> Result<bool> {
-    let live = serde_json::to_value(shop.http_routes().get(ROUTE).await?)?;
-    if has(&without_ignored(live.clone())?, &without_ignored(manifest.clone())?) {
-        return Ok(false);
-    }
-    let mut manifest = manifest.clone();
-    manifest["spec"]["rules"] = live["spec"]["rules"].clone();
-    shop.apply_as(MANAGERS[0], &[manifest]).await?;
-    Ok(true)
+/// An object in Git that a split attaches to.
+struct InGit {
+    manifest: Value,
+    /// Takes out what Argo CD is told to leave alone.
+    without_ignored: fn(Value) -> Result<Value>,
+    /// The list that this is in. A list of a custom resource is one value to Argo CD: where something in it is ignored, a sync takes the whole
+    /// list from the cluster.
+    list: &'static str,
+    /// The new side's weight in it.
+    weight: fn(&Value) -> Option<i64>,
 }
 
-/// A look of Flux at a manifest with the documented annotation.
-async fn flux(shop: &Shop, manifest: &Value) -> Result<()> {
-    ensure!(manifest["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/ssa"] == "IfNotPresent");
-    if shop.http_routes().get_opt(ROUTE).await?.is_none() {
-        shop.apply_as(MANAGERS[1], std::slice::from_ref(manifest)).await?;
+impl InGit {
+    fn api(&self, shop: &Shop) -> Result<Api<DynamicObject>> {
+        let version = self.manifest["apiVersion"].as_str().and_then(|it| it.split_once('/'));
+        let ((group, version), kind) = version.zip(self.manifest["kind"].as_str()).context("of what kind?")?;
+        Ok(shop.objects_of(group, version, kind))
     }
-    Ok(())
+
+    async fn live(&self, shop: &Shop) -> Result<Value> {
+        Ok(serde_json::to_value(self.api(shop)?.get(ROUTE).await?)?)
+    }
+
+    /// A look of Argo CD with the documented settings: whether it had to put the object in sync.
+    async fn argo_cd(&self, shop: &Shop) -> Result<bool> {
+        let (live, mut manifest) = (self.live(shop).await?, self.manifest.clone());
+        let without = self.without_ignored;
+        if has(&without(live.clone())?, &without(manifest.clone())?) {
+            return Ok(false);
+        }
+        let list = live.pointer(self.list).context("no list")?.clone();
+        *manifest.pointer_mut(self.list).context("no list")? = list;
+        shop.apply_as(MANAGERS[0], &[manifest]).await?;
+        Ok(true)
+    }
+
+    /// A look of Flux at the manifest with the documented annotation.
+    async fn flux(&self, shop: &Shop) -> Result<()> {
+        let mut manifest = self.manifest.clone();
+        manifest["metadata"]["annotations"] = json!({"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"});
+        if self.api(shop)?.get_opt(ROUTE).await?.is_none() {
+            shop.apply_as(MANAGERS[1], &[manifest]).await?;
+        }
+        Ok(())
+    }
+
+    /// Both tools look every second while a phase moves the weights of a split that is attached to it.
+    async fn does_not_flap(&self, shop: &Shop, router: &Value) -> Result<()> {
+        let manifests = [split(&shop.host, &json!([router])), phase()];
+        shop.apply_as(MANAGERS[0], &[self.manifest.clone(), manifests[0].clone()]).await?;
+        shop.carries("storefront", 0).await?;
+        let counts = [const { AtomicU64::new(0) }; 3];
+        let moves = async {
+            let (weights, ()) = tokio::try_join!(
+                shop.every_weight(self.api(shop)?, self.weight),
+                shop.phase_is(PhaseState::Completed)
+            )?;
+            ensure!(is_monotone(&weights), "{weights:?}");
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            result = again(&counts[0], async || shop.apply_as(MANAGERS[0], &manifests).await) => result?,
+            result = again(&counts[1], async || self.argo_cd(shop).await.map(drop)) => result?,
+            result = again(&counts[2], async || self.flux(shop).await) => result?,
+            result = moves => result?,
+        }
+        ensure!(
+            counts.iter().all(|count| count.load(Ordering::Relaxed) > 2),
+            "nothing was looked at again: {counts:?}"
+        );
+
+        // A sync for another reason does not put the weight back.
+        let drift = json!({"metadata": {"labels": {"team": "other"}}});
+        self.api(shop)?.patch(ROUTE, &PatchParams::default(), &Patch::Merge(drift)).await?;
+        ensure!(self.argo_cd(shop).await?, "it was in sync");
+        let live = self.live(shop).await?;
+        ensure!(live["metadata"]["labels"]["team"] == "shop" && (self.weight)(&live) == Some(100), "{live:#}");
+        shop.carries("storefront", 100).await?;
+        Ok(())
+    }
+}
+
+fn traefik_service() -> InGit {
+    let members = json!([{"name": "old", "port": 80, "weight": 1}, {"name": "new", "port": 80, "weight": 0}]);
+    InGit {
+        manifest: json!({
+            "apiVersion": "traefik.io/v1alpha1", "kind": "TraefikService", "metadata": {"name": ROUTE, "labels": {"team": "shop"}},
+            "spec": {"weighted": {"services": members}},
+        }),
+        without_ignored: |mut it| {
+            it["spec"]["weighted"].as_object_mut().context("not weighted")?.remove("services");
+            Ok(it)
+        },
+        list: "/spec/weighted/services",
+        weight: service_weight,
+    }
+}
+
+fn virtual_service(host: &str) -> InGit {
+    InGit {
+        manifest: json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": ROUTE, "labels": {"team": "shop"}},
+            "spec": {
+                "hosts": [host], "gateways": ["infra/edge"],
+                "http": [
+                    {"name": "other", "match": [{"uri": {"prefix": "/other"}}], "route": [{"destination": {"host": "old"}}]},
+                    {"name": RULE, "route": [{"destination": {"host": "old"}}]},
+                ],
+            },
+        }),
+        without_ignored: |mut it| {
+            let entries = it["spec"]["http"].as_array_mut().context("no entries")?;
+            for entry in entries.iter_mut().filter(|it| it["name"] == RULE).filter_map(Value::as_object_mut) {
+                entry.remove("route");
+            }
+            Ok(it)
+        },
+        list: "/spec/http",
+        weight: |it| mesh_weight(it, RULE),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_in_git_that_is_attached_to_does_not_flap_with_the_documented_settings() -> Result<()> {
     let shop = Shop::open().await?;
-    let attached = json!([{"gatewayApi": {"attach": {"route": ROUTE, "rule": RULE}}}]);
-    let (manifests, from_git) = ([split(&shop.host, &attached), phase()], route(&shop.host));
-    let mut for_flux = from_git.clone();
-    for_flux["metadata"]["annotations"] = json!({"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"});
-    shop.apply_as(MANAGERS[0], &[from_git.clone(), manifests[0].clone()]).await?;
-    shop.carries("storefront", 0).await?;
-    let counts = [const { AtomicU64::new(0) }; 3];
-    let moves = async {
-        let (route, ()) = tokio::try_join!(
-            shop.every_weight(shop.http_routes(), |route| route_weight(route, RULE)),
-            shop.phase_is(PhaseState::Completed),
-        )?;
-        ensure!(is_monotone(&route), "{route:?}");
-        anyhow::Ok(())
-    };
-    tokio::select! {
-        result = again(&counts[0], async || shop.apply_as(MANAGERS[0], &manifests).await) => result?,
-        result = again(&counts[1], async || argo_cd(&shop, &from_git).await.map(drop)) => result?,
-        result = again(&counts[2], async || flux(&shop, &for_flux).await) => result?,
-        result = moves => result?,
-    }
-    ensure!(counts.iter().all(|count| count.load(Ordering::Relaxed) > 2), "nothing was looked at again: {counts:?}");
+    let weight: fn(&Value) -> Option<i64> = |it| route_weight(it, RULE);
+    let in_git = InGit { manifest: route(&shop.host), without_ignored, list: "/spec/rules", weight };
+    in_git.does_not_flap(&shop, &json!({"gatewayApi": {"attach": {"route": ROUTE, "rule": RULE}}})).await
+}
 
-    // A sync for another reason does not put the weight back.
-    let drift = json!({"metadata": {"labels": {"team": "other"}}});
-    shop.http_routes().patch(ROUTE, &PatchParams::default(), &Patch::Merge(drift)).await?;
-    ensure!(argo_cd(&shop, &from_git).await?, "it was in sync");
-    let live = serde_json::to_value(shop.http_routes().get(ROUTE).await?)?;
-    ensure!(live["metadata"]["labels"]["team"] == "shop" && route_weight(&live, RULE) == Some(100), "{live:#}");
-    shop.carries("storefront", 100).await?;
-    Ok(())
+#[tokio::test(flavor = "multi_thread")]
+async fn a_traefik_service_in_git_does_not_flap_with_the_documented_settings() -> Result<()> {
+    let shop = Shop::open().await?;
+    traefik_service().does_not_flap(&shop, &json!({"traefik": {"attach": {"service": ROUTE}}})).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_virtual_service_in_git_does_not_flap_with_the_documented_settings() -> Result<()> {
+    let shop = Shop::open().await?;
+    shop.bed.plane.install_definitions(tools::definitions("istio")?).await?;
+    let router = json!({"istio": {"attach": {"virtualService": ROUTE, "http": RULE}}});
+    virtual_service(&shop.host).does_not_flap(&shop, &router).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,10 +380,7 @@ async fn without_those_settings_the_split_is_contended_and_no_war_is_waged() -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_war_is_waged_about_a_traefik_service() -> Result<()> {
     let shop = Shop::open().await?;
-    let from_git = json!({
-        "apiVersion": "traefik.io/v1alpha1", "kind": "TraefikService", "metadata": {"name": ROUTE},
-        "spec": {"weighted": {"services": [{"name": "old", "port": 80, "weight": 1}, {"name": "new", "port": 80, "weight": 0}]}},
-    });
+    let from_git = traefik_service().manifest;
     no_war_is_waged(&shop, &json!({"traefik": {"attach": {"service": ROUTE}}}), &from_git, "traefikservices").await
 }
 
@@ -306,13 +388,7 @@ async fn no_war_is_waged_about_a_traefik_service() -> Result<()> {
 async fn no_war_is_waged_about_a_virtual_service() -> Result<()> {
     let shop = Shop::open().await?;
     shop.bed.plane.install_definitions(tools::definitions("istio")?).await?;
-    let from_git = json!({
-        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": ROUTE},
-        "spec": {
-            "hosts": [shop.host], "gateways": ["infra/edge"],
-            "http": [{"name": RULE, "route": [{"destination": {"host": "old"}}]}],
-        },
-    });
+    let from_git = virtual_service(&shop.host).manifest;
     let router = json!({"istio": {"attach": {"virtualService": ROUTE, "http": RULE}}});
     no_war_is_waged(&shop, &router, &from_git, "virtualservices").await
 }
