@@ -1,6 +1,6 @@
 //! Harm without metrics, and what is made of it: back, as far as there is a way, or held for a person.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use cutover_api::v1alpha1::{MigrationPhase, migration_phase::PhaseState};
@@ -12,6 +12,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use super::bed::{Shop, approved, is, reasons, split, to};
 use crate::installed;
@@ -39,6 +40,22 @@ async fn a_side_that_stays_dead_leads_back() -> Result<()> {
     let failure = status.failure.context("no failure")?;
     ensure!(failure.reason == "SideDead" && failure.message == NEW_IS_DEAD, "{failure:#?}");
     ensure!(failure.at.0 >= since + SignedDuration::from_secs(2), "{since} {failure:#?}");
+    shop.free("storefront", 0).await?;
+    shop.moved(&[0, 50, 0]).await
+}
+
+/// Nothing changes of its endpoints: they are published, whatever becomes of what is behind them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_side_that_answers_no_probe_leads_back() -> Result<()> {
+    let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let probe = json!({"tcp": {"host": "127.0.0.1", "port": door.local_addr()?.port()}, "interval": "1s"});
+    let shop = Shop::open_at(0, json!({"safety": {"new": {"probe": probe}}})).await?;
+    shop.phase("shift", &json!({"steps": [approved(to(50)), to(100)], "deadAfter": "2s"})).await?;
+    shop.asks("shift", "to-50").await?;
+    drop(door);
+    let status = shop.state("shift", PhaseState::RolledBack).await?;
+    let failure = status.failure.context("no failure")?;
+    ensure!(failure.reason == "SideDead" && failure.message == NEW_IS_DEAD, "{failure:#?}");
     shop.free("storefront", 0).await?;
     shop.moved(&[0, 50, 0]).await
 }

@@ -9,6 +9,7 @@ use kube::runtime::watcher::{Config, Event, watcher};
 use serde_json::json;
 
 use super::bed::{Shop, condition};
+use crate::routers::Router;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -33,7 +34,7 @@ impl Shop {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ramp_is_walked_there_and_back() -> Result<()> {
     let shop = Shop::open().await?;
-    shop.managed("storefront", 0).await?;
+    shop.managed_on(&Router::ALL, "storefront", 0).await?;
     shop.carries("storefront", 0).await?;
     shop.edit("storefront", json!({"spec": {"ramp": {"maxStep": 40, "interval": "3s"}}})).await?;
     for (to, way) in [(100, [0, 40, 80, 100]), (0, [100, 60, 20, 0])] {
@@ -51,7 +52,7 @@ async fn a_ramp_is_walked_there_and_back() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_side_that_dies_without_a_phase_gives_its_share_to_the_other() -> Result<()> {
     let shop = Shop::open().await?;
-    shop.managed("storefront", 40).await?;
+    shop.managed_on(&Router::ALL, "storefront", 40).await?;
     shop.edit("storefront", json!({"spec": {"failover": "Automatic"}})).await?;
     shop.carries("storefront", 40).await?;
     shop.ready("new", false).await?;
@@ -78,8 +79,8 @@ async fn a_side_that_dies_without_a_phase_gives_its_share_to_the_other() -> Resu
     shop.ready("old", false).await?;
     shop.carries("storefront", 100).await?;
     eventually("the way in leads to the new side", LONG, || async {
-        for entry in [shop.bed.entry.nginx, shop.bed.entry.gateway] {
-            let answer = cutover_testkit::http::get(entry, &shop.host, "/").await?;
+        for router in Router::ALL {
+            let answer = cutover_testkit::http::get(router.entry(&shop.bed.entry), &shop.host, "/").await?;
             let by = answer.headers().get("x-served-by").context("by nobody")?.clone();
             ensure!(by == "new", "{by:?}");
         }

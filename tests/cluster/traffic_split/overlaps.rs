@@ -1,6 +1,6 @@
 //! Several splits of one edge: hosts and paths beside each other, and one that claims what another has.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cutover_api::v1alpha1::TrafficSplitStatus;
@@ -14,15 +14,12 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::bed::{Shop, condition};
+use crate::routers::Router;
 
 impl Shop {
     /// A split of these hosts and paths, on the three routers that the proxy serves.
     async fn way_in(&self, name: &str, hosts: &[&str], paths: &[&str], new_weight: i32) -> Result<()> {
-        let routers = json!([
-            {"ingressNginx": {"className": "nginx"}},
-            {"gatewayApi": {"parentRefs": [{"name": "edge", "namespace": "infra"}]}},
-            {"traefik": {"entryPoints": ["web"]}},
-        ]);
+        let routers = serde_yaml_ng::from_str(&Router::spec(&Router::ALL))?;
         self.way_in_on(name, hosts, paths, new_weight, &routers).await
     }
 
@@ -55,13 +52,9 @@ impl Shop {
         .await
     }
 
-    fn entries(&self) -> [SocketAddr; 3] {
-        let entry = self.bed.entry;
-        [entry.nginx, entry.gateway, entry.web]
-    }
-
     /// The status of an answer, and by whom it is, if by a side.
-    async fn answer(&self, entry: SocketAddr, host: &str, path: &str) -> Result<(u16, Option<String>)> {
+    async fn answer(&self, router: Router, host: &str, path: &str) -> Result<(u16, Option<String>)> {
+        let entry = router.entry(&self.bed.entry);
         let answer = cutover_testkit::http::get(entry, &format!("{host}.{}", self.host), path).await?;
         let who = answer.headers().get("x-served-by").map(|who| String::from_utf8_lossy(who.as_bytes()).into_owned());
         Ok((answer.status().as_u16(), who))
@@ -69,16 +62,16 @@ impl Shop {
 
     /// Waits until every entry point has a request answered by this side, or by nobody.
     async fn answers(&self, host: &str, path: &str, by: Option<&str>) -> Result<()> {
-        for entry in self.entries() {
-            self.answers_on(entry, host, path, by).await?;
+        for router in Router::ALL {
+            self.answers_on(router, host, path, by).await?;
         }
         Ok(())
     }
 
-    async fn answers_on(&self, entry: SocketAddr, host: &str, path: &str, by: Option<&str>) -> Result<()> {
+    async fn answers_on(&self, router: Router, host: &str, path: &str, by: Option<&str>) -> Result<()> {
         eventually(&format!("{host} {path} is answered by {by:?}"), Duration::from_secs(30), || async {
-            let (status, who) = self.answer(entry, host, path).await?;
-            ensure!(who.as_deref() == by, "{entry}: {status} by {who:?}");
+            let (status, who) = self.answer(router, host, path).await?;
+            ensure!(who.as_deref() == by, "{router:?}: {status} by {who:?}");
             Ok(())
         })
         .await
@@ -142,19 +135,19 @@ async fn splits_beside_each_other_serve_their_own_hosts_and_paths() -> Result<()
         shop.answers(host, path, by).await?;
     }
     // An exact path before any prefix. Not on the Ingresses of this proxy, which ranks them by the length of its expressions.
-    let [nginx, ..] = shop.entries();
     let exact = [("a", "/shop", Some("old")), ("a", "/shop/", Some("new")), ("a", "/api", Some("new"))];
     for (host, path, by) in exact {
-        for entry in &shop.entries()[1..] {
-            shop.answers_on(*entry, host, path, by).await?;
+        for router in [Router::Gateway, Router::Traefik] {
+            shop.answers_on(router, host, path, by).await?;
         }
     }
     // And so it stays: of two rules that rank the same, a proxy prefers now the one and now the other.
     for _ in 0..5 {
-        for (entry, table) in shop.entries().into_iter().flat_map(|entry| [(entry, &table[..]), (entry, &exact[..])]) {
-            for (host, path, by) in table.iter().filter(|row| entry != nginx || !exact.contains(row)) {
-                let (_, who) = shop.answer(entry, host, path).await?;
-                ensure!(who.as_deref() == *by, "{host} {path} on {entry}: {who:?}");
+        for router in Router::ALL {
+            let exact = exact.iter().filter(|_| router != Router::Nginx);
+            for (host, path, by) in table.iter().chain(exact) {
+                let (_, who) = shop.answer(router, host, path).await?;
+                ensure!(who.as_deref() == *by, "{host} {path} on {router:?}: {who:?}");
             }
         }
     }

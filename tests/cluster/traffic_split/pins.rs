@@ -6,7 +6,8 @@ use cutover_testkit::{
     load::{Expect, LoadGenerator, LoadOptions, Stream},
 };
 
-use super::bed::{GATEWAY, NGINX, Shop, TAKEN_UP, TRAEFIK};
+use super::bed::{Shop, TAKEN_UP};
+use crate::routers::Router;
 
 /// What every one of the three can say: a header and a cookie, and of each a value for either side. Headers come first.
 const PINS: &str = "[{to: New, header: {name: x-cutover, value: always}}, {to: Legacy, header: {name: x-cutover, value: never}}, \
@@ -35,27 +36,28 @@ const NOT_PINNED: [(&str, &str); 4] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_pinned_is_served_by_that_side_at_every_weight_on_every_router() -> Result<()> {
     let shop = Shop::open().await?;
-    let more = format!("  newWeight: 0\n  pins: {PINS}\n  routers: [{NGINX}, {GATEWAY}, {TRAEFIK}]");
+    let more = format!("  newWeight: 0\n  pins: {PINS}\n  routers: {}", Router::spec(&Router::ALL));
     shop.split("storefront", &more).await?;
     shop.carries("storefront", 0).await?;
-    let entry = shop.bed.entry;
-    let ways = [("nginx", entry.nginx), ("gateway", entry.gateway), ("traefik", entry.web)];
-    let asked = async |way: usize, headers: &[(&str, &str)]| {
-        let answer = http::send(ways[way].1, &shop.host, http::Method::GET, "/", headers).await?;
+    let asked = async |router: Router, headers: &[(&str, &str)]| {
+        let entry = router.entry(&shop.bed.entry);
+        let answer = http::send(entry, &shop.host, http::Method::GET, "/", headers).await?;
         let by = answer.headers().get("x-served-by").with_context(|| format!("{}", answer.status()))?;
         anyhow::Ok(by.to_str()?.to_owned())
     };
     let mut streams = Vec::new();
-    for (at, (router, entry)) in ways.iter().enumerate() {
+    for router in Router::ALL {
         for (name, headers, expected) in PINNED {
+            let name = format!("{}-{name}", router.name());
             let side = if expected == Expect::New { "new" } else { "old" };
-            eventually(&format!("{router}: {name}"), TAKEN_UP, || async {
-                let by = asked(at, headers).await?;
+            eventually(&name, TAKEN_UP, || async {
+                let by = asked(router, headers).await?;
                 ensure!(by == side, "served by {by}");
                 Ok(())
             })
             .await?;
-            let stream = Stream::new(format!("{router}-{name}"), *entry, shop.host.clone()).router(*router).rate(10);
+            let stream =
+                Stream::new(&name, router.entry(&shop.bed.entry), shop.host.clone()).router(router.name()).rate(10);
             let with = |stream: Stream, (key, value): &(&str, &str)| stream.header(*key, *value);
             streams.push(headers.iter().fold(stream, with).expect(expected));
         }
@@ -70,10 +72,10 @@ async fn who_is_pinned_is_served_by_that_side_at_every_weight_on_every_router() 
             _ => continue,
         };
         // Nobody else is.
-        for (at, (router, _)) in ways.iter().enumerate() {
+        for router in Router::ALL {
             for header in NOT_PINNED {
-                eventually(&format!("{router} at {weight} with {header:?}"), TAKEN_UP, || async {
-                    let by = asked(at, &[header]).await?;
+                eventually(&format!("{router:?} at {weight} with {header:?}"), TAKEN_UP, || async {
+                    let by = asked(router, &[header]).await?;
                     ensure!(by == side, "served by {by}");
                     Ok(())
                 })

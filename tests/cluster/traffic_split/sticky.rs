@@ -11,6 +11,7 @@ use cutover_testkit::{
 use serde_json::json;
 
 use super::bed::{GATEWAY, NGINX, Shop, TAKEN_UP, TRAEFIK};
+use crate::routers::Router;
 
 const CLIENTS: usize = 40;
 
@@ -203,9 +204,8 @@ async fn no_request_is_lost_while_clients_stick_and_are_let_go_on_every_router()
     shop.split("storefront", &format!("  newWeight: 30\n  {sticky}\n  routers: [{GATEWAY}, {NGINX}, {TRAEFIK}]"))
         .await?;
     shop.carries("storefront", 30).await?;
-    let entry = shop.bed.entry;
     let mut streams = Vec::new();
-    for (router, entry) in [("gateway", entry.gateway), ("nginx", entry.nginx), ("traefik", entry.web)] {
+    for (router, entry) in Router::ALL.map(|router| (router.name(), router.entry(&shop.bed.entry))) {
         // Cookies of either side, of an epoch that is over before long.
         let cookies = eventually(&format!("{router} deals cookies of both sides"), TAKEN_UP, || async {
             let mut cookies = BTreeMap::new();
@@ -232,10 +232,10 @@ async fn no_request_is_lost_while_clients_stick_and_are_let_go_on_every_router()
     // So does what is asked of the spec.
     shop.edit("storefront", json!({"spec": {"stickiness": null}})).await?;
     shop.carries("storefront", 20).await?;
-    for (router, entry) in [("gateway", entry.gateway), ("nginx", entry.nginx), ("traefik", entry.web)] {
-        eventually(&format!("{router} deals no cookie"), TAKEN_UP, || async {
+    for router in Router::ALL {
+        eventually(&format!("{router:?} deals no cookie"), TAKEN_UP, || async {
             let mut client = Client::default();
-            client.ask(entry, &shop.host).await?;
+            client.ask(router.entry(&shop.bed.entry), &shop.host).await?;
             ensure!(client.jar.is_empty(), "{:?}", client.jar);
             Ok(())
         })
