@@ -64,7 +64,10 @@ async fn tell(args: &Args) -> Result<ExitCode> {
         for problem in &problems {
             print(format_args!("- {problem}"));
         }
-        print(format_args!("{}", outcome.report));
+        print(format_args!("\nIn detail, {}", outcome.report));
+        if outcome.report.was_late() {
+            print("This machine was too busy for the load. Try again when it has less to do.");
+        }
         ExitCode::FAILURE
     };
     if args.keep {

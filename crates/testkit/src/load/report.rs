@@ -34,6 +34,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether the machine was too busy for the load: what was lost may be its fault.
+    #[must_use]
+    pub fn was_late(&self) -> bool {
+        self.max_lag > TOO_LATE
+    }
+
     /// Fails unless at least `min` requests were counted outside the excluded spans, and every one of
     /// them was answered by the right side.
     ///
@@ -67,11 +73,8 @@ impl fmt::Display for Report {
             self.counts.latency_max,
             self.max_lag
         )?;
-        if self.max_lag > TOO_LATE {
-            writeln!(
-                f,
-                "  requests left late: this machine was too busy for the load, which may be all that is wrong"
-            )?;
+        if self.was_late() {
+            writeln!(f, "  this machine was too busy for the load, which may be all that is wrong")?;
         }
         let mut alike: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for failure in self.failures.iter().filter(|failure| !failure.excluded) {

@@ -46,12 +46,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rate: 200, sample: 1_400, total: 20_000 }
+        Self { rate: 140, sample: 1_000, total: 20_000 }
     }
 }
 
 impl Options {
-    /// The same story at half the rate: for machines that do something else as well.
+    /// The same story at a lower rate: for machines that do something else as well.
     #[must_use]
     pub fn quiet() -> Self {
         Self { rate: 104, sample: 700, total: 7_000 }
