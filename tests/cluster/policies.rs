@@ -46,7 +46,7 @@ metadata: {name: consequences}
 rules:
 - {apiGroups: [apps], resources: [deployments], verbs: [create]}
 - {apiGroups: [batch], resources: [jobs], verbs: [create]}
-- {apiGroups: [""], resources: [pods], verbs: [create]}
+- {apiGroups: [""], resources: [pods, services], verbs: [create]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [create]}
 - {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes, grpcroutes, backendtlspolicies], verbs: [create]}
@@ -291,6 +291,11 @@ async fn environments_take_the_rights_on_what_they_run() -> Result<()> {
     let encrypted = json!({"external": {"host": "erp.dc.example.com", "port": 443, "tls": {"caSecret": "erp-ca"}}});
     people.creation_takes_a_right(&environment(&json!([component("erp", &encrypted)])), slices).await?;
     people.slices_alone_do_not_do(&environment(&json!([component("erp", &encrypted)])), policies).await?;
+    let renamed = json!({"external": {"host": "erp.dc.example.com", "port": 443, "via": "ExternalName"}});
+    people.creation_takes_a_right(&environment(&json!([component("erp", &renamed)])), slices).await?;
+    people
+        .slices_alone_do_not_do(&environment(&json!([component("erp", &renamed)])), "ask for create on services")
+        .await?;
     let harmless = environment(&json!([component("monolith", &service())]));
     create(&people.plain, &people.namespace, &harmless, true).await.context("a Service that is there already")?;
 

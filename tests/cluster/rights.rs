@@ -246,7 +246,6 @@ impl Run {
             "ingressroutes",
             "traefikservices",
             "middlewares",
-            "serverstransports",
             "virtualservices",
         ] {
             self.gone(what, OURS).await?;
@@ -255,6 +254,7 @@ impl Run {
         self.patch("Environment", "production", &json!({"spec": {"components": [web()]}})).await?;
         self.gone("endpointslices", "kubernetes.io/service-name=production-old").await?;
         self.gone("backendtlspolicies", OURS).await?;
+        self.gone("serverstransports", OURS).await?;
         self.delete("Environment", "production").await?;
         for what in ["deployments", "services"] {
             self.gone(what, OURS).await?;

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use cutover_api::v1alpha1::TrafficSplit;
 use cutover_testkit::{dns::Reply, eventually};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::{discovery::v1::EndpointSlice, networking::v1::Ingress};
 use kube::{Api, ResourceExt, api::ListParams};
 
 use super::bed::{PATIENCE, Space, is};
@@ -86,5 +87,76 @@ spec:
     let left = publishes(&space, &[("production-monolith-ipv4", &four)]).await?;
     ensure!(both.first() == moved.first() && both.first() == left.first(), "{both:?} {moved:?} {left:?}");
     space.ready("production").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_name_of_a_host_is_for_pods_alone() -> Result<()> {
+    let space = Space::open().await?;
+    let names = &space.bed.names;
+    let name = format!("db.{}.example.com", space.namespace);
+    names.reply(&name, Reply::NoSuchName);
+    let environment = |via: &str| {
+        format!(
+            "
+apiVersion: cutover.dev/v1alpha1
+kind: Environment
+metadata: {{name: production}}
+spec:
+  tier: Production
+  components:
+  - name: monolith
+    system: Legacy
+    source: {{external: {{host: {name}, port: 8080, via: {via}}}}}
+"
+        )
+    };
+    space.apply(&environment("ExternalName")).await?;
+    space
+        .until("production", "says that there is no such name", |status| {
+            is(&status.conditions, "Ready", "False").is_some_and(|(reason, _)| reason == "NameNotResolved")
+        })
+        .await?;
+    names.addresses(&name, [IpAddr::from([203, 0, 113, 9])]);
+    space.ready("production").await?;
+    let service = space.services().get("production-monolith").await?.spec.unwrap_or_default();
+    ensure!(
+        service.type_.as_deref() == Some("ExternalName") && service.external_name == Some(name.clone()),
+        "{service:#?}"
+    );
+    ensure!(published(&space).await?.is_empty(), "its addresses are for callers to ask for");
+
+    let split = "
+apiVersion: cutover.dev/v1alpha1
+kind: TrafficSplit
+metadata: {name: shop}
+spec:
+  environment: production
+  hosts: [another-name.example.com]
+  new: {component: monolith}
+  newWeight: 100
+  routers: [{ingressNginx: {className: nginx}}]
+";
+    space.apply(split).await?;
+    let splits: Api<TrafficSplit> = space.all();
+    eventually("no split leads to it", PATIENCE, || async {
+        let status = splits.get("shop").await?.status.unwrap_or_default();
+        let refused = is(&status.conditions, "Stalled", "True");
+        let (reason, message) = refused.context("not refused yet")?;
+        ensure!(reason == "UnsupportedByRouter" && message.contains("is of type ExternalName"), "{message}");
+        Ok(())
+    })
+    .await?;
+    let routes: Api<Ingress> = space.all();
+    ensure!(routes.list(&ListParams::default()).await?.items.is_empty(), "nothing leads there");
+
+    // Callers that were sent to the host are not sent elsewhere from one moment to the next.
+    space.apply(&environment("Addresses")).await?;
+    space
+        .until("production", "says what to do instead", |status| {
+            is(&status.conditions, "Stalled", "True").is_some_and(|(_, message)| message.contains("under another name"))
+        })
+        .await?;
+    ensure!(published(&space).await?.is_empty(), "it is found by its name only");
     Ok(())
 }

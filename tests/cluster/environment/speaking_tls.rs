@@ -1,4 +1,4 @@
-//! A component that speaks TLS on a cluster that learns later how gateways are told of it.
+//! A component that speaks TLS on a cluster that learns later how routers are told of it.
 
 use anyhow::{Context, Result, ensure};
 use cutover_api::v1alpha1::Environment;
@@ -17,7 +17,7 @@ use super::bed::PATIENCE;
 use crate::{installed::install, rights::nothing_was_forbidden};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_is_made_when_its_kind_is_there_and_until_then_its_absence_is_told() -> Result<()> {
+async fn each_router_is_told_when_its_kind_is_there_and_until_then_its_absence_is_told() -> Result<()> {
     let plane = ControlPlane::start_named("tls-later").await?;
     install(&plane).await?;
     let options = Options { name: "tls-later-operator".into(), flags: Vec::new(), program: None };
@@ -39,7 +39,7 @@ spec:
         eventually(what, PATIENCE, || async {
             let status = environments.get("production").await?.status.context("no status yet")?;
             let vault = status.components.first().context("no component yet")?;
-            let lacks = vault.message.as_deref().unwrap_or_default().contains("does not serve BackendTLSPolicies");
+            let lacks = vault.message.as_deref().unwrap_or_default().contains("serves neither BackendTLSPolicies");
             ensure!(vault.ready && lacks == wanted, "{vault:#?}");
             Ok(())
         })
@@ -56,5 +56,14 @@ spec:
     })
     .await?;
     told("nothing is missing any more", false).await?;
+    plane.install_definitions(tools::definitions("traefik")?).await?;
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("traefik.io", "v1alpha1", "ServersTransport"));
+    let transports: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &kind);
+    eventually("the ServersTransport is made", PATIENCE, || async {
+        let transport = transports.get("production-vault").await?;
+        ensure!(transport.data["spec"]["serverName"] == "vault.dc.example.com", "{transport:#?}");
+        Ok(())
+    })
+    .await?;
     nothing_was_forbidden(&plane, Mark::default()).map(drop)
 }

@@ -14,6 +14,7 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams},
 };
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::bed::{GATEWAY, NGINX, Shop, TRAEFIK, condition};
@@ -88,15 +89,16 @@ spec:
             .await
     }
 
-    fn gateway(&self) -> SocketAddr {
-        self.shop.bed.entry.gateway
+    fn entry(&self, router: &str) -> SocketAddr {
+        let entry = &self.shop.bed.entry;
+        if router == GATEWAY { entry.gateway } else { entry.web }
     }
 
     /// The legacy side is reached, or nobody is. Never is anything but TLS spoken to it, which it would not understand.
-    async fn answers(&self, wanted: u16) -> Result<()> {
+    async fn answers(&self, router: &str, wanted: u16) -> Result<()> {
         let host = format!("shop.{}", self.shop.host);
-        eventually(&format!("the gateway answers {wanted}"), PATIENCE, || async {
-            let status = http::get(self.gateway(), &host, "/").await?.status();
+        eventually(&format!("the proxy answers {wanted}"), PATIENCE, || async {
+            let status = http::get(self.entry(router), &host, "/").await?.status();
             ensure!(status == wanted, "{status}");
             Ok(())
         })
@@ -118,35 +120,46 @@ spec:
     fn policies(&self) -> Api<kube::api::DynamicObject> {
         self.shop.objects("gateway.networking.k8s.io", "BackendTLSPolicy")
     }
+
+    fn transports(&self) -> Api<kube::api::DynamicObject> {
+        self.shop.objects_of("traefik.io", "v1alpha1", "ServersTransport")
+    }
 }
 
 fn says(component: &ComponentStatus, part: &str) -> bool {
     component.message.as_deref().is_some_and(|message| message.contains(part))
 }
 
+/// `unsaid`: what it answers before anybody may be led to the side.
+#[rstest]
+#[case::gateway(GATEWAY, 500)]
+#[case::traefik(TRAEFIK, 404)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_speaks_tls_to_one_side_under_a_name_and_judges_it_by_its_authority() -> Result<()> {
+async fn tls_is_spoken_to_one_side_under_a_name_and_judged_by_its_authority(
+    #[case] router: &str,
+    #[case] unsaid: u16,
+) -> Result<()> {
     let vault = Vault::open().await?;
     let shop = &vault.shop;
     vault.environment(Some(NAME)).await?;
     let missing =
         vault.component("without its authority it is not ready", |it| !it.ready && it.message.is_some()).await?;
     ensure!(says(&missing, "there is no ConfigMap monolith-ca with the label cutover.dev/ca=true"), "{missing:#?}");
-    vault.split("shop", &[GATEWAY], "").await?;
+    vault.split("shop", &[router], "").await?;
     // By nobody rather than unjudged.
-    vault.answers(500).await?;
+    vault.answers(router, unsaid).await?;
     let other = TlsFront::start((shop.address("new"), 8443).into(), NAME, (shop.address("new"), 8080).into()).await?;
     vault.believe(other.authority()).await?;
     vault.component("it has an authority", |it| it.ready).await?;
     shop.carries("shop", 0).await?;
-    vault.answers(500).await?;
+    vault.answers(router, 500).await?;
     vault.believe(vault.front.authority()).await?;
-    vault.answers(200).await?;
+    vault.answers(router, 200).await?;
 
     // Side by side with one that speaks none.
     let load = LoadGenerator::start(
         LoadOptions::default(),
-        [Stream::new("gateway", vault.gateway(), format!("shop.{}", shop.host)).router("gateway").rate(100)],
+        [Stream::new("way", vault.entry(router), format!("shop.{}", shop.host)).router("way").rate(100)],
     )?;
     shop.set_weight("shop", 50).await?;
     shop.carries("shop", 50).await?;
@@ -162,17 +175,21 @@ async fn a_gateway_speaks_tls_to_one_side_under_a_name_and_judges_it_by_its_auth
     shop.set_weight("shop", 0).await?;
     shop.carries("shop", 0).await?;
     vault.environment(Some("app-02.dc.example.com")).await?;
-    vault.answers(500).await?;
+    vault.answers(router, 500).await?;
 
-    // What is in use does not cease to speak TLS; what goes takes its policy along.
+    // What is in use does not cease to speak TLS; what goes takes along what said how.
     vault.environment(None).await?;
     vault.component("it is told why not", |it| says(it, "would have to speak otherwise at once")).await?;
     let policy = vault.policies().get("production-monolith").await?;
     ensure!(policy.data["spec"]["validation"]["hostname"] == "app-02.dc.example.com", "{policy:#?}");
+    let transport = vault.transports().get("production-monolith").await?;
+    ensure!(transport.data["spec"]["serverName"] == "app-02.dc.example.com", "{transport:#?}");
     shop.splits().delete("shop", &DeleteParams::default()).await?;
-    eventually("no policy is left", PATIENCE, || async {
-        let left = vault.policies().get_opt("production-monolith").await?;
-        ensure!(left.is_none(), "{left:#?}");
+    eventually("nothing that says how is left", PATIENCE, || async {
+        for kind in [vault.policies(), vault.transports()] {
+            let left = kind.get_opt("production-monolith").await?;
+            ensure!(left.is_none(), "{left:#?}");
+        }
         Ok(())
     })
     .await
@@ -184,21 +201,18 @@ async fn routers_that_would_speak_plain_http_are_refused_by_name_and_lead_nowher
     vault.believe(vault.front.authority()).await?;
     vault.environment(Some(NAME)).await?;
     vault.component("it has an authority", |it| it.ready).await?;
-    for (name, router) in [("nginx", NGINX), ("traefik", TRAEFIK)] {
-        vault.split(name, &[router], "").await?;
-        vault
-            .shop
-            .until(name, "is refused", |status| {
-                condition(status, "Stalled").is_some_and(|(is, reason, message)| {
-                    is == "True"
-                        && reason == "UnsupportedByRouter"
-                        && message.starts_with(
-                            "source.external.tls (of Service production-monolith, which spec.legacy leads to)",
-                        )
-                })
+    vault.split("nginx", &[NGINX], "").await?;
+    vault
+        .shop
+        .until("nginx", "is refused", |status| {
+            condition(status, "Stalled").is_some_and(|(is, reason, message)| {
+                is == "True"
+                    && reason == "UnsupportedByRouter"
+                    && message
+                        .starts_with("source.external.tls (of Service production-monolith, which spec.legacy leads to)")
             })
-            .await?;
-    }
+        })
+        .await?;
     // Cookies are dealt by Services that no policy is about.
     let sticky = "  stickiness: {cookie: {name: side, maxAge: 1h}}";
     vault.split("sticky", &[GATEWAY], sticky).await?;
@@ -210,9 +224,7 @@ async fn routers_that_would_speak_plain_http_are_refused_by_name_and_lead_nowher
         .await?;
     let ingresses = vault.shop.ingresses().list(&ListParams::default()).await?.items;
     let routes = vault.shop.http_routes().list(&ListParams::default()).await?.items;
-    let traefik = vault.shop.objects_of("traefik.io", "v1alpha1", "TraefikService");
-    let traefik = traefik.list(&ListParams::default()).await?.items;
-    ensure!(ingresses.is_empty() && routes.is_empty() && traefik.is_empty(), "{ingresses:#?} {routes:#?} {traefik:#?}");
+    ensure!(ingresses.is_empty() && routes.is_empty(), "{ingresses:#?} {routes:#?}");
     Ok(())
 }
 
@@ -246,5 +258,5 @@ async fn a_policy_of_somebody_elses_is_left_alone_and_nothing_is_published_befor
     vault.component("it is made", |it| it.ready).await?;
     vault.split("shop", &[GATEWAY], "").await?;
     shop.carries("shop", 0).await?;
-    vault.answers(200).await
+    vault.answers(GATEWAY, 200).await
 }

@@ -15,7 +15,8 @@ use super::{
     plan::{Blocked, Body, Plan, Refusal, Step},
     readiness::readiness,
     resolve,
-    validate::{Authority, Component, Source, Tls, Validated},
+    tls::{self, Transport},
+    validate::{Authority, Component, Outside, Source, Tls, Validated},
 };
 use crate::{Known, hash::short_hash};
 
@@ -75,7 +76,7 @@ fn of_component(
     kept: &mut BTreeSet<ObjectRef>,
 ) -> Vec<Step> {
     let identity = &environment.identity;
-    let changes = changes_selector(identity, index, component, observed)
+    let changes = changes_way(identity, index, component, observed)
         .or_else(|| changes_protocol(identity, index, component, observed));
     if let Some(message) = changes {
         // Whatever was made for it stays as it is.
@@ -94,6 +95,11 @@ fn of_component(
     // Before the addresses: there is nobody to speak to yet.
     if observed.policies_served == Known::Known(true) {
         bodies.extend(build::build_backend_tls_policy(identity, component).map(Body::BackendTlsPolicy));
+    }
+    match tls::transport(identity, component, observed) {
+        Transport::Made(transport) => bodies.push(Body::ServersTransport(*transport)),
+        Transport::Kept(object) => drop(kept.insert(object)),
+        Transport::None => {}
     }
     match resolve::wanted(component, observed) {
         Some(addresses) => {
@@ -143,17 +149,17 @@ fn claim(identity: &Identity, component: &Component, observed: &Observed, steps:
     (unseen && makes).then(|| Step::Claim { object, component: component.name.clone() })
 }
 
-/// The Service that is there selects pods and the wanted one does not, or the other way round: whoever is sent to it
+/// The Service that is there finds whom it leads to in another way than the wanted one, by pods, addresses or a name: whoever is sent to it
 /// would at once be sent elsewhere.
-fn changes_selector(identity: &Identity, index: usize, component: &Component, observed: &Observed) -> Option<String> {
-    let selects = match component.source {
+fn changes_way(identity: &Identity, index: usize, component: &Component, observed: &Observed) -> Option<String> {
+    let way = match &component.source {
         Source::Service { .. } => return None,
-        Source::Workload(_) => true,
-        Source::External { .. } => false,
+        Source::Workload(_) => (true, false),
+        Source::External { at, .. } => (false, matches!(at, Outside::Alias { .. })),
     };
     let service = identity.object(&component.name);
     let view = observed.services.get(&service)?;
-    (view.marks.is_of(&identity.uid) && view.selects != selects).then(|| {
+    (view.marks.is_of(&identity.uid) && (view.selects, view.is_alias) != way).then(|| {
         format!(
             "spec.components[{index}].source: Service {service} would lead elsewhere at once; add a component under another name and move the weight to it, or remove this one first"
         )
@@ -295,8 +301,10 @@ fn of_pruning(environment: &Validated, observed: &Observed, kept: &BTreeSet<Obje
         .map(|(object, marks)| {
             // The addresses of the other family, replaced by those that are applied before; and how a port was spoken to that does not
             // speak TLS any more.
-            let replaced = matches!(object.kind, ObjectKind::EndpointSlice | ObjectKind::BackendTlsPolicy)
-                && external(marks.component.as_deref());
+            let replaced = matches!(
+                object.kind,
+                ObjectKind::EndpointSlice | ObjectKind::BackendTlsPolicy | ObjectKind::ServersTransport
+            ) && external(marks.component.as_deref());
             (object, marks, replaced)
         })
         .collect();
@@ -309,7 +317,7 @@ fn of_pruning(environment: &Validated, observed: &Observed, kept: &BTreeSet<Obje
         .collect()
 }
 
-fn blocked(identity: &Identity, component: &str, observed: &Observed) -> Option<Blocked> {
+pub(super) fn blocked(identity: &Identity, component: &str, observed: &Observed) -> Option<Blocked> {
     let why = match &observed.usage {
         Known::Unknown => "it is not known yet who uses it".to_owned(),
         Known::Known(usage) => usage.of(identity, component)?,

@@ -27,6 +27,8 @@ pub enum ObjectKind {
     EndpointSlice,
     /// How gateways speak TLS to one.
     BackendTlsPolicy,
+    /// How Traefik speaks TLS to one.
+    ServersTransport,
     /// Configuration and discovery.
     ConfigMap,
 }
@@ -40,6 +42,7 @@ impl ObjectKind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::BackendTlsPolicy => "BackendTLSPolicy",
+            Self::ServersTransport => "ServersTransport",
             Self::ConfigMap => "ConfigMap",
         }
     }
@@ -180,6 +183,8 @@ pub struct ServiceView {
     pub marks: Marks,
     /// Whether it selects pods.
     pub selects: bool,
+    /// Whether it is another name of a host, and no more.
+    pub is_alias: bool,
     /// Whether it says that its port speaks TLS.
     pub speaks_tls: bool,
     /// Numbers of its ports.
@@ -196,6 +201,7 @@ impl ServiceView {
         Self {
             marks: Marks::of(&service.metadata, false),
             selects: spec.and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty()),
+            is_alias: spec.and_then(|spec| spec.type_.as_deref()) == Some(EXTERNAL_NAME),
             speaks_tls: service.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(labels::TLS)),
             ports: spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default().iter().map(|p| p.port).collect(),
             ready: Known::Unknown,
@@ -203,6 +209,8 @@ impl ServiceView {
     }
 }
 
+/// The type of a Service that is another name of a host.
+pub const EXTERNAL_NAME: &str = "ExternalName";
 /// The label that says who keeps an EndpointSlice.
 pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Its value on those that the operator keeps.
@@ -309,6 +317,10 @@ pub struct Observed {
     pub policies: BTreeMap<String, PolicyView>,
     /// Whether the cluster has that kind.
     pub policies_served: Known<bool>,
+    /// ServersTransports made for the environment.
+    pub transports: BTreeMap<String, Marks>,
+    /// Whether the cluster has that kind.
+    pub transports_served: Known<bool>,
     /// ConfigMaps that are marked as those of an authority, and whether they hold certificates.
     pub authorities: BTreeMap<String, bool>,
     /// What is known of components' host names, by component.
@@ -336,6 +348,7 @@ impl Observed {
             ObjectKind::Service => self.services.get(&object.name).map(|view| &view.marks),
             ObjectKind::EndpointSlice => self.slices.get(&object.name).map(|view| &view.marks),
             ObjectKind::BackendTlsPolicy => self.policies.get(&object.name).map(|view| &view.marks),
+            ObjectKind::ServersTransport => self.transports.get(&object.name),
             ObjectKind::ConfigMap => self.config_maps.get(&object.name).map(|view| &view.marks),
         }
     }
@@ -343,7 +356,7 @@ impl Observed {
     /// Every object that was made for the Environment with this UID, kinds in the order of removal: pods end before what
     /// leads to them and what they read goes, and how they are spoken to is said for as long as there are addresses.
     pub fn owned<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = (ObjectRef, &'a Marks)> {
-        use ObjectKind::{BackendTlsPolicy, ConfigMap, Deployment, EndpointSlice, Service};
+        use ObjectKind::{BackendTlsPolicy, ConfigMap, Deployment, EndpointSlice, ServersTransport, Service};
         fn of<'a, V>(
             kind: ObjectKind,
             views: &'a BTreeMap<String, V>,
@@ -355,6 +368,7 @@ impl Observed {
             .chain(of(Service, &self.services, |view| &view.marks))
             .chain(of(EndpointSlice, &self.slices, |view| &view.marks))
             .chain(of(BackendTlsPolicy, &self.policies, |view| &view.marks))
+            .chain(of(ServersTransport, &self.transports, |marks| marks))
             .chain(of(ConfigMap, &self.config_maps, |view| &view.marks))
             .filter(move |(_, marks)| marks.is_of(uid))
     }

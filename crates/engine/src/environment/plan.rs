@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 };
 
 use super::{
-    build::BackendTlsPolicy,
+    build::{BackendTlsPolicy, ServersTransport},
     observed::{ObjectKind, ObjectRef},
 };
 
@@ -74,8 +74,10 @@ pub enum Body {
     Service(Service),
     /// Addresses of an external component.
     EndpointSlice(EndpointSlice),
-    /// How an external component is spoken to.
+    /// How gateways speak to an external component.
     BackendTlsPolicy(BackendTlsPolicy),
+    /// How Traefik does.
+    ServersTransport(ServersTransport),
     /// Configuration and discovery.
     ConfigMap(ConfigMap),
 }
@@ -89,6 +91,7 @@ impl Body {
             Self::Service(object) => (ObjectKind::Service, &object.metadata.name),
             Self::EndpointSlice(object) => (ObjectKind::EndpointSlice, &object.metadata.name),
             Self::BackendTlsPolicy(object) => (ObjectKind::BackendTlsPolicy, &object.metadata.name),
+            Self::ServersTransport(object) => (ObjectKind::ServersTransport, &object.metadata.name),
             Self::ConfigMap(object) => (ObjectKind::ConfigMap, &object.metadata.name),
         };
         ObjectRef::new(kind, name.as_deref().unwrap_or_default())

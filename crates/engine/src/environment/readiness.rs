@@ -76,22 +76,35 @@ pub fn readiness(environment: &Validated, component: &Component, observed: &Obse
 }
 
 fn of_outside(identity: &Identity, component: &Component, at: &Outside, observed: &Observed) -> Readiness {
-    let name = match at {
-        Outside::Addresses(_) => None,
-        Outside::Host { name, .. } => {
-            Some(observed.names.get(&component.name).map_or_else(String::new, |known| resolve::said(name, known)))
-        }
-    };
+    let known = observed.names.get(&component.name);
+    let name = at.host().map(|(name, _)| known.map_or_else(String::new, |known| resolve::said(name, known)));
     let Some(addresses) = resolve::wanted(component, observed) else {
         let message = name.filter(|said| !said.is_empty()).unwrap_or_else(|| "its host name is being resolved".into());
         return Readiness::not(reasons::NAME_NOT_RESOLVED, message);
     };
+    let reached =
+        observed.services.get(&identity.object(&component.name)).filter(|view| view.marks.is_of(&identity.uid));
+    if let Outside::Alias { name: host, .. } = at {
+        let ready = reached.is_some_and(|view| view.is_alias);
+        let message = if ready {
+            format!("another name of {host}: no split leads to it")
+        } else {
+            "its Service is not there yet".into()
+        };
+        return Readiness {
+            ready,
+            settled: ready,
+            have: None,
+            want: None,
+            reason: reasons::COMPONENTS_NOT_READY,
+            message: Some(message),
+        };
+    }
     let published: BTreeSet<&str> = resolve::published(identity, &component.name, observed)
         .flat_map(|(_, view)| view.addresses.iter().map(String::as_str))
         .collect();
     let have = addresses.iter().filter(|address| published.contains(address.to_string().as_str())).count();
-    let reached = observed.services.get(&identity.object(&component.name));
-    let service = reached.is_some_and(|view| view.marks.is_of(&identity.uid) && !view.selects);
+    let service = reached.is_some_and(|view| !view.selects && !view.is_alias);
     let ready = service && have == addresses.len();
     let state = if ready { UNPROBED } else { "its addresses are not published yet" };
     let said = name.filter(|said| !said.is_empty()).map(|said| format!("{said}; {state}"));

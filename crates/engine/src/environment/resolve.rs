@@ -257,7 +257,7 @@ pub fn wanted<'a>(component: &'a Component, observed: &'a Observed) -> Option<&'
     let Source::External { at, .. } = &component.source else { return None };
     match at {
         Outside::Addresses(addresses) => Some(addresses),
-        Outside::Host { .. } => observed.names.get(&component.name).map(|name| &name.addresses),
+        Outside::Host { .. } | Outside::Alias { .. } => observed.names.get(&component.name).map(|name| &name.addresses),
     }
     .filter(|addresses| !addresses.is_empty())
 }

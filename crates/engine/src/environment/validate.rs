@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use cutover_api::v1alpha1::environment::{self as api, EnvironmentSpec, Role, System};
+use cutover_api::v1alpha1::environment::{self as api, EnvironmentSpec, Role, System, Via};
 use ipnet::IpNet;
 use serde_json::json;
 
@@ -115,6 +115,24 @@ pub enum Outside {
         /// The families of its addresses that are used.
         families: BTreeSet<api::IpFamily>,
     },
+    /// A host name that callers ask for themselves.
+    Alias {
+        /// The full name, without a final dot.
+        name: String,
+        /// The families of its addresses that are asked for, to tell whether there are any.
+        families: BTreeSet<api::IpFamily>,
+    },
+}
+
+impl Outside {
+    /// The host name, and the families of its addresses.
+    #[must_use]
+    pub const fn host(&self) -> Option<(&String, &BTreeSet<api::IpFamily>)> {
+        match self {
+            Self::Addresses(_) => None,
+            Self::Host { name, families } | Self::Alias { name, families } => Some((name, families)),
+        }
+    }
 }
 
 impl Component {
@@ -138,8 +156,8 @@ impl Component {
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         match &self.source {
-            Source::External { at: Outside::Host { name, .. }, .. } => Some(name),
-            Source::External { at: Outside::Addresses(_), .. } | Source::Workload(_) | Source::Service { .. } => None,
+            Source::External { at, .. } => at.host().map(|(name, _)| name.as_str()),
+            Source::Workload(_) | Source::Service { .. } => None,
         }
     }
 }
@@ -283,7 +301,15 @@ fn outside(
     forbidden: &[IpNet],
     problems: &mut Vec<Problem>,
 ) -> Option<Outside> {
-    let api::ExternalSource { addresses, host, ip_families: _, port: _, tls: _ } = external;
+    let api::ExternalSource { addresses, host, ip_families, via, port: _, tls } = external;
+    if *via == Via::ExternalName && (host.is_none() || !ip_families.is_empty() || tls.is_some()) {
+        problems.push(Problem {
+            field: format!("{field}.via"),
+            message: "an ExternalName is another name of host, and nothing else can be said of it: remove addresses, ipFamilies and tls, or via"
+                .into(),
+        });
+        return None;
+    }
     match host {
         None if !addresses.is_empty() => {
             let addresses = addresses::judge(addresses, &format!("{field}.addresses"), forbidden, problems)?;
@@ -294,7 +320,11 @@ fn outside(
                 problems.push(Problem { field: format!("{field}.host"), message });
                 return None;
             }
-            Some(Outside::Host { name: host.clone(), families: external.families() })
+            let (name, families) = (host.clone(), external.families());
+            Some(match via {
+                Via::Addresses => Outside::Host { name, families },
+                Via::ExternalName => Outside::Alias { name, families },
+            })
         }
         _ => {
             problems
@@ -306,10 +336,7 @@ fn outside(
 
 fn spoken(tls: &api::ExternalTls, role: Role, at: &Outside, field: &str, problems: &mut Vec<Problem>) -> Option<Tls> {
     let api::ExternalTls { server_name, ca_config_map, ca_secret } = tls;
-    let host = match at {
-        Outside::Host { name, .. } => Some(name),
-        Outside::Addresses(_) => None,
-    };
+    let host = at.host().map(|(name, _)| name);
     let mut problem = |field: String, message: &str| {
         problems.push(Problem { field, message: message.to_owned() });
         None

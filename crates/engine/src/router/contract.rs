@@ -53,6 +53,8 @@ pub struct Backend {
 pub struct BackendTls {
     /// Whether the Environment's BackendTLSPolicy for it is there.
     pub policy: bool,
+    /// Whether the Environment's ServersTransport for it is there.
+    pub transport: bool,
 }
 
 /// One endpoint of a Service without selector, on the backend's port.

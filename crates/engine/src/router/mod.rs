@@ -64,7 +64,7 @@ pub use names::{
     sticky_name, weighted_name,
 };
 pub use sticky::Sticky;
-pub(crate) use traefik::hosts_and_paths as ingress_route_hosts_and_paths;
+pub(crate) use traefik::{IDLE_CONNECTIONS, hosts_and_paths as ingress_route_hosts_and_paths};
 pub use view::{
     EndpointSliceView, GatewayClassView, GatewayView, IngressView, Meta, RouteView, ServiceView, View, WholeView,
 };
@@ -75,18 +75,21 @@ pub use view::{
 pub fn plan(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> RouterPlan {
     let mut plan = planned(router, intent, observed);
     // Nothing that is written leads to a port that speaks TLS where nobody would speak it, or judge its certificate.
-    if intent.exposed && is_unspoken(intent, observed) {
+    if intent.exposed && is_unspoken(router, intent, observed) {
         plan.steps.clear();
         plan.settled = false;
     }
     plan
 }
 
-fn is_unspoken(intent: &Intent<'_>, observed: &Observed<'_>) -> bool {
+fn is_unspoken(router: &Router, intent: &Intent<'_>, observed: &Observed<'_>) -> bool {
     let carries: fn(Feature) -> Carried = match observed {
         Observed::GatewayApi(observed) => return gateway::is_unspoken(intent, observed),
         Observed::IngressNginx(_) => ingress::carries,
-        Observed::Traefik(_) => traefik::carries,
+        Observed::Traefik(_) => {
+            let is_attached = router.traefik.as_ref().is_some_and(|it| it.attach.is_some());
+            return traefik::is_unspoken(is_attached, intent);
+        }
         Observed::Istio(_) => istio::carries,
         Observed::Alb(_) => alb::carries,
     };

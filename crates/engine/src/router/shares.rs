@@ -100,7 +100,7 @@ pub(super) fn external_name(sides: &Sides) -> Option<Problem> {
             reasons::UNSUPPORTED_BY_ROUTER,
             format!(
                 "{field}: Service {} is of type ExternalName, which most gateways refuse and whose endpoints cannot be counted: make it an \
-                 external component with addresses, or a Service with EndpointSlices",
+                 external component that is found by addresses, or a Service with EndpointSlices",
                 backend.service
             ),
         )

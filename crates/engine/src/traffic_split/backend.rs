@@ -100,6 +100,8 @@ pub struct ServiceFacts<'a> {
     pub slices: Known<&'a [SliceFacts<'a>]>,
     /// UID of the Environment that made the BackendTLSPolicy of its name, if one did.
     pub policy_of: Option<&'a str>,
+    /// The same of the ServersTransport.
+    pub transport_of: Option<&'a str>,
 }
 
 /// What is observed of one EndpointSlice.
@@ -149,8 +151,10 @@ pub fn assemble(target: &Target, facts: &ServiceFacts) -> Known<Resolved> {
     };
     let Known::Known(slices) = facts.slices else { return Known::Unknown };
     let mut backend = backend(name, service, found, slices);
+    let is_of_environment = |owner: Option<&str>| owner.is_some() && owner == service.meta.owner_uid.as_deref();
     backend.tls = service.tls.as_ref().map(|_| BackendTls {
-        policy: facts.policy_of.is_some() && facts.policy_of == service.meta.owner_uid.as_deref(),
+        policy: is_of_environment(facts.policy_of),
+        transport: is_of_environment(facts.transport_of),
     });
     resolved(SideBackend::Present(backend), None)
 }

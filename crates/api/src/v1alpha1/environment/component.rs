@@ -149,7 +149,8 @@ pub struct ServiceSource {
 #[x_kube(
     validation = Rule::new("has(self.addresses) != has(self.host)").message("external is reached by exactly one of addresses and host"),
     validation = Rule::new("!has(self.ipFamilies) || has(self.host)").message("ipFamilies says which addresses of host are used: addresses say it themselves"),
-    validation = Rule::new("!has(self.tls) || has(self.host) || has(self.tls.serverName)").message("tls.serverName is required with addresses: certificates are judged by a name").field_path(".tls")
+    validation = Rule::new("!has(self.tls) || has(self.host) || has(self.tls.serverName)").message("tls.serverName is required with addresses: certificates are judged by a name").field_path(".tls"),
+    validation = Rule::new("!has(self.via) || self.via != 'ExternalName' || (has(self.host) && !has(self.ipFamilies) && !has(self.tls))").message("an ExternalName is another name of host, and nothing else can be said of it: remove addresses, ipFamilies and tls, or via").field_path(".via")
 )]
 pub struct ExternalSource {
     /// IPv4 or IPv6 addresses, all of one family. 1 to 64. Loopback, link-local and cluster addresses are refused.
@@ -176,6 +177,9 @@ pub struct ExternalSource {
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub ip_families: Vec<IpFamily>,
+    /// How callers in the cluster find it. Default: `Addresses`.
+    #[serde(default, skip_serializing_if = "Via::is_default")]
+    pub via: Via,
     /// Port, 1 to 65535.
     #[schemars(range(min = 1, max = 65_535))]
     pub port: i32,
@@ -193,6 +197,24 @@ impl ExternalSource {
         } else {
             self.ip_families.iter().copied().collect()
         }
+    }
+}
+
+/// How something outside the cluster is found by its Service.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// By addresses that the operator publishes for it (EndpointSlices): every router and every pod can use it.
+    #[default]
+    Addresses,
+    /// By another name (a Service of type `ExternalName`): pods ask the cluster's name server, which sends them on to `host`. For what only
+    /// pods call, such as a database behind a name that changes faster than anybody can follow. No split leads to it.
+    ExternalName,
+}
+
+impl Via {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     checklist::{Attestation, ChecklistItem, ChecklistState, ChecklistStatus},
-    component::{Component, ExternalSource, IpFamily, Role, ServiceSource, Source, System},
+    component::{Component, ExternalSource, IpFamily, Role, ServiceSource, Source, System, Via},
     external_tls::ExternalTls,
     migration::{MigrationOutcome, MigrationRecord},
     shared::{ConfigMapKey, Database, DatabaseSchema, HttpVersion, JobVersion, SchemaSource, SchemaStatus, Shared},

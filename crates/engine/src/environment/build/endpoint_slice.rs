@@ -9,7 +9,7 @@ use super::{metadata, service::external_port_name};
 use crate::environment::{
     names::Identity,
     observed::{MANAGED_BY, SLICE_MANAGER},
-    validate::{Component, Source},
+    validate::{Component, Outside, Source},
 };
 
 /// The EndpointSlices with these addresses, one of each family that there are any of; none for a component that is not outside. One is
@@ -20,7 +20,9 @@ pub fn build_endpoint_slices(
     component: &Component,
     addresses: &BTreeSet<IpAddr>,
 ) -> Vec<EndpointSlice> {
-    let Source::External { port, .. } = &component.source else { return Vec::new() };
+    let Source::External { at: Outside::Addresses(_) | Outside::Host { .. }, port, .. } = &component.source else {
+        return Vec::new();
+    };
     let of_family = |family: IpFamily| {
         let endpoints: Vec<Endpoint> = addresses.iter().filter(|it| family.has(it)).map(endpoint).collect();
         (!endpoints.is_empty()).then(|| slice(identity, component, *port, family, endpoints))

@@ -5,6 +5,7 @@ mod config_map;
 mod deployment;
 mod endpoint_slice;
 mod probes;
+mod servers_transport;
 mod service;
 
 use cutover_api::v1alpha1::environment::Workload;
@@ -14,6 +15,7 @@ pub use backend_tls_policy::{BackendTlsPolicy, build_backend_tls_policy};
 pub use config_map::build_config_map;
 pub use deployment::{build_deployment, pod_template};
 pub use endpoint_slice::build_endpoint_slices;
+pub use servers_transport::{ServersTransport, build_servers_transport};
 pub use service::build_service;
 
 use super::{

@@ -10,7 +10,8 @@ use super::metadata;
 use crate::environment::{
     discovery::speaks_http,
     names::Identity,
-    validate::{Component, Source, service_port},
+    observed::EXTERNAL_NAME,
+    validate::{Component, Outside, Source, service_port},
 };
 
 /// The Service; `None` for a component that somebody else's Service leads to.
@@ -36,10 +37,16 @@ pub fn build_service(identity: &Identity, component: &Component) -> Option<Servi
     if let Source::External { tls: Some(tls), .. } = &component.source {
         metadata.annotations.get_or_insert_default().insert(labels::TLS.to_owned(), tls.text());
     }
+    let external_name = match &component.source {
+        Source::External { at: Outside::Alias { name, .. }, .. } => Some(name.clone()),
+        _ => None,
+    };
+    let type_ = if external_name.is_some() { EXTERNAL_NAME } else { "ClusterIP" };
     Some(Service {
         metadata,
         spec: Some(ServiceSpec {
-            type_: Some("ClusterIP".into()),
+            type_: Some(type_.into()),
+            external_name,
             ports: Some(ports),
             selector,
             ..ServiceSpec::default()

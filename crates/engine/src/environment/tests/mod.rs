@@ -2,6 +2,7 @@ mod building;
 mod deciding;
 mod migrations;
 mod properties;
+mod renaming;
 mod resolving;
 mod speaking_tls;
 mod telling;

@@ -126,9 +126,12 @@ components:
 fn addresses_come_after_what_says_how_they_are_spoken_to_and_go_before_it() {
     let environment = by_config_map();
     let mut world = World::new();
+    world.transports_served = Known::Known(true);
+    world.authorities.insert("monolith-ca".into(), true);
     let made = [
         "Service production-monolith",
         "BackendTLSPolicy production-monolith",
+        "ServersTransport production-monolith",
         "EndpointSlice production-monolith-ipv4",
     ];
     let plan = decide(&environment, &world.observe());
@@ -138,6 +141,7 @@ fn addresses_come_after_what_says_how_they_are_spoken_to_and_go_before_it() {
         "Service production-monolith",
         "EndpointSlice production-monolith-ipv4",
         "BackendTLSPolicy production-monolith",
+        "ServersTransport production-monolith",
     ];
     let gone = gone.map(|object| format!("delete {object}"));
     let none = Validated { components: Vec::new(), ..environment };
@@ -154,14 +158,95 @@ fn a_cluster_without_policies_is_told_of_and_gets_one_when_it_has_them() {
         settled(&environment, &mut world);
         assert!(!world.has(ObjectKind::BackendTlsPolicy, "production-monolith"));
         let message = how(&environment, &world).message.unwrap();
-        assert!(message.contains("does not serve BackendTLSPolicies"), "{message}");
+        assert!(message.contains("serves neither BackendTLSPolicies"), "{message}");
         world.policies_served = Known::Known(true);
         let plan = decide(&environment, &world.observe());
         assert_eq!(order(&plan), ["create BackendTLSPolicy production-monolith"]);
         settled(&environment, &mut world);
         let readiness = how(&environment, &world);
-        assert!(readiness.ready && !readiness.message.unwrap().contains("BackendTLSPolicies"));
+        assert!(readiness.ready && !readiness.message.unwrap_or_default().contains("BackendTLSPolicies"));
     }
+}
+
+const TRANSPORT: &str = "production-monolith";
+
+/// A cluster with Traefik's kinds and none of the Gateway API's.
+fn traefik() -> World {
+    let mut world = World::new();
+    (world.policies_served, world.transports_served) = (Known::Known(false), Known::Known(true));
+    world
+}
+
+#[rstest]
+#[case::system("", json!({"serverName": NAME, "maxIdleConnsPerHost": 200}))]
+#[case::config_map(
+    ", caConfigMap: monolith-ca",
+    json!({"serverName": NAME, "rootCAs": [{"configMap": "monolith-ca"}], "maxIdleConnsPerHost": 200})
+)]
+fn traefik_is_told_of_the_name_and_the_authority(#[case] authority: &str, #[case] spec: Value) {
+    let environment = environment(&format!(", tls: {{serverName: {NAME}{authority}}}"));
+    let mut world = traefik();
+    world.authorities.insert("monolith-ca".into(), true);
+    settled(&environment, &mut world);
+    let Body::ServersTransport(transport) =
+        &world.objects[&ObjectRef::new(ObjectKind::ServersTransport, TRANSPORT)].body
+    else {
+        panic!("of another kind")
+    };
+    let transport = serde_json::to_value(transport).unwrap();
+    assert_eq!(transport["spec"], spec);
+    assert_eq!(
+        (&transport["apiVersion"], &transport["kind"]),
+        (&json!("traefik.io/v1alpha1"), &json!("ServersTransport"))
+    );
+    assert_eq!(transport["metadata"]["labels"]["cutover.dev/owner-uid"], UID);
+    let message = how(&environment, &world).message.unwrap();
+    assert!(!message.contains("lead"), "there is a router that leads to it: {message}");
+}
+
+#[test]
+fn traefik_is_never_told_of_an_authority_that_is_not_seen_to_be_there() {
+    let environment = by_config_map();
+    let mut world = traefik();
+    for unseen in [None, Some(false)] {
+        world.authorities = unseen.map(|holds| ("monolith-ca".to_owned(), holds)).into_iter().collect();
+        settled(&environment, &mut world);
+        assert!(!world.has(ObjectKind::ServersTransport, TRANSPORT));
+    }
+    world.authorities.insert("monolith-ca".into(), true);
+    assert_eq!(order(&decide(&environment, &world.observe())), ["create ServersTransport production-monolith"]);
+    settled(&environment, &mut world);
+
+    // What it was told before stays until there is something to be told.
+    let other = self::environment(&format!(", tls: {{serverName: {NAME}, caConfigMap: other-ca}}"));
+    let update = "update ServersTransport production-monolith";
+    assert!(!order(&decide(&other, &world.observe())).contains(&update.to_owned()));
+    world.authorities.insert("other-ca".into(), true);
+    assert!(order(&decide(&other, &world.observe())).contains(&update.to_owned()));
+    world.authorities.clear();
+    assert_eq!(order(&decide(&environment, &world.observe())), Vec::<String>::new());
+}
+
+#[test]
+fn of_an_authority_in_a_secret_traefik_is_told_nothing_and_what_names_its_servers_transport_keeps_it() {
+    let (by_config_map, secret) =
+        (by_config_map(), environment(&format!(", tls: {{serverName: {NAME}, caSecret: monolith-ca}}")));
+    let mut world = traefik();
+    settled(&secret, &mut world);
+    assert!(!world.has(ObjectKind::ServersTransport, TRANSPORT));
+    let message = how(&secret, &world).message.unwrap();
+    assert!(message.contains("traefik does not lead to it") && message.ends_with("use caConfigMap"), "{message}");
+
+    world.authorities.insert("monolith-ca".into(), true);
+    settled(&by_config_map, &mut world);
+    for usage in [used(), Known::Unknown] {
+        world.usage = usage;
+        settled(&secret, &mut world);
+        assert!(world.has(ObjectKind::ServersTransport, TRANSPORT));
+    }
+    world.usage = Known::Known(Usage::default());
+    settled(&secret, &mut world);
+    assert!(!world.has(ObjectKind::ServersTransport, TRANSPORT));
 }
 
 #[rstest]

@@ -158,6 +158,16 @@ fn the_example_is_valid() {
     "host: 203.0.113.7",
     "spec.components[3].source.external.host: 203.0.113.7 is an IP address: give it in addresses"
 )]
+#[case::another_name_of_addresses(
+    "addresses: [203.0.113.7, 203.0.113.5]",
+    "addresses: [203.0.113.7], via: ExternalName",
+    "spec.components[3].source.external.via: an ExternalName is another name of host"
+)]
+#[case::another_name_with_families(
+    "addresses: [203.0.113.7, 203.0.113.5]",
+    "host: db.example.com, ipFamilies: [IPv6], via: ExternalName",
+    "spec.components[3].source.external.via: an ExternalName is another name of host"
+)]
 #[case::families("203.0.113.5", "'2001:db8::5'", "spec.components[3].source.external.addresses: must be of one family")]
 fn a_problem_is_told_by_its_path_and_with_what_to_do(#[case] from: &str, #[case] to: &str, #[case] wanted: &str) {
     assert!(SHOP.contains(from), "{from}");

@@ -95,6 +95,8 @@ pub struct World {
     pub told: BTreeMap<String, BTreeMap<IpFamily, Told>>,
     /// Whether the cluster has BackendTLSPolicies.
     pub policies_served: Known<bool>,
+    /// Whether it has ServersTransports.
+    pub transports_served: Known<bool>,
     /// ConfigMaps of authorities.
     pub authorities: BTreeMap<String, bool>,
     /// When addresses were seen, by the status.
@@ -104,7 +106,12 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        Self { usage: Known::Known(Usage::default()), policies_served: Known::Known(true), ..Self::default() }
+        Self {
+            usage: Known::Known(Usage::default()),
+            policies_served: Known::Known(true),
+            transports_served: Known::Known(false),
+            ..Self::default()
+        }
     }
 
     /// A Service of somebody else.
@@ -195,6 +202,7 @@ impl World {
             settled: self.settled.clone(),
             usage: self.usage.clone(),
             policies_served: self.policies_served,
+            transports_served: self.transports_served,
             authorities: self.authorities.clone(),
             ..Observed::default()
         };
@@ -222,6 +230,11 @@ impl World {
                     let mut policy = policy.clone();
                     stamp(&mut policy.metadata, stored);
                     observed.policies.insert(name, PolicyView::of(&policy));
+                }
+                Body::ServersTransport(transport) => {
+                    let mut metadata = transport.metadata.clone();
+                    stamp(&mut metadata, stored);
+                    observed.transports.insert(name, Marks::of(&metadata, false));
                 }
                 Body::ConfigMap(config_map) => {
                     let mut config_map = config_map.clone();

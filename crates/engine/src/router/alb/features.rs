@@ -45,8 +45,9 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             remedy: "have both sides answer to the path that clients ask for, or use ingressNginx",
         },
         Feature::Mirror => Carried::Not { why: "copies no request", remedy: "take mirror out, or use istio" },
-        Feature::BackendTls => {
-            Carried::Not { why: "judges no certificate of a side that it speaks TLS to", remedy: "use gatewayApi" }
-        }
+        Feature::BackendTls => Carried::Not {
+            why: "judges no certificate of a side that it speaks TLS to",
+            remedy: "use gatewayApi or traefik",
+        },
     }
 }

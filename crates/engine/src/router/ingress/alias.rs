@@ -13,8 +13,8 @@ use crate::router::{
 pub(super) fn refusal(intent: &Intent<'_>) -> Option<Problem> {
     for (field, backend) in intent.sides.present() {
         let why = if backend.external_name {
-            "is of type ExternalName, whose endpoints cannot be counted or copied: make it an external component with addresses, \
-             or a Service with EndpointSlices"
+            "is of type ExternalName, whose endpoints cannot be counted or copied: make it an external component that is found by \
+             addresses, or a Service with EndpointSlices"
         } else if backend.endpoints.len() > MAX_ENDPOINTS {
             TOO_MANY
         } else {

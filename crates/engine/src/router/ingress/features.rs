@@ -29,9 +29,10 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
             why: "copies every request or none, those that change something too",
             remedy: "take mirror out, or use istio",
         },
-        Feature::BackendTls => {
-            Carried::Not { why: "speaks to both sides by one protocol and one name", remedy: "use gatewayApi" }
-        }
+        Feature::BackendTls => Carried::Not {
+            why: "speaks to both sides by one protocol and one name",
+            remedy: "use gatewayApi or traefik",
+        },
     }
 }
 

@@ -33,7 +33,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         },
         Feature::BackendTls => Carried::Not {
             why: "takes TLS from a DestinationRule, of which Cutover makes none",
-            remedy: "use gatewayApi; or leave tls out of the component, and write a DestinationRule for its Service first",
+            remedy: "use gatewayApi or traefik; or leave tls out of the component, and write a DestinationRule for its Service first",
         },
     }
 }

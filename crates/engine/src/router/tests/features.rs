@@ -53,7 +53,7 @@ fn asking(feature: Feature, split: Split) -> Split {
         Feature::Rewrite => split.paths = vec![rewritten("/shop", "/v1")],
         Feature::Mirror => split.mirror = Some(Mirror { percent: 100, allow_unsafe: false }),
         Feature::BackendTls => {
-            split.backend_mut(Side::Legacy).tls = Some(BackendTls { policy: true });
+            split.backend_mut(Side::Legacy).tls = Some(BackendTls { policy: true, transport: true });
         }
     })
 }

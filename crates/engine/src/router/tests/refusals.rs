@@ -98,7 +98,8 @@ fn annotations_that_are_not_taken_over(#[case] key: &str, #[case] value: &str, #
 #[case(Split::gateway())]
 fn a_service_that_is_only_a_name(#[case] split: Split) {
     let split = split.with(|it| it.backend_mut(Side::Legacy).external_name = true);
-    let parts = ["spec.legacy: Service monolith is of type ExternalName", "external component with addresses"];
+    let parts =
+        ["spec.legacy: Service monolith is of type ExternalName", "external component that is found by addresses"];
     assert_refused(&split, &World::default(), "UnsupportedByRouter", &parts);
 }
 

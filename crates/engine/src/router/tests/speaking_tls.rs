@@ -1,11 +1,11 @@
 //! A side that speaks TLS is led to by routers that speak it, and judge its certificate, and by no others.
 
-use cutover_api::v1alpha1::traffic_split::Side;
+use cutover_api::v1alpha1::traffic_split::{Mirror, Side};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    bed::{Split, World, accept_all, backend},
+    bed::{Split, World, accept_all, backend, header},
     features::in_column,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
 };
 
 const SERVICE: &str = "production-vault";
+const COPIES: &str = "shop-cutover-mirror";
 const ADDRESS: &str = "203.0.113.77";
 
 fn vault(policy: bool) -> Backend {
@@ -25,7 +26,7 @@ fn vault(policy: bool) -> Backend {
         selector: std::collections::BTreeMap::new(),
         endpoints: vec![copy],
         app_protocol: Some("https".into()),
-        tls: Some(BackendTls { policy }),
+        tls: Some(BackendTls { policy, transport: policy }),
         ..backend(SERVICE)
     }
 }
@@ -93,6 +94,41 @@ fn a_gateway_leads_there_as_to_any_service_once_a_policy_says_how() {
     assert_eq!((problem.reason, problem.health), ("Waiting", Health::Reconciling));
     assert!(
         problem.message.starts_with("spec.legacy: Service production-vault speaks TLS, and the BackendTLSPolicy"),
+        "{}",
+        problem.message
+    );
+}
+
+#[test]
+fn traefik_speaks_to_each_side_as_its_environment_says_and_to_the_other_as_before() {
+    let split = leading_to_vault(&Split::traefik(), Side::New, true).with(|it| {
+        it.pins = vec![header(Side::New, "x-a", "new"), header(Side::Legacy, "x-a", "old")];
+        it.mirror = Some(Mirror { percent: 100, allow_unsafe: false });
+    });
+    let mut world = World::default();
+    assert_eq!(split.clone().at(50).settle(&mut world).problem, None);
+    assert_eq!(split.read_weight(&world), Some(50));
+    let spoken = |spec: &Value| {
+        let list = spec.as_array().unwrap();
+        let of = |it: &Value| (it["name"].clone(), it["scheme"].clone(), it["serversTransport"].clone());
+        list.iter().map(of).collect::<Vec<_>>()
+    };
+    let by_tls = |name: &str| (json!(name), json!("https"), json!(SERVICE));
+    let plain = (json!("monolith"), Value::Null, Value::Null);
+    let spec = |kind, name: &str| world.get(kind, name).unwrap()["spec"].clone();
+    let weighted = spec(ObjectKind::TraefikService, "shop-cutover-weighted");
+    assert_eq!(spoken(&weighted["weighted"]["services"]), [plain.clone(), by_tls(SERVICE)]);
+    let mirror = spec(ObjectKind::TraefikService, COPIES);
+    assert_eq!(spoken(&mirror["mirroring"]["mirrors"]), [by_tls(COPIES)]);
+    let routes = spec(ObjectKind::IngressRoute, "shop");
+    assert_eq!(spoken(&routes["routes"][0]["services"]), [by_tls(SERVICE)]);
+    assert_eq!(spoken(&routes["routes"][1]["services"]), [plain]);
+
+    let later = leading_to_vault(&Split::traefik(), Side::Legacy, false).plan(&World::default());
+    let problem = later.problem.unwrap();
+    assert_eq!((problem.reason, problem.health), ("Waiting", Health::Reconciling));
+    assert!(
+        problem.message.starts_with("spec.legacy: Service production-vault speaks TLS, and the ServersTransport"),
         "{}",
         problem.message
     );

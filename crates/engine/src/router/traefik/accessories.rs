@@ -105,7 +105,7 @@ const BREAKER: &str = "circuit-breaker";
 const RETRIES: &str = "retries";
 
 /// How many idle connections per server are kept: what Traefik does by default, and does not do by default in a ServersTransport.
-const IDLE_CONNECTIONS: i32 = 200;
+pub(crate) const IDLE_CONNECTIONS: i32 = 200;
 
 /// What the spec asks for. Middlewares are in the order in which a request passes them: answers of later ones still get the headers, what is
 /// over the limit is no error of a side, and what is counted as one has been tried as often as it may be: so retries are behind a breaker.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     edge::{Edge, Named},
-    rules,
+    rules, tls,
 };
 use crate::router::{
     contract::{Backend, Intent, ObjectKind, RouteStep},
@@ -171,5 +171,7 @@ fn reference(service: &str, port: i32, backend: Option<&Backend>, named: &Named)
     ]);
     reference.extend(backend.and_then(scheme).map(|scheme| ("scheme".to_owned(), scheme.into())));
     reference.extend(named.fields());
+    let transport = backend.and_then(tls::transport);
+    reference.extend(transport.map(|name| ("serversTransport".to_owned(), name.into())));
     reference
 }

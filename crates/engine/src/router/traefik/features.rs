@@ -24,9 +24,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         },
         Feature::TlsRedirect => Carried::Within("from the entry points in `redirectFrom`"),
         Feature::Mirror => Carried::Within("`GET` and `HEAD`, without bodies; by a cluster address"),
-        Feature::BackendTls => {
-            Carried::Not { why: "is written with plain HTTP to both sides", remedy: "use gatewayApi" }
-        }
+        Feature::BackendTls => Carried::Within("not with `caSecret`"),
     }
 }
 
@@ -51,10 +49,13 @@ pub(in crate::router) fn carries_attached(feature: Feature) -> Carried {
         | Feature::CircuitBreaker
         | Feature::TlsRedirect
         | Feature::Rewrite
-        | Feature::Mirror
-        | Feature::BackendTls => Carried::Not {
+        | Feature::Mirror => Carried::Not {
             why: "changes only the weights of an attached TraefikService",
             remedy: "put a Middleware or a ServersTransport on the IngressRoute that leads to it",
+        },
+        Feature::BackendTls => Carried::Not {
+            why: "changes only the weights of an attached TraefikService, and not how its members are spoken to",
+            remedy: "let Cutover make both (remove attach)",
         },
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     build,
     edge::{Named, untold, unusable},
+    tls,
 };
 use crate::router::{
     alias::{Aliases, MAX_ENDPOINTS, TOO_MANY},
@@ -137,7 +138,8 @@ impl<'a> Mirror<'a> {
             "kind": "Service", "name": self.name, "port": names::ALIAS_PORT, "nativeLB": true, "percent": percent,
             "scheme": build::spoken(backend),
         });
-        if let (Some(entry), Some(transport)) = (entry.as_object_mut(), named.transport()) {
+        let transport = tls::transport(backend).or(named.transport());
+        if let (Some(entry), Some(transport)) = (entry.as_object_mut(), transport) {
             entry.insert("serversTransport".to_owned(), transport.into());
         }
         entry

@@ -12,6 +12,7 @@
 //! - What redirects to TLS is an IngressRoute of its own, on other entry points (see [`redirect`]).
 //! - What is done at the edge is said by further objects, which are there before they are named and are named no more before they go
 //!   (see [`edge`]).
+//! - TLS to a side is said by a ServersTransport that its Environment makes (see [`tls`]).
 //! - Neither kind has a status that says anything: what is read back is the object, and proxies are given a moment to act on it.
 
 mod accessories;
@@ -23,6 +24,7 @@ mod mirror;
 mod redirect;
 mod rewrite;
 mod rules;
+mod tls;
 
 use cutover_api::{
     conditions::reasons,
@@ -39,9 +41,11 @@ use super::{
     view::{Meta, WholeView},
 };
 
+pub(crate) use accessories::IDLE_CONNECTIONS;
 pub(super) use features::{carries, carries_attached};
 pub(super) use members::read_weight;
 pub(crate) use rules::hosts_and_paths;
+pub(super) use tls::is_unspoken;
 
 /// More rules than this are not put into one IngressRoute: the API server takes no larger object, and Traefik tries one after the other.
 const MAX_RULES: usize = 512;
@@ -200,6 +204,7 @@ fn refusal(intent: &Intent<'_>) -> Option<Problem> {
     let refused = |why: String| Some(marks::stalled(reasons::UNSUPPORTED_BY_ROUTER, why));
     let unable = super::features::refusal("traefik", carries, intent)
         .or_else(|| shares::external_name(intent.sides))
+        .or_else(|| tls::refusal(intent))
         .or_else(|| untimed(intent))
         .or_else(|| mirror::refusal(intent));
     if unable.is_some() {

@@ -95,7 +95,12 @@ fn a_service_becomes_a_backend_with_its_port_and_endpoints() {
         SliceFacts { address_type: "IPv4", ready: 2, ports: &ports, endpoints: &v4 },
         SliceFacts { address_type: "IPv6", ready: 1, ports: &ports, endpoints: &v6 },
     ];
-    let facts = ServiceFacts { service: Known::Known(Some(&service)), slices: Known::Known(&slices), policy_of: None };
+    let facts = ServiceFacts {
+        service: Known::Known(Some(&service)),
+        slices: Known::Known(&slices),
+        policy_of: None,
+        transport_of: None,
+    };
     let Known::Known(Resolved { backend: SideBackend::Present(backend), problem: None }) =
         assemble(&target(80), &facts)
     else {
@@ -114,7 +119,12 @@ fn a_service_becomes_a_backend_with_its_port_and_endpoints() {
 )]
 #[case::no_port(Some(service(true)), 8080, "spec.legacy.service: Service old has no port 8080: name one of 80, 81")]
 fn a_missing_service_or_port_is_named(#[case] service: Option<ServiceView>, #[case] port: i32, #[case] message: &str) {
-    let facts = ServiceFacts { service: Known::Known(service.as_ref()), slices: Known::Known(&[]), policy_of: None };
+    let facts = ServiceFacts {
+        service: Known::Known(service.as_ref()),
+        slices: Known::Known(&[]),
+        policy_of: None,
+        transport_of: None,
+    };
     let Known::Known(Resolved { backend, problem }) = assemble(&target(port), &facts) else { panic!("unknown") };
     assert_eq!(backend, SideBackend::Missing { service: Some(("old".into(), port)) });
     assert_eq!(problem.unwrap().message, message);
@@ -122,9 +132,14 @@ fn a_missing_service_or_port_is_named(#[case] service: Option<ServiceView>, #[ca
 
 #[test]
 fn what_was_not_read_is_not_missing() {
-    let facts = ServiceFacts { service: Known::Unknown, slices: Known::Unknown, policy_of: None };
+    let facts = ServiceFacts { service: Known::Unknown, slices: Known::Unknown, policy_of: None, transport_of: None };
     assert_eq!(assemble(&target(80), &facts), Known::Unknown);
     let service = service(true);
-    let facts = ServiceFacts { service: Known::Known(Some(&service)), slices: Known::Unknown, policy_of: None };
+    let facts = ServiceFacts {
+        service: Known::Known(Some(&service)),
+        slices: Known::Unknown,
+        policy_of: None,
+        transport_of: None,
+    };
     assert_eq!(assemble(&target(80), &facts), Known::Unknown);
 }

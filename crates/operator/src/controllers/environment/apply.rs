@@ -7,13 +7,16 @@ use cutover_api::{
     conditions::reasons,
     labels::{MANAGER_ENVIRONMENT, OWNER_UID},
 };
-use cutover_engine::environment::{
-    Applied, ConfigMapView, DeploymentView, Identity, ObjectKind, ObjectRef, Plan, PolicyView, Refusal, ServiceView,
-    SliceView, Step,
-    build::BackendTlsPolicy,
-    decide::conflict,
-    observed::{MANAGED_BY, SLICE_MANAGER},
-    plan::Body,
+use cutover_engine::{
+    Known,
+    environment::{
+        Applied, ConfigMapView, DeploymentView, Identity, Marks, ObjectKind, ObjectRef, Observed, Plan, PolicyView,
+        Refusal, ServiceView, SliceView, Step,
+        build::{BackendTlsPolicy, ServersTransport},
+        decide::conflict,
+        observed::{MANAGED_BY, SLICE_MANAGER},
+        plan::Body,
+    },
 };
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -109,6 +112,9 @@ async fn write(
         Body::BackendTlsPolicy(it) => one(client, identity, object, uid, it)
             .await
             .map(|it| it.map(|it| Answer::BackendTlsPolicy(PolicyView::of(&it)))),
+        Body::ServersTransport(it) => one(client, identity, object, uid, it)
+            .await
+            .map(|it| it.map(|it| Answer::ServersTransport(Marks::of(&it.metadata, false)))),
         Body::ConfigMap(it) => one(client, identity, object, uid, it)
             .await
             .map(|it| it.map(|it| Answer::ConfigMap(ConfigMapView::of(&it)))),
@@ -193,6 +199,9 @@ async fn delete(client: &Client, identity: &Identity, object: &ObjectRef, uid: &
         ObjectKind::BackendTlsPolicy => {
             prune::delete(&Api::<BackendTlsPolicy>::namespaced(client.clone(), namespace), &candidate).await
         }
+        ObjectKind::ServersTransport => {
+            prune::delete(&Api::<ServersTransport>::namespaced(client.clone(), namespace), &candidate).await
+        }
         ObjectKind::ConfigMap => {
             prune::delete(&Api::<ConfigMap>::namespaced(client.clone(), namespace), &candidate).await
         }
@@ -201,17 +210,19 @@ async fn delete(client: &Client, identity: &Identity, object: &ObjectRef, uid: &
 }
 
 /// Before the finalizer goes: reads from the API server, not from caches, whether something of the environment is left, and
-/// deletes it. Returns whether nothing was.
-/// `policies`: whether the cluster has BackendTLSPolicies.
-pub(super) async fn sweep(client: &Client, identity: &Identity, policies: bool) -> Result<bool, Error> {
+/// deletes it. Returns whether nothing was. Which kinds the cluster has is as it was `observed`.
+pub(super) async fn sweep(client: &Client, identity: &Identity, observed: &Observed) -> Result<bool, Error> {
     let cluster_made = |labels: &std::collections::BTreeMap<String, String>| {
         labels.get(MANAGED_BY).is_none_or(|manager| manager != SLICE_MANAGER)
     };
     let mut left = swept::<Deployment>(client, identity, |_| false).await?;
     left += swept::<Service>(client, identity, |_| false).await?;
     left += swept::<EndpointSlice>(client, identity, |slice| cluster_made(slice.labels())).await?;
-    if policies {
+    if observed.policies_served == Known::Known(true) {
         left += swept::<BackendTlsPolicy>(client, identity, |_| false).await?;
+    }
+    if observed.transports_served == Known::Known(true) {
+        left += swept::<ServersTransport>(client, identity, |_| false).await?;
     }
     left += swept::<ConfigMap>(client, identity, |_| false).await?;
     Ok(left == 0)

@@ -16,6 +16,7 @@ pub(super) enum Answer {
     Service(ServiceView),
     EndpointSlice(SliceView),
     BackendTlsPolicy(PolicyView),
+    ServersTransport(Marks),
     ConfigMap(ConfigMapView),
 }
 
@@ -26,6 +27,7 @@ impl Answer {
             Self::Service(view) => &view.marks,
             Self::EndpointSlice(view) => &view.marks,
             Self::BackendTlsPolicy(view) => &view.marks,
+            Self::ServersTransport(marks) => marks,
             Self::ConfigMap(view) => &view.marks,
         }
     }
@@ -92,6 +94,7 @@ impl Memory {
                 Answer::Service(view) => drop(observed.services.insert(name, view)),
                 Answer::EndpointSlice(view) => drop(observed.slices.insert(name, view)),
                 Answer::BackendTlsPolicy(view) => drop(observed.policies.insert(name, view)),
+                Answer::ServersTransport(marks) => drop(observed.transports.insert(name, marks)),
                 Answer::ConfigMap(view) => drop(observed.config_maps.insert(name, view)),
             }
         }

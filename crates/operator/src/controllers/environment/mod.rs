@@ -16,9 +16,8 @@ use cutover_api::{
     labels::{FINALIZER_ENVIRONMENT, MANAGER_ENVIRONMENT},
     v1alpha1::{Environment, EnvironmentStatus},
 };
-use cutover_engine::{
-    Known,
-    environment::{Applied, Identity, Observed, Plan, Verdict, decide, decide_deletion, notes, status, validate},
+use cutover_engine::environment::{
+    Applied, Identity, Observed, Plan, Verdict, decide, decide_deletion, notes, status, validate,
 };
 use futures::{FutureExt, stream};
 use jiff::Timestamp;
@@ -162,9 +161,7 @@ impl Context {
         let observed = self.sources.observe(&identity, &environment);
         let plan = decide_deletion(&identity, &observed);
         let (applied, outcome) = apply::apply(&self.client, &self.sources.memory, &identity, &plan).await;
-        if plan.empty
-            && apply::sweep(&self.client, &identity, self.sources.has_policies() == Known::Known(true)).await?
-        {
+        if plan.empty && apply::sweep(&self.client, &identity, &observed).await? {
             let freed =
                 finalizer::take_off(&self.client, MANAGER_ENVIRONMENT, &*environment, FINALIZER_ENVIRONMENT).await;
             return freed.map(|()| Action::await_change()).map_err(Error::Finalizer);

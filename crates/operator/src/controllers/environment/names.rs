@@ -12,7 +12,7 @@ use cutover_api::v1alpha1::environment::IpFamily;
 use cutover_engine::environment::{
     Validated,
     resolve::{Answer, Heard, Told},
-    validate::{Outside, Source},
+    validate::Source,
 };
 use futures::{Stream, future::BoxFuture};
 use ipnet::IpNet;
@@ -59,7 +59,7 @@ impl Names {
             .components
             .iter()
             .filter_map(|component| match &component.source {
-                Source::External { at: Outside::Host { name, families }, .. } => Some((name, families)),
+                Source::External { at, .. } => at.host(),
                 _ => None,
             })
             .flat_map(|(name, families)| families.iter().map(|family| (name.clone(), *family)))

@@ -79,7 +79,13 @@ impl Sources {
         for (name, view) in self.caches.backend_tls_policies.group(namespace, &identity.uid) {
             observed.policies.insert(name.to_string(), (*view).clone());
         }
-        observed.policies_served = self.has_policies();
+        observed.policies_served = served(self.caches.backend_tls_policies.presence());
+        for (name, record) in self.caches.servers_transports.in_namespace(namespace) {
+            if record.meta.owner_uid.as_deref() == Some(&identity.uid) {
+                observed.transports.insert(name.to_string(), component_marks(identity, &record.meta));
+            }
+        }
+        observed.transports_served = served(self.caches.servers_transports.presence());
         for name in authorities(environment) {
             let found = self.caches.authorities.get(namespace, name);
             observed.authorities.extend(found.map(|record| (name.to_owned(), record.holds)));
@@ -105,15 +111,6 @@ impl Sources {
         self.memory.overlay(namespace, &identity.uid, &mut observed);
         self.resolved(identity, environment, &mut observed);
         observed
-    }
-
-    /// Whether the cluster has BackendTLSPolicies.
-    pub(super) fn has_policies(&self) -> Known<bool> {
-        match self.caches.backend_tls_policies.presence() {
-            Presence::Listed => Known::Known(true),
-            Presence::Missing => Known::Known(false),
-            Presence::Unknown | Presence::Forbidden => Known::Unknown,
-        }
     }
 
     /// What is known of components' host names: by what is published, and by what was told since the process started.
@@ -304,12 +301,27 @@ fn marks(meta: &router::Meta) -> Marks {
     }
 }
 
+/// Whether the cluster has a kind.
+fn served(presence: Presence) -> Known<bool> {
+    match presence {
+        Presence::Listed => Known::Known(true),
+        Presence::Missing => Known::Known(false),
+        Presence::Unknown | Presence::Forbidden => Known::Unknown,
+    }
+}
+
+/// The marks of an object that is called after a component.
+fn component_marks(identity: &Identity, meta: &router::Meta) -> Marks {
+    let component = meta.name.strip_prefix(&format!("{}-", identity.name)).map(str::to_owned);
+    Marks { component, ..marks(meta) }
+}
+
 /// The view of a Service from the shared cache; that of an answer to a write is [`ServiceView::of`].
 fn service_view(identity: &Identity, view: &route::ServiceView) -> ServiceView {
-    let component = view.meta.name.strip_prefix(&format!("{}-", identity.name)).map(str::to_owned);
     ServiceView {
-        marks: Marks { component, ..marks(&view.meta) },
+        marks: component_marks(identity, &view.meta),
         selects: !view.selector.is_empty(),
+        is_alias: view.external_name,
         speaks_tls: view.tls.is_some(),
         ports: view.ports.iter().map(|port| port.port).collect(),
         ready: Known::Unknown,

@@ -29,7 +29,8 @@ pub(super) fn all(sources: &Arc<Sources>, told: impl Stream<Item = Key> + Send +
         schema_versions(sources),
         named_authorities(sources),
         policies(sources),
-        policies_come_or_go(sources),
+        transports(sources),
+        ways_to_speak_tls_come_or_go(sources),
         services(sources),
         slices(sources),
         splits(sources),
@@ -143,10 +144,28 @@ fn policies(sources: &Arc<Sources>) -> Environments {
         .boxed()
 }
 
-/// BackendTLSPolicies that come or go as a kind concern every environment with a component that speaks TLS.
-fn policies_come_or_go(sources: &Arc<Sources>) -> Environments {
+/// Those of environments; most are not.
+fn transports(sources: &Arc<Sources>) -> Environments {
     let sources = Arc::clone(sources);
-    presences([sources.caches.backend_tls_policies.presence_changes()])
+    let changes = sources.caches.servers_transports.changes();
+    changes
+        .filter_map(move |Change { key, before, after }| {
+            let version = after.as_ref().map(|record| record.meta.resource_version.parse().unwrap_or(u64::MAX));
+            let object = ObjectRef::new(ObjectKind::ServersTransport, &key.name);
+            sources.memory.seen(&key.namespace, &object, version);
+            let owner = after.or(before).and_then(|record| record.meta.owner_uid.clone());
+            let found = owner.and_then(|uid| sources.owner(&key.namespace, &uid));
+            std::future::ready(found.as_ref().map(reference))
+        })
+        .boxed()
+}
+
+/// BackendTLSPolicies or ServersTransports that come or go as a kind concern every environment with a component that speaks TLS.
+fn ways_to_speak_tls_come_or_go(sources: &Arc<Sources>) -> Environments {
+    let sources = Arc::clone(sources);
+    let kinds =
+        [sources.caches.backend_tls_policies.presence_changes(), sources.caches.servers_transports.presence_changes()];
+    presences(kinds)
         .flat_map(move |()| {
             let speaks = |environment: &Environment| {
                 let mut outside = environment.spec.components.iter().filter_map(|it| it.source.external.as_ref());

@@ -19,7 +19,7 @@ use super::{
     relations::Referred,
 };
 use crate::{
-    caches::{MayBeLeftBehind, Whole, WholeRecord},
+    caches::{MayBeLeftBehind, ServersTransport, Whole, WholeRecord},
     cluster::stores::{Change, Index, Key, presences},
     controllers::driver::Triggers,
 };
@@ -38,6 +38,7 @@ pub(super) fn all(sources: &Arc<Sources>, answered: impl Stream<Item = Key> + Se
         environments(sources),
         services(sources),
         policies(sources),
+        transports(sources),
         slices(sources),
         ingresses(sources),
         wholes(sources, &sources.caches.http_routes),
@@ -173,6 +174,22 @@ fn policies(sources: &Arc<Sources>) -> Splits {
         .flat_map(move |Change { key, before, after }| {
             let said =
                 |view: &Option<Arc<PolicyView>>| view.as_ref().map(|it| (it.marks.owner.clone(), it.marks.deleting));
+            let same = said(&before) == said(&after);
+            let referred = Referred::Service(&key.name).within(&key.namespace);
+            references(if same { Vec::new() } else { sources.relations.of(referred) })
+        })
+        .boxed()
+}
+
+/// Splits that lead to the Service that a ServersTransport of an environment is for.
+fn transports(sources: &Arc<Sources>) -> Splits {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.servers_transports.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let said = |record: &Option<Arc<WholeRecord<ServersTransport>>>| {
+                record.as_ref().map(|it| (it.meta.owner_uid.clone(), it.meta.deleting))
+            };
             let same = said(&before) == said(&after);
             let referred = Referred::Service(&key.name).within(&key.namespace);
             references(if same { Vec::new() } else { sources.relations.of(referred) })
