@@ -378,3 +378,30 @@ async fn traefik_rewrites_paths_for_both_sides() -> Result<()> {
     seen("/shop/cart", "/shop/cart").await?;
     shop.nothing_is_named().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn splits_with_one_side_do_not_get_what_the_other_says_of_it() -> Result<()> {
+    let shop = Shop::open().await?;
+    split(&shop, TRAEFIK, "{}").await?;
+    let breaker = "{circuitBreaker: {errorPercent: 50}}";
+    let vouchers =
+        format!("  paths: [{{value: /vouchers}}]\n  newWeight: 0\n  edge: {breaker}\n  routers: [{TRAEFIK}]");
+    shop.split("vouchers", &vouchers).await?;
+    shop.until("vouchers", "is refused by the name of the other", |status| {
+        condition(status, "Stalled").is_some_and(|(_, reason, says)| {
+            reason == "Conflicted" && says.starts_with("spec.edge.circuitBreaker: ") && says.contains("storefront")
+        })
+    })
+    .await?;
+    ensure!(shop.named().await?.is_empty(), "nothing is said of the side");
+
+    let said = json!({"circuitBreaker": {"errorPercent": 50}});
+    shop.edit("storefront", json!({"spec": {"edge": said}})).await?;
+    shop.carries("vouchers", 0).await?;
+    eventually("both say it", TAKEN_UP, || async {
+        let names = shop.named().await?;
+        ensure!(names == ["storefront-cutover-circuit-breaker", "vouchers-cutover-circuit-breaker"], "{names:?}");
+        Ok(())
+    })
+    .await
+}

@@ -144,6 +144,8 @@ pub struct Intent<'a> {
     pub edge: Option<&'a Edge>,
     /// `spec.mirror`.
     pub mirror: Option<&'a Mirror>,
+    /// What another split says otherwise of how one of the sides is asked.
+    pub said_otherwise: Option<&'a Problem>,
     /// Index of the router in `spec.routers`: problems name the field at fault.
     pub router_index: usize,
     /// The two backends.

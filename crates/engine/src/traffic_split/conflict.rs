@@ -28,7 +28,7 @@ pub struct Claimant<'a> {
 }
 
 impl Claimant<'_> {
-    fn precedes(&self, other: &Self) -> bool {
+    pub(super) fn precedes(&self, other: &Self) -> bool {
         // An object without a timestamp is not in the cluster yet.
         (self.created.unwrap_or(Timestamp::MAX), self.name) < (other.created.unwrap_or(Timestamp::MAX), other.name)
     }

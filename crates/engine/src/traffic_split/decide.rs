@@ -13,6 +13,7 @@ use super::{
     capacity::{Capacities, SideCapacity},
     conflict::{Claimant, conflict},
     holder::{Claim, Ruling, arbitrate},
+    said_otherwise::said_otherwise,
     stickiness,
     weight::{Carried, Scales, Wanted, weigh},
 };
@@ -30,6 +31,8 @@ pub struct Validated {
     pub problem: Option<Problem>,
     /// Whether the spec claims what another split has: no route that is not there yet is made.
     pub conflicted: bool,
+    /// What another split says otherwise of one of the sides: no router is told which cannot tell the two apart.
+    pub said_otherwise: Option<Problem>,
 }
 
 /// Judges what the API server could not: references to other objects, and conflicts with other splits. `targets` and `facts` are of
@@ -49,14 +52,15 @@ pub fn validate(
     let (legacy, new) = (side(legacy, legacy_facts), side(new, new_facts));
     let conflict = conflict(split, others);
     let conflicted = conflict.is_some();
+    let said_otherwise = said_otherwise(split, others);
     match (legacy, new) {
         (Known::Known(legacy), Known::Known(new)) => {
             let Resolved { backend: legacy, problem: legacy_problem } = legacy;
             let Resolved { backend: new, problem: new_problem } = new;
             let problem = conflict.or(legacy_problem).or(new_problem);
-            Validated { sides: Known::Known(Sides { legacy, new }), problem, conflicted }
+            Validated { sides: Known::Known(Sides { legacy, new }), problem, conflicted, said_otherwise }
         }
-        _ => Validated { sides: Known::Unknown, problem: conflict, conflicted },
+        _ => Validated { sides: Known::Unknown, problem: conflict, conflicted, said_otherwise },
     }
 }
 
@@ -180,6 +184,7 @@ pub fn decide(spec: &TrafficSplitSpec, validated: &Validated, observed: &Observe
                 stickiness: spec.stickiness.as_ref().zip(stickiness.as_ref()).map(Sticky::of),
                 edge: spec.edge.as_ref(),
                 mirror: spec.mirror.as_ref(),
+                said_otherwise: validated.said_otherwise.as_ref(),
                 sides,
                 new_weight: *weight,
                 weight_total: spec.weight_total,

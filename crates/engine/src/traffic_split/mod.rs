@@ -21,6 +21,7 @@ mod left_behind;
 mod probed;
 pub mod ramp;
 mod retired;
+mod said_otherwise;
 pub mod status;
 pub(crate) mod stickiness;
 #[cfg(test)]
@@ -37,4 +38,5 @@ pub use holder::{Claim, Order, Release, Ruling};
 pub use left_behind::{LeftBehind, overlap};
 pub use probed::{Answers, Probed, probes};
 pub use retired::{Retirement, names_legacy, retirement, without_legacy};
+pub use said_otherwise::{said_otherwise, sides_on_traefik};
 pub use status::{Outcome, notes, status};

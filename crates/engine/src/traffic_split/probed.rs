@@ -147,7 +147,7 @@ mod tests {
     fn validated() -> Validated {
         let side = |name| SideBackend::Present(backend(name));
         let sides = Sides { legacy: side("monolith"), new: side("storefront") };
-        Validated { sides: Known::Known(sides), problem: None, conflicted: false }
+        Validated { sides: Known::Known(sides), problem: None, conflicted: false, said_otherwise: None }
     }
 
     fn ready(validated: &Validated, side: Side) -> Known<i32> {

@@ -1,6 +1,9 @@
 //! Middlewares and ServersTransports of Traefik's: what they say, and that none is named that a proxy may not have.
 
-use cutover_api::v1alpha1::traffic_split::{Edge, Mirror, PathMatch, PathType, Side};
+use cutover_api::{
+    conditions::reasons,
+    v1alpha1::traffic_split::{Edge, Mirror, PathMatch, PathType, Side},
+};
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -11,7 +14,7 @@ use super::{
 };
 use crate::{
     Known,
-    router::{self, ObjectKind, RouteStep, SideBackend, Unseen},
+    router::{self, ObjectKind, RouteStep, SideBackend, Unseen, marks},
 };
 
 const HOST: &str = "shop.example.com";
@@ -434,4 +437,25 @@ fn they_go_with_the_split_after_its_way_in() {
         let kinds: Vec<_> = steps.iter().map(RouteStep::kind).collect();
         assert_eq!(kinds, [ROUTE.0, SERVICE.0, LIMIT.0, TIMEOUTS.0]);
     }
+}
+
+#[test]
+fn a_split_that_says_otherwise_than_an_older_one_is_not_told_to_traefik_and_its_weight_goes_on() {
+    let said = |split: Split| split.with(|it| it.edge = Some(edge("circuitBreaker: {errorPercent: 20}")));
+    let otherwise = |split: Split| {
+        split
+            .with(|it| it.said_otherwise = Some(marks::stalled(reasons::CONFLICTED, "spec.edge: otherwise".to_owned())))
+    };
+    let mut bare = World::default();
+    let refused = otherwise(said(Split::traefik())).settle(&mut bare);
+    assert_eq!(refused.problem.unwrap().reason, "Conflicted");
+    assert!(bare.writes.is_empty(), "{:?}", bare.writes);
+
+    let mut world = World::default();
+    Split::traefik().at(10).settle(&mut world);
+    let split = otherwise(said(Split::traefik())).at(50);
+    split.drive(&mut world, false, |_| {});
+    assert_eq!(split.read_weight(&world), Some(50));
+    let weighted = world.get(ObjectKind::TraefikService, "shop-cutover-weighted").unwrap();
+    assert!(!weighted.to_string().contains("middlewares"), "{weighted}");
 }

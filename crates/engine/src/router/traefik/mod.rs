@@ -205,6 +205,7 @@ fn refusal(intent: &Intent<'_>) -> Option<Problem> {
     let unable = super::features::refusal("traefik", carries, intent)
         .or_else(|| shares::external_name(intent.sides))
         .or_else(|| tls::refusal(intent))
+        .or_else(|| intent.said_otherwise.cloned())
         .or_else(|| untimed(intent))
         .or_else(|| mirror::refusal(intent));
     if unable.is_some() {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     environment, feature_flag,
-    traffic_split::{Claimant, conflict::conflict},
+    traffic_split::{Claimant, conflict::conflict, said_otherwise},
 };
 
 pub(super) fn judge(manifests: &Manifests, found: &mut Findings) {
@@ -64,6 +64,10 @@ fn overlap(split: &Sourced<TrafficSplit>, manifests: &Manifests, found: &mut Fin
     if let Some(problem) = conflict(&mine, &others) {
         let about = About { kind: "TrafficSplit", source: split, meta };
         found.add(Level::Error, "OverlappingPaths", &about, "spec.routers", problem.message);
+    }
+    if let Some(problem) = said_otherwise(&mine, &others) {
+        let about = About { kind: "TrafficSplit", source: split, meta };
+        found.add(Level::Error, "SidesAskedOtherwise", &about, "spec.edge", problem.message);
     }
 }
 

@@ -2,7 +2,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{
-    super::conflict::{Claimant, conflict},
+    super::{
+        conflict::{Claimant, conflict},
+        said_otherwise,
+    },
     *,
 };
 
@@ -129,4 +132,65 @@ fn two_splits_on_one_router(
     let claimant = |name, spec| Claimant { name, created: None, spec };
     let found = conflict(&claimant("z", &mine), &[claimant("a", &theirs)]);
     assert_eq!(found.is_some(), contested, "{found:?}");
+}
+
+fn on_traefik(change: &Value) -> TrafficSplitSpec {
+    let mut all = json!({
+        "hosts": ["a.example.com"], "legacy": {"service": {"name": "monolith", "port": 80}}, "new": {"service": {"name": "a", "port": 80}},
+        "routers": [{"traefik": {}}],
+    });
+    all.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    with(&all)
+}
+
+/// What an older split, which breaks circuits to the same legacy side, makes of this.
+fn beside_a_breaker(second: i64, mine: &Value, theirs: &Value) -> Option<String> {
+    let mut other = json!({"hosts": ["m.example.com"], "new": {"service": {"name": "m", "port": 80}},
+        "edge": {"circuitBreaker": {"errorPercent": 50}}});
+    other.as_object_mut().unwrap().extend(theirs.as_object().unwrap().clone());
+    let (mine, theirs) = (on_traefik(mine), on_traefik(&other));
+    let me = Claimant { name: "z", created: jiff::Timestamp::from_second(second).ok(), spec: &mine };
+    let other = Claimant { name: "m", created: jiff::Timestamp::from_second(100).ok(), spec: &theirs };
+    said_otherwise(&me, &[other]).map(|problem| problem.message)
+}
+
+#[rstest]
+#[case::nothing(json!({}), json!({}), Some("spec.edge.circuitBreaker: "))]
+#[case::another_share(json!({"edge": {"circuitBreaker": {"errorPercent": 20}}}), json!({}), Some("spec.edge.circuitBreaker: "))]
+#[case::more(json!({"edge": {"circuitBreaker": {"errorPercent": 50}, "timeouts": {"read": "1m"}}}), json!({}), Some("spec.edge.timeouts: "))]
+#[case::the_same(json!({"edge": {"circuitBreaker": {"errorPercent": 50}}}), json!({}), None)]
+#[case::what_is_not_of_sides(json!({"edge": {"circuitBreaker": {"errorPercent": 50}, "cors": {"allowOrigins": ["https://a.example.com"]}}}), json!({}), None)]
+#[case::tries_of_sides(json!({"edge": {"circuitBreaker": {"errorPercent": 50}, "retries": {"attempts": 2}}}), json!({}), Some("spec.edge.retries: "))]
+#[case::tries_of_rules(json!({"edge": {"retries": {"attempts": 2}}}), json!({"edge": {}}), None)]
+#[case::tries_beside_copies(json!({"edge": {"retries": {"attempts": 2}}, "mirror": {"percent": 1}}), json!({"edge": {}}), Some("spec.edge.retries: "))]
+#[case::another_side(json!({"legacy": {"service": {"name": "other", "port": 80}}}), json!({}), None)]
+#[case::another_port(json!({"legacy": {"service": {"name": "monolith", "port": 81}}}), json!({}), None)]
+#[case::their_new_side(json!({"legacy": {"service": {"name": "m", "port": 80}}}), json!({}), Some("spec.edge.circuitBreaker: "))]
+#[case::by_another_router(json!({"routers": [{"ingressNginx": {"className": "nginx"}}]}), json!({}), None)]
+#[case::as_somebody_else_asks(json!({"routers": [{"traefik": {"attach": {"service": "shop"}}}]}), json!({}), None)]
+#[case::a_component(
+    json!({"environment": "production", "legacy": {"component": "monolith"}}),
+    json!({"environment": "production", "legacy": {"component": "monolith"}}),
+    Some("spec.edge.circuitBreaker: ")
+)]
+#[case::of_another_environment(
+    json!({"environment": "staging", "legacy": {"component": "monolith"}}),
+    json!({"environment": "production", "legacy": {"component": "monolith"}}),
+    None
+)]
+fn what_traefik_keeps_by_a_service_is_said_alike_by_all_who_lead_there(
+    #[case] mine: Value,
+    #[case] theirs: Value,
+    #[case] wanted: Option<&str>,
+) {
+    let message = beside_a_breaker(101, &mine, &theirs);
+    assert_eq!(message.is_some(), wanted.is_some(), "{message:?}");
+    if let (Some(message), Some(field)) = (message, wanted) {
+        assert!(
+            message.starts_with(field)
+                && message.contains("TrafficSplit m, which leads to that of spec.legacy as well"),
+            "{message}"
+        );
+    }
+    assert_eq!(beside_a_breaker(99, &mine, &theirs), None, "the older one goes on as it is");
 }

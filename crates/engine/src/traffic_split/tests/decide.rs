@@ -61,6 +61,7 @@ impl Cluster {
             sides: if self.known { Known::Known(sides) } else { Known::Unknown },
             problem: self.problem.clone(),
             conflicted: self.conflicted,
+            said_otherwise: None,
         }
     }
 

@@ -197,7 +197,7 @@ impl Sources {
         }
     }
 
-    /// Other splits of the namespace that share a host.
+    /// Other splits of the namespace that share a host, or a side.
     fn others(&self, key: &Key, split: &TrafficSplit) -> Vec<Arc<TrafficSplit>> {
         let mut keys: Vec<Key> = split
             .spec
@@ -216,6 +216,7 @@ impl Sources {
                 let attach = router.istio.as_ref()?.attach.as_ref()?;
                 Some(Referred::VirtualService(&attach.virtual_service).within(&key.namespace))
             }))
+            .chain(relations::of_sides(&key.namespace, &split.spec))
             .flat_map(|referred| self.relations.of(referred))
             .filter(|other| other != key)
             .collect();

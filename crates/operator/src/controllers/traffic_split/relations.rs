@@ -10,9 +10,12 @@ use std::{
 
 use cutover_api::v1alpha1::{
     TrafficSplitSpec,
-    traffic_split::{RouteAttach, RouteKind},
+    traffic_split::{Backend, RouteAttach, RouteKind},
 };
-use cutover_engine::{Known, traffic_split::Target};
+use cutover_engine::{
+    Known,
+    traffic_split::{Target, sides_on_traefik},
+};
 
 use crate::cluster::stores::Key;
 
@@ -35,6 +38,8 @@ pub(super) enum Referred<'a> {
     TraefikService(&'a str),
     /// Anything of Traefik's own kinds.
     Traefik,
+    /// A side that Traefik's own kinds lead to: an Environment's name and a component's, or nothing and a Service's.
+    Side(&'a str, &'a str),
     /// A VirtualService that a split attaches to.
     VirtualService(&'a str),
     /// Anything of Istio.
@@ -77,7 +82,18 @@ pub(super) fn of_spec(namespace: &str, spec: &TrafficSplitSpec) -> Vec<u64> {
             found.extend(istio.attach.iter().map(|it| Referred::VirtualService(&it.virtual_service).within(namespace)));
         }
     }
+    found.extend(of_sides(namespace, spec));
     found
+}
+
+/// The sides of which others on Traefik's own kinds may say otherwise how they are asked.
+pub(super) fn of_sides(namespace: &str, spec: &TrafficSplitSpec) -> Vec<u64> {
+    let side = |(_, side): (_, &Backend)| {
+        let component = || Some((spec.environment.as_deref()?, side.component.as_deref()?));
+        let (environment, name) = component().or_else(|| Some(("", &side.service.as_ref()?.name)))?;
+        Some(Referred::Side(environment, name).within(namespace))
+    };
+    sides_on_traefik(spec).filter_map(side).collect()
 }
 
 /// The Services that the sides come down to.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cutover_api::v1alpha1::{
-    Environment, MigrationPhase, TrafficSplit, migration_phase::Retired, traffic_split::RouteKind,
+    Environment, MigrationPhase, TrafficSplit, TrafficSplitSpec, migration_phase::Retired, traffic_split::RouteKind,
 };
 use cutover_engine::{
     environment::PolicyView,
@@ -16,7 +16,7 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
     observe::{self, Sources},
-    relations::Referred,
+    relations::{self, Referred},
 };
 use crate::{
     caches::{MayBeLeftBehind, ServersTransport, Whole, WholeRecord},
@@ -57,7 +57,7 @@ pub(super) fn all(sources: &Arc<Sources>, answered: impl Stream<Item = Key> + Se
     .boxed()
 }
 
-/// Splits that share a host with one whose claims changed.
+/// Splits that share a host, or a side, with one whose claims changed.
 fn rivals(sources: &Arc<Sources>) -> Splits {
     let sources = Arc::clone(sources);
     let changes = sources.kinds.splits.later_changes();
@@ -69,8 +69,10 @@ fn rivals(sources: &Arc<Sources>) -> Splits {
             };
             let mut keys: Vec<Key> = Vec::new();
             if !same {
-                let hosts = [&before, &after].into_iter().flatten().flat_map(|split| &split.spec.hosts);
-                let referred = hosts.map(|host| Referred::Host(host).within(&key.namespace));
+                let referred = [&before, &after].into_iter().flatten().flat_map(|split| {
+                    let hosts = split.spec.hosts.iter().map(|host| Referred::Host(host).within(&key.namespace));
+                    hosts.chain(relations::of_sides(&key.namespace, &split.spec))
+                });
                 keys = referred.flat_map(|one| sources.relations.of(one)).filter(|other| *other != key).collect();
                 keys.sort_unstable();
                 keys.dedup();
@@ -80,10 +82,16 @@ fn rivals(sources: &Arc<Sources>) -> Splits {
         .boxed()
 }
 
+/// What is said of the sides.
+fn said(spec: &TrafficSplitSpec) -> impl PartialEq + '_ {
+    (&spec.edge, &spec.mirror, &spec.legacy, &spec.new, &spec.environment)
+}
+
 fn same_claims(before: &TrafficSplit, after: &TrafficSplit) -> bool {
     let deleting = |split: &TrafficSplit| split.metadata.deletion_timestamp.is_some();
     let (old, new) = (&before.spec, &after.spec);
     (&old.hosts, &old.paths, &old.routers) == (&new.hosts, &new.paths, &new.routers)
+        && said(old) == said(new)
         && deleting(before) == deleting(after)
 }
 
