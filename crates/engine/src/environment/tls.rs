@@ -1,7 +1,5 @@
 //! What a component whose port speaks TLS hangs on besides its addresses: that whoever judges its certificate has by whom to judge it.
 
-use std::collections::BTreeSet;
-
 use cutover_api::{conditions::reasons, labels};
 
 use super::{
@@ -51,10 +49,9 @@ pub(super) fn judged(readiness: Readiness, tls: &Tls, service: &str, field: &str
         let message = format!("{field}.caConfigMap: {missing}; until then its certificate cannot be judged");
         return not(reasons::REFERENCE_NOT_FOUND, message);
     }
-    let refused: BTreeSet<&str> =
-        observed.policies.get(service).iter().flat_map(|policy| &policy.refused).map(String::as_str).collect();
+    let policy = observed.policies.get(service);
+    let refused: Vec<&str> = policy.iter().flat_map(|policy| &policy.refused).map(String::as_str).collect();
     if !refused.is_empty() {
-        let refused: Vec<&str> = refused.into_iter().collect();
         let message = format!("BackendTLSPolicy {service}: {}", refused.join("; "));
         return not(reasons::COMPONENTS_NOT_READY, message);
     }

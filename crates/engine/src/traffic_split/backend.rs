@@ -4,16 +4,18 @@ use cutover_api::{
     conditions::reasons,
     v1alpha1::{
         Environment, TrafficSplitSpec,
+        environment::ExternalTls,
         traffic_split::{self as api, Side},
     },
 };
+use serde_json::Value;
 
 use crate::{
     Known,
     conditions::Health,
     router::{
         Backend, BackendTls, EndpointCopy, Problem, SideBackend,
-        view::{EndpointView, ServicePortView, ServiceView},
+        view::{EndpointView, ServicePortView, ServiceView, WholeView},
     },
 };
 
@@ -100,8 +102,8 @@ pub struct ServiceFacts<'a> {
     pub slices: Known<&'a [SliceFacts<'a>]>,
     /// UID of the Environment that made the BackendTLSPolicy of its name, if one did.
     pub policy_of: Option<&'a str>,
-    /// The same of the ServersTransport.
-    pub transport_of: Option<&'a str>,
+    /// The ServersTransport of its name, if there is one.
+    pub transport: Option<&'a WholeView>,
 }
 
 /// What is observed of one EndpointSlice.
@@ -152,11 +154,20 @@ pub fn assemble(target: &Target, facts: &ServiceFacts) -> Known<Resolved> {
     let Known::Known(slices) = facts.slices else { return Known::Unknown };
     let mut backend = backend(name, service, found, slices);
     let is_of_environment = |owner: Option<&str>| owner.is_some() && owner == service.meta.owner_uid.as_deref();
-    backend.tls = service.tls.as_ref().map(|_| BackendTls {
+    backend.tls = service.tls.as_ref().map(|tls| BackendTls {
         policy: is_of_environment(facts.policy_of),
-        transport: is_of_environment(facts.transport_of),
+        transport: facts.transport.is_some_and(|it| {
+            is_of_environment(it.meta.owner_uid.as_deref()) && !it.meta.deleting && judges(&it.spec.value(), tls)
+        }),
     });
     resolved(SideBackend::Present(backend), None)
+}
+
+/// Whether Traefik judges a certificate by whom the Environment says. A definition of the kind that is older than `rootCAs` leaves them out.
+fn judges(transport: &Value, tls: &ExternalTls) -> bool {
+    let is_told = |what: &str| transport.get(what).and_then(Value::as_array).is_some_and(|it| !it.is_empty());
+    let is_open = transport.get("insecureSkipVerify").and_then(Value::as_bool).unwrap_or(false);
+    !is_open && (is_told("rootCAs") || tls.ca_config_map.is_none())
 }
 
 fn backend(name: &str, service: &ServiceView, port: &ServicePortView, slices: &[SliceFacts]) -> Backend {

@@ -178,10 +178,12 @@ fn traefik() -> World {
 }
 
 #[rstest]
-#[case::system("", json!({"serverName": NAME, "maxIdleConnsPerHost": 200}))]
+#[case::system("", json!({"serverName": NAME, "rootCAs": [], "insecureSkipVerify": false, "maxIdleConnsPerHost": 200}))]
 #[case::config_map(
     ", caConfigMap: monolith-ca",
-    json!({"serverName": NAME, "rootCAs": [{"configMap": "monolith-ca"}], "maxIdleConnsPerHost": 200})
+    json!({
+        "serverName": NAME, "rootCAs": [{"configMap": "monolith-ca"}], "insecureSkipVerify": false, "maxIdleConnsPerHost": 200,
+    })
 )]
 fn traefik_is_told_of_the_name_and_the_authority(#[case] authority: &str, #[case] spec: Value) {
     let environment = environment(&format!(", tls: {{serverName: {NAME}{authority}}}"));

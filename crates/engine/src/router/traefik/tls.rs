@@ -24,8 +24,9 @@ fn unsaid<'a>(intent: &Intent<'a>) -> Option<(&'static str, &'a Backend)> {
 pub(super) fn refusal(intent: &Intent<'_>) -> Option<Problem> {
     let (field, backend) = unsaid(intent)?;
     let message = format!(
-        "{field}: Service {service} speaks TLS, and the ServersTransport {service} of its Environment is not there: see what the Environment \
-         says of the component; its authority has to be in a ConfigMap",
+        "{field}: Service {service} speaks TLS, and the ServersTransport {service} of its Environment is not there, or does not say by whom \
+         its certificate is judged: see what the Environment says of the component; its authority has to be in a ConfigMap, and Traefik's \
+         CRDs have to know rootCAs (3.4 and later)",
         service = backend.service
     );
     Some(marks::waiting(reasons::WAITING, message))

@@ -1,6 +1,6 @@
 use cutover_api::v1alpha1::Environment;
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{super::backend::*, *};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     conditions::Health,
     router::{
         SideBackend,
-        view::{EndpointView, ServiceView},
+        view::{EndpointView, ServiceView, WholeView},
     },
 };
 
@@ -99,7 +99,7 @@ fn a_service_becomes_a_backend_with_its_port_and_endpoints() {
         service: Known::Known(Some(&service)),
         slices: Known::Known(&slices),
         policy_of: None,
-        transport_of: None,
+        transport: None,
     };
     let Known::Known(Resolved { backend: SideBackend::Present(backend), problem: None }) =
         assemble(&target(80), &facts)
@@ -123,7 +123,7 @@ fn a_missing_service_or_port_is_named(#[case] service: Option<ServiceView>, #[ca
         service: Known::Known(service.as_ref()),
         slices: Known::Known(&[]),
         policy_of: None,
-        transport_of: None,
+        transport: None,
     };
     let Known::Known(Resolved { backend, problem }) = assemble(&target(port), &facts) else { panic!("unknown") };
     assert_eq!(backend, SideBackend::Missing { service: Some(("old".into(), port)) });
@@ -132,14 +132,50 @@ fn a_missing_service_or_port_is_named(#[case] service: Option<ServiceView>, #[ca
 
 #[test]
 fn what_was_not_read_is_not_missing() {
-    let facts = ServiceFacts { service: Known::Unknown, slices: Known::Unknown, policy_of: None, transport_of: None };
+    let facts = ServiceFacts { service: Known::Unknown, slices: Known::Unknown, policy_of: None, transport: None };
     assert_eq!(assemble(&target(80), &facts), Known::Unknown);
     let service = service(true);
     let facts = ServiceFacts {
         service: Known::Known(Some(&service)),
         slices: Known::Unknown,
         policy_of: None,
-        transport_of: None,
+        transport: None,
     };
     assert_eq!(assemble(&target(80), &facts), Known::Unknown);
+}
+
+#[rstest]
+#[case::of_a_config_map(json!({"serverName": "a.example.com", "rootCAs": [{"configMap": "a-ca"}]}), "environment", true)]
+#[case::of_somebody_elses(json!({"serverName": "a.example.com", "rootCAs": [{"configMap": "a-ca"}]}), "another", false)]
+#[case::by_an_old_definition(json!({"serverName": "a.example.com"}), "environment", false)]
+#[case::of_nobody(json!({"rootCAs": [{"configMap": "a-ca"}], "insecureSkipVerify": true}), "environment", false)]
+fn traefik_speaks_tls_by_what_judges_as_the_environment_says(
+    #[case] spec: Value,
+    #[case] owner: &str,
+    #[case] wanted: bool,
+) {
+    let labels = |owner: &str| json!({"cutover.dev/owner-uid": owner});
+    let tls = json!({"serverName": "a.example.com", "caConfigMap": "a-ca"}).to_string();
+    let service: ServiceView = serde_json::from_value(json!({
+        "metadata": {
+            "name": "web", "namespace": "shop", "uid": "s", "resourceVersion": "1", "labels": labels("environment"),
+            "annotations": {"cutover.dev/tls": tls},
+        },
+        "spec": {"ports": [{"port": 443}]},
+    }))
+    .unwrap();
+    let transport: WholeView = serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "shop", "uid": "t", "resourceVersion": "1", "labels": labels(owner)},
+        "spec": spec,
+    }))
+    .unwrap();
+    let facts = ServiceFacts {
+        service: Known::Known(Some(&service)),
+        slices: Known::Known(&[]),
+        policy_of: None,
+        transport: Some(&transport),
+    };
+    let target = Target::Service { name: "web".into(), port: 443, field: "spec.new.service" };
+    let Known::Known(resolved) = assemble(&target, &facts) else { panic!("known") };
+    assert_eq!(resolved.backend.present().unwrap().tls.unwrap().transport, wanted);
 }

@@ -114,8 +114,8 @@ struct SideSnapshot {
     service: Known<Option<ServiceView>>,
     /// UID of the Environment that made the BackendTLSPolicy of its name.
     policy_of: Option<String>,
-    /// The same of the ServersTransport.
-    transport_of: Option<String>,
+    /// The ServersTransport of its name.
+    transport: Option<WholeView>,
     slices: Vec<(Arc<SliceRecord>, Option<EndpointSliceView>)>,
 }
 
@@ -172,7 +172,7 @@ impl Sources {
     fn side(&self, namespace: &str, target: &Known<Target>) -> SideSnapshot {
         let Known::Known(Target::Service { name, .. }) = target else {
             let service = Known::Known(None);
-            return SideSnapshot { service, policy_of: None, transport_of: None, slices: Vec::new() };
+            return SideSnapshot { service, policy_of: None, transport: None, slices: Vec::new() };
         };
         let service = self.caches.services.get(namespace, name).map(|record| record.view());
         let service = if service.is_none() && self.caches.services.presence() != Presence::Listed {
@@ -182,11 +182,10 @@ impl Sources {
         };
         let slices = self.caches.slices.group(namespace, name);
         let policy = self.caches.backend_tls_policies.get(namespace, name).filter(|policy| !policy.marks.deleting);
-        let transport = self.caches.servers_transports.get(namespace, name).filter(|it| !it.meta.deleting);
         SideSnapshot {
             service,
             policy_of: policy.and_then(|policy| policy.marks.owner.clone()),
-            transport_of: transport.and_then(|transport| transport.meta.owner_uid.as_deref().map(str::to_owned)),
+            transport: self.caches.whole(ObjectKind::ServersTransport, namespace, name),
             slices: slices
                 .into_iter()
                 .map(|(_, slice)| {
@@ -521,7 +520,7 @@ impl Snapshot {
             service: side.service.as_ref().map(Option::as_ref),
             slices: Known::Known(slices.as_slice()),
             policy_of: side.policy_of.as_deref(),
-            transport_of: side.transport_of.as_deref(),
+            transport: side.transport.as_ref(),
         };
         let ([legacy, new], [legacy_slices, new_slices]) = (&self.sides, slices);
         [facts(legacy, legacy_slices), facts(new, new_slices)]

@@ -196,7 +196,7 @@ fn transports(sources: &Arc<Sources>) -> Splits {
     changes
         .flat_map(move |Change { key, before, after }| {
             let said = |record: &Option<Arc<WholeRecord<ServersTransport>>>| {
-                record.as_ref().map(|it| (it.meta.owner_uid.clone(), it.meta.deleting))
+                record.as_ref().map(|it| (it.meta.owner_uid.clone(), it.meta.deleting, it.spec.clone()))
             };
             let same = said(&before) == said(&after);
             let referred = Referred::Service(&key.name).within(&key.namespace);
