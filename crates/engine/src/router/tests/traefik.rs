@@ -77,16 +77,24 @@ fn a_side_without_a_share_takes_nobody_down(#[case] weight: i32, #[case] idle: S
     }
 }
 
-#[test]
-fn a_share_without_an_endpoint_is_told_of() {
-    let mut world = World::default();
-    let split = Split::traefik();
-    split.settle(&mut world);
-    assert_eq!(split.plan(&world).read_back.message, None);
-    let dead = split.with(|it| it.backend_mut(Side::New).ready = Known::Known(0)).plan(&world);
-    let message = dead.read_back.message.unwrap();
-    assert!(message.starts_with("Service storefront has a share and no ready endpoint"), "{message}");
-    assert!(message.contains("allowEmptyServices"), "{message}");
+#[rstest]
+#[case::ours(Split::traefik(), false)]
+#[case::a_users(Split::weighted("users"), true)]
+fn a_member_without_an_endpoint_is_told_of(#[case] split: Split, #[case] also_without_a_share: bool) {
+    for (weight, wanted) in [(50, true), (100, also_without_a_share)] {
+        let mut world = World::default();
+        world.put(ObjectKind::TraefikService, users_service("users"));
+        let split = split.clone().at(weight);
+        split.settle(&mut world);
+        assert_eq!(split.plan(&world).read_back.message, None);
+        let dead = split.with(|it| it.backend_mut(Side::Legacy).ready = Known::Known(0)).plan(&world);
+        let message = dead.read_back.message;
+        assert_eq!(message.is_some(), wanted, "{message:?}");
+        if let Some(message) = message {
+            assert!(message.starts_with("Service monolith is a member and has no ready endpoint"), "{message}");
+            assert!(message.contains("allowEmptyServices"), "{message}");
+        }
+    }
 }
 
 /// Rules of one split against rules of another and of users, by whatever Traefik ranks: first the longer path.

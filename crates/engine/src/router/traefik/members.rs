@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     Known,
     router::{
-        contract::{ObjectKind, RouteStep, SideBackend, Sides, SplitRef, TraefikObserved},
+        contract::{Intent, ObjectKind, RouteStep, SideBackend, Sides, SplitRef, TraefikObserved},
         marks::{self, Claim},
         shares::{self, Share, service_port},
         view::WholeView,
@@ -81,16 +81,18 @@ pub(super) fn reweighed(service: &WholeView, list: &[Value], sides: &Sides, shar
         .then(|| marks::patch_spec(ObjectKind::TraefikService, &service.meta, &json!({"weighted": {"services": new}})))
 }
 
-/// What is to be told of a side that has a share and no endpoint: with it Traefik may drop the other side as well.
-pub(super) fn unanswered(sides: &Sides, weight: Option<i32>, total: i32) -> Option<String> {
+/// What is to be told of a member without an endpoint: with it Traefik may drop the other side as well. Somebody else's list names both
+/// sides, ours only those with a share.
+pub(super) fn unanswered(is_attached: bool, intent: &Intent<'_>, weight: Option<i32>) -> Option<String> {
     let weight = weight?;
-    let shares = [(&sides.legacy, total - weight), (&sides.new, weight)];
-    let dead = shares.into_iter().filter(|(_, share)| *share > 0).filter_map(|(side, _)| side.present());
-    let dead =
-        dead.filter(|backend| backend.ready == Known::Known(0)).map(|backend| backend.service.as_str()).next()?;
+    let shares = [(&intent.sides.legacy, intent.weight_total - weight), (&intent.sides.new, weight)];
+    let listed = shares.into_iter().filter(|(_, share)| is_attached || *share > 0);
+    let mut listed = listed.filter_map(|(side, _)| side.present());
+    let dead = listed.find(|backend| backend.ready == Known::Known(0))?;
     Some(format!(
-        "Service {dead} has a share and no ready endpoint: Traefik answers for neither side then, unless its provider kubernetesCRD runs with \
-         allowEmptyServices"
+        "Service {} is a member and has no ready endpoint: Traefik answers for neither side then, unless its provider kubernetesCRD runs with \
+         allowEmptyServices",
+        dead.service
     ))
 }
 

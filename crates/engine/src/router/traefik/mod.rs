@@ -66,7 +66,7 @@ pub(super) fn plan(router: &TraefikRouter, intent: &Intent<'_>, observed: &Traef
     if !KINDS.are_there(observed.installed, observed.forbidden, intent.router_index, &mut plan) {
         return plan;
     }
-    plan.read_back.message = members::unanswered(intent.sides, weight, intent.weight_total);
+    plan.read_back.message = members::unanswered(router.attach.is_some(), intent, weight);
     let outcome = match &router.attach {
         Some(attach) => attached(attach, intent, observed, weight),
         None => managed(router, intent, observed, &mut plan),

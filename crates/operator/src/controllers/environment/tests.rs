@@ -19,6 +19,7 @@ const SERVICES: &str = "/api/v1/namespaces/shop/services";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/shop/deployments";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
 const POLICIES: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/backendtlspolicies";
+const TRANSPORTS: &str = "/apis/traefik.io/v1alpha1/namespaces/shop/serverstransports";
 
 /// An environment, what else the caches show, and what name servers say.
 #[derive(Clone, Default)]
@@ -408,7 +409,7 @@ async fn a_deletion_waits_for_those_who_use_it_then_sweeps_and_lets_go() {
     cluster.shown.config_maps.clear();
     let (results, ()) = cluster
         .reconcile(1, async |api| {
-            for path in [DEPLOYMENTS, SERVICES, SLICES, POLICIES, CONFIG_MAPS] {
+            for path in [DEPLOYMENTS, SERVICES, SLICES, POLICIES, TRANSPORTS, CONFIG_MAPS] {
                 let asked = api.expect(Method::GET, path).await;
                 assert!(asked.parameter("labelSelector").unwrap().contains("cutover.dev/owner-uid=env-1"));
                 // The cluster's own slices copy the Service's labels: they go by themselves.
