@@ -46,7 +46,7 @@ metadata: {name: consequences}
 rules:
 - {apiGroups: [apps], resources: [deployments], verbs: [create]}
 - {apiGroups: [batch], resources: [jobs], verbs: [create]}
-- {apiGroups: [""], resources: [pods, services], verbs: [create]}
+- {apiGroups: [""], resources: [pods, services, configmaps], verbs: [create]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [create]}
 - {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [create]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [httproutes, grpcroutes, backendtlspolicies], verbs: [create]}
@@ -396,6 +396,10 @@ async fn splits_take_the_rights_on_their_routes() -> Result<()> {
     let mut edged = split(&[traefik()]);
     edged["spec"]["edge"] = limited.clone();
     people.creation_takes_a_right(&edged, "ask for create on serverstransports and middlewares").await?;
+    let mut hardened = split(&[nginx()]);
+    hardened["spec"]["routers"][0]["ingressNginx"]["allowedResponseHeaders"] = json!(["X-Frame-Options"]);
+    hardened["spec"]["edge"] = json!({"securityHeaders": {}});
+    people.creation_takes_a_right(&hardened, "ask for create on configmaps").await?;
     people.creation_takes_a_right(&split(&[istio()]), "ask for create on virtualservices").await?;
     people.creation_takes_a_right(&split(&[entry("shop")]), "changes VirtualService shop").await?;
     // The right on one route is not one on another.

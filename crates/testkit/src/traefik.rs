@@ -28,6 +28,16 @@ use crate::{
 
 /// The IngressClass that is served like ingress-nginx.
 pub const INGRESS_CLASS: &str = "nginx";
+/// Headers that Ingresses may have set on answers.
+pub const ALLOWED_RESPONSE_HEADERS: [&str; 7] = [
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+    "X-XSS-Protection",
+    "Referrer-Policy",
+    "Permissions-Policy",
+    "Content-Security-Policy",
+    "Strict-Transport-Security",
+];
 
 /// The GatewayClass.
 pub const GATEWAY_CLASS: &str = "traefik";
@@ -231,7 +241,10 @@ fn configuration(entry_points: &EntryPoints) -> Value {
         "providers": {
             // The default, two seconds, is longer than most of what tests look at.
             "providersThrottleDuration": "50ms",
-            "kubernetesIngressNGINX": {"httpEntryPoint": "nginx", "httpsEntryPoint": "nginx-tls", "proxyNextUpstream": "off"},
+            "kubernetesIngressNGINX": {
+                "httpEntryPoint": "nginx", "httpsEntryPoint": "nginx-tls", "proxyNextUpstream": "off",
+                "globalAllowedResponseHeaders": ALLOWED_RESPONSE_HEADERS,
+            },
             "kubernetesGateway": {"statusAddress": {"ip": "127.0.0.1"}},
             "kubernetesCRD": {"allowEmptyServices": true},
         },

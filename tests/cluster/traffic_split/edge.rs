@@ -11,6 +11,12 @@ use cutover_testkit::{
     eventually,
     http::{self, Response},
     load::{LoadGenerator, LoadOptions, Stream},
+    traefik::ALLOWED_RESPONSE_HEADERS,
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
 };
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -82,6 +88,53 @@ pub(super) async fn gives_up(shop: &Shop, router: &str, entry: SocketAddr) -> Re
 async fn security_headers_are_on_every_answer_of_both_sides() -> Result<()> {
     let shop = Shop::open().await?;
     hardens(&shop, GATEWAY, shop.bed.entry.gateway).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingresses_set_the_security_headers_that_are_allowed_and_no_request_is_lost_by_it() -> Result<()> {
+    let shop = Shop::open().await?;
+    let nginx = json!({"ingressNginx": {"className": "nginx", "allowedResponseHeaders": ALLOWED_RESPONSE_HEADERS}});
+    let entry = shop.bed.entry.nginx;
+    hardens(&shop, &nginx.to_string(), entry).await?;
+
+    // A host whose ConfigMap is not known would be answered with 503.
+    let load = LoadGenerator::start(
+        LoadOptions::default(),
+        [Stream::new("nginx", entry, shop.host.clone()).router("nginx").rate(40)],
+    )?;
+    for headers in
+        [json!({"frameOptions": "SameOrigin"}), json!(null), json!({}), json!({"frameOptions": "SameOrigin"})]
+    {
+        let wanted = headers.get("frameOptions").map_or("DENY", |_| "SAMEORIGIN");
+        let wanted = if headers.is_null() { None } else { Some(wanted) };
+        shop.edit("storefront", json!({"spec": {"edge": {"securityHeaders": headers}}})).await?;
+        eventually("the headers are as they are asked for", TAKEN_UP, || async {
+            let answer = http::get(entry, &shop.host, "/").await?;
+            let said = answer.headers().get_all("x-content-type-options").iter().next();
+            let frames = answer.headers().get("x-frame-options").and_then(|it| it.to_str().ok());
+            ensure!(said.is_some() == wanted.is_some(), "{answer:?}");
+            ensure!(wanted.is_none() || frames == wanted, "{answer:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    load.stop().await?.check(100)?;
+    let config_maps: Api<ConfigMap> = Api::namespaced(shop.client.clone(), &shop.namespace);
+    let ours = ListParams::default().labels("cutover.dev/owner-kind=TrafficSplit");
+    eventually("what nobody names any more is gone", TAKEN_UP, || async {
+        let left = config_maps.list(&ours).await?.items;
+        ensure!(left.len() == 1, "{left:#?}");
+        Ok(())
+    })
+    .await?;
+    shop.edit("storefront", json!({"spec": {"onDelete": "Delete"}})).await?;
+    shop.splits().delete("storefront", &DeleteParams::default()).await?;
+    eventually("it goes with its split", TAKEN_UP, || async {
+        let left = config_maps.list(&ours).await?.items;
+        ensure!(left.is_empty(), "{left:#?}");
+        Ok(())
+    })
+    .await
 }
 
 /// A side that sets some of the headers itself, and otherwise.

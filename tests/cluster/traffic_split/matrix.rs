@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use cutover_engine::router::features::{COLUMNS, Carried, Feature};
-use cutover_testkit::{eventually, http, tls::TlsFront, tools};
+use cutover_testkit::{eventually, http, tls::TlsFront, tools, traefik::ALLOWED_RESPONSE_HEADERS};
 use futures::future::try_join_all;
 use kube::{
     Api,
@@ -41,7 +41,10 @@ impl Column {
     fn new(name: &'static str, shop: &Shop, [plain, secure]: [SocketAddr; 2]) -> Result<Self> {
         let entry = shop.bed.entry;
         let (router, entry, users) = match name {
-            "ingressNginx" => (json!({"ingressNginx": {"className": "nginx"}}), Some(entry.nginx), None),
+            "ingressNginx" => {
+                let router = json!({"className": "nginx", "allowedResponseHeaders": ALLOWED_RESPONSE_HEADERS});
+                (json!({"ingressNginx": router}), Some(entry.nginx), None)
+            }
             "ingressNginx.attach" => {
                 let users = "
 apiVersion: networking.k8s.io/v1

@@ -193,6 +193,10 @@ pub struct IngressObserved<'a> {
     pub alias_slices: &'a [&'a EndpointSliceView],
     /// Whether the alias Services are seen to have ready endpoints.
     pub alias_ready: AliasReady,
+    /// ConfigMaps of ours whose names begin as [`super::made_prefix`] says. Only what they are called is looked at.
+    pub config_maps: &'a [&'a WholeView],
+    /// What proxies may not have taken up yet.
+    pub unseen: Unseen,
     /// Others keep changing our routes: write no route now and say `Contended`.
     pub backed_off: bool,
 }
@@ -321,6 +325,8 @@ pub enum ObjectKind {
     Middleware,
     /// `traefik.io/v1alpha1` ServersTransport.
     ServersTransport,
+    /// `v1` ConfigMap, with what a main Ingress says at more length.
+    ConfigMap,
 }
 
 impl From<RouteKind> for ObjectKind {
@@ -339,7 +345,7 @@ impl ObjectKind {
         match self {
             Self::Ingress => "networking.k8s.io",
             Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io",
-            Self::Service => "",
+            Self::Service | Self::ConfigMap => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::IngressRoute | Self::TraefikService | Self::Middleware | Self::ServersTransport => "traefik.io",
             Self::VirtualService => "networking.istio.io",
@@ -355,6 +361,7 @@ impl ObjectKind {
             | Self::GrpcRoute
             | Self::Service
             | Self::EndpointSlice
+            | Self::ConfigMap
             | Self::VirtualService => "v1",
             Self::IngressRoute | Self::TraefikService | Self::Middleware | Self::ServersTransport => "v1alpha1",
         }
@@ -383,6 +390,7 @@ impl ObjectKind {
             Self::VirtualService => "virtualservices",
             Self::Middleware => "middlewares",
             Self::ServersTransport => "serverstransports",
+            Self::ConfigMap => "configmaps",
         }
     }
 
@@ -400,6 +408,7 @@ impl ObjectKind {
             Self::VirtualService => "VirtualService",
             Self::Middleware => "Middleware",
             Self::ServersTransport => "ServersTransport",
+            Self::ConfigMap => "ConfigMap",
         }
     }
 
@@ -414,7 +423,8 @@ impl ObjectKind {
             | Self::TraefikService
             | Self::VirtualService
             | Self::Middleware
-            | Self::ServersTransport => true,
+            | Self::ServersTransport
+            | Self::ConfigMap => true,
             Self::Service | Self::EndpointSlice => false,
         }
     }
@@ -422,7 +432,7 @@ impl ObjectKind {
     /// Whether it does nothing but where a route names it.
     #[must_use]
     pub const fn is_accessory(self) -> bool {
-        matches!(self, Self::Middleware | Self::ServersTransport)
+        matches!(self, Self::Middleware | Self::ServersTransport | Self::ConfigMap)
     }
 }
 
@@ -530,5 +540,11 @@ impl RouterPlan {
     pub(super) fn begun(kind: RouterKind, object: String, observed_weight: Option<i32>) -> Self {
         let read_back = ReadBack { kind, object, observed_weight, accepted: None, message: None };
         Self { steps: Vec::new(), read_back, problem: None, settled: false, paused: false, awaits_edit: None }
+    }
+
+    /// With this message, unless there is one.
+    pub(super) fn saying(mut self, message: &str) -> Self {
+        self.read_back.message.get_or_insert_with(|| message.to_owned());
+        self
     }
 }

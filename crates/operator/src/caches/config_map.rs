@@ -1,7 +1,9 @@
-//! ConfigMaps of environments and of flags. Others are not even sent.
+//! ConfigMaps of environments, of flags and of splits. Others are not even sent.
 
-use cutover_engine::{environment, feature_flag};
+use cutover_api::labels;
+use cutover_engine::{environment, feature_flag, router::WholeView};
 use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::json;
 
 use crate::cluster::stores::View;
 
@@ -15,12 +17,18 @@ pub enum ConfigMapRecord {
     Environment(environment::ConfigMapView),
     /// The flags of an environment.
     Flags(feature_flag::ConfigMapView),
+    /// What a split's Ingress names. It is called after what it says, and so kept without.
+    Split(WholeView),
 }
 
 impl View for ConfigMapRecord {
     type Object = ConfigMap;
 
     fn of(object: ConfigMap) -> Option<Self> {
+        let is_of_split = |kind: &String| kind == "TrafficSplit";
+        if object.metadata.labels.as_ref().and_then(|all| all.get(labels::OWNER_KIND)).is_some_and(is_of_split) {
+            return serde_json::from_value(json!({"metadata": object.metadata})).ok().map(Self::Split);
+        }
         let flags = feature_flag::ConfigMapView::of(&object);
         if flags.environment.is_some() {
             return Some(Self::Flags(flags));
@@ -33,7 +41,7 @@ impl View for ConfigMapRecord {
     fn group(&self) -> Option<&str> {
         match self {
             Self::Environment(view) => view.marks.owner.as_deref(),
-            Self::Flags(_) => None,
+            Self::Flags(_) | Self::Split(_) => None,
         }
     }
 }

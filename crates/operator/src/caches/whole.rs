@@ -11,7 +11,7 @@ use k8s_openapi::NamespaceResourceScope;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{
-    Caches,
+    Caches, ConfigMapRecord,
     raw::{Identity, Raw, Wire},
 };
 use crate::cluster::stores::{Index, Presence, View};
@@ -188,6 +188,10 @@ impl Caches {
             ObjectKind::VirtualService => kept(&self.virtual_services, namespace, name),
             ObjectKind::Middleware => kept(&self.middlewares, namespace, name),
             ObjectKind::ServersTransport => kept(&self.servers_transports, namespace, name),
+            ObjectKind::ConfigMap => match &*self.config_maps.get(namespace, name)? {
+                ConfigMapRecord::Split(view) => Some(view.clone()),
+                ConfigMapRecord::Environment(_) | ConfigMapRecord::Flags(_) => None,
+            },
             ObjectKind::Ingress
             | ObjectKind::HttpRoute
             | ObjectKind::GrpcRoute
@@ -218,7 +222,7 @@ impl Caches {
         all(&self.http_routes, namespace).chain(all(&self.grpc_routes, namespace)).collect()
     }
 
-    /// The names of what Traefik's routes name, of those that begin so.
+    /// The names of what Traefik's routes and Ingresses name, of those that begin so.
     #[must_use]
     pub fn accessories(&self, namespace: &str, prefix: &str) -> Vec<(ObjectKind, Arc<str>)> {
         fn named<K: Whole>(
@@ -231,6 +235,10 @@ impl Caches {
         }
         let mut found = named(&self.middlewares, namespace, prefix);
         found.extend(named(&self.servers_transports, namespace, prefix));
+        let config_maps = self.config_maps.in_namespace(namespace).into_iter();
+        let of_splits = config_maps
+            .filter(|(name, record)| name.starts_with(prefix) && matches!(**record, ConfigMapRecord::Split(_)));
+        found.extend(of_splits.map(|(name, _)| (ObjectKind::ConfigMap, name)));
         found
     }
 

@@ -85,7 +85,8 @@ impl RouterKind {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("has(self.className) != has(self.attach)").message("ingressNginx is exactly one of className (both Ingresses are made) and attach (only the canary is)"),
-    validation = Rule::new("!has(self.attach) || !has(self.tls)").message("an attached split takes TLS from the existing Ingress: remove tls").field_path(".tls")
+    validation = Rule::new("!has(self.attach) || !has(self.tls)").message("an attached split takes TLS from the existing Ingress: remove tls").field_path(".tls"),
+    validation = Rule::new("!has(self.attach) || !has(self.allowedResponseHeaders)").message("an attached split leaves the headers of the existing Ingress as they are: remove allowedResponseHeaders").field_path(".allowedResponseHeaders")
 )]
 pub struct IngressNginxRouter {
     /// IngressClass of the Ingresses that are made, such as `nginx`.
@@ -100,6 +101,13 @@ pub struct IngressNginxRouter {
     #[schemars(schema_with = "texts", extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("!self.exists(k, k.startsWith('nginx.ingress.kubernetes.io/canary'))").message("canary annotations are Cutover's: use newWeight and pins"))]
     pub annotations: BTreeMap<String, String>,
+    /// Response headers that the administrator of the controller allows (`global-allowed-response-headers`), written as there: controllers
+    /// compare the case. They are what `edge.securityHeaders` may set: a host with a header that is not allowed is answered with 503. Keep
+    /// them allowed for as long as the split is there. At most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_-]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub allowed_response_headers: Vec<String>,
     /// Leave an existing main Ingress as it is and add only the canary beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach: Option<IngressAttach>,

@@ -8,7 +8,10 @@ use cutover_api::{
 };
 use serde_json::{Map, Value};
 
-use super::rewrite::{self, TARGET, USE_REGEX};
+use super::{
+    custom_headers::CUSTOM_HEADERS,
+    rewrite::{self, TARGET, USE_REGEX},
+};
 use crate::{
     hash::short_hash,
     router::{
@@ -60,7 +63,9 @@ pub(super) fn refusal(router: &IngressNginxRouter, intent: &Intent<'_>) -> Optio
         return Some(stalled(reasons::UNSUPPORTED_BY_ROUTER, message));
     }
     let edge = of_edge(intent);
-    if let Some(key) = router.annotations.keys().find(|key| edge.contains_key(key.as_str())) {
+    let sets_headers = intent.edge.is_some_and(|edge| edge.security_headers.is_some());
+    let is_said = |key: &&String| edge.contains_key(key.as_str()) || (sets_headers && *key == CUSTOM_HEADERS);
+    if let Some(key) = router.annotations.keys().find(is_said) {
         let field = format!("spec.routers[{}].ingressNginx.annotations[{key}]", intent.router_index);
         let message = format!("{field}: the spec says the same elsewhere: remove one of them");
         return Some(stalled(reasons::UNSUPPORTED_BY_ROUTER, message));

@@ -13,10 +13,7 @@ pub(in crate::router) fn carries(feature: Feature) -> Carried {
         Feature::Rewrite => {
             Carried::Within("the same for every path; the host's paths become expressions, in any case of letters")
         }
-        Feature::SecurityHeaders => Carried::Not {
-            why: "answers 503 for a host with a header that its administrator has not allowed, or no longer allows",
-            remedy: "have the application set them, or use gatewayApi or traefik",
-        },
+        Feature::SecurityHeaders => Carried::Within("those in `allowedResponseHeaders`"),
         Feature::RetryBackoff | Feature::TryTimeout => Carried::Not {
             why: "sends a request again at once, and limits all tries together",
             remedy: "take it out, or use istio",

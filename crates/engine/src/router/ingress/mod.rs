@@ -26,6 +26,7 @@
 mod alias;
 mod annotations;
 mod attach;
+mod custom_headers;
 mod features;
 mod moves;
 mod objects;
@@ -38,7 +39,10 @@ use cutover_api::{
     v1alpha1::traffic_split::{IngressNginxRouter, RouterKind, Side},
 };
 
-use self::moves::{Hold, Main, Now, Reachable, Target, Want};
+use self::{
+    custom_headers::Headers,
+    moves::{Hold, Main, Now, Reachable, Target, Want},
+};
 use super::{
     contract::{
         IngressObserved, Intent, ObjectKind, Problem, ReadBack, RouteStep, RouterPlan, SideBackend, Sides, SplitRef,
@@ -64,6 +68,8 @@ struct Scene<'a> {
     refusal: Option<Problem>,
     /// Marks of the canary by header and cookie.
     pins: Vec<(&'static str, String)>,
+    /// Headers on every answer.
+    headers: Headers<'a>,
 }
 
 impl Scene<'_> {
@@ -100,6 +106,14 @@ pub(super) fn plan(router: &IngressNginxRouter, intent: &Intent<'_>, observed: &
         return plan;
     }
     let mut steps = alias::steps(intent, observed, managed);
+    let headers = &scene.headers;
+    let awaited = headers.awaited().filter(|_| scene.refusal.is_none() && intent.exposed);
+    if scene.refusal.is_none() && intent.exposed {
+        steps.extend(headers.made());
+    }
+    if let (Some(awaited), None, true) = (&awaited, observed.main, managed) {
+        return RouterPlan { steps, paused: true, ..plan.saying(awaited) };
+    }
     let writes = if intent.exposed && !served_by_nobody(intent) {
         let next = moves::next(scene.now, &want(router, &scene));
         plan.problem = plan.problem.or_else(|| next.hold.and_then(|hold| held(router, &scene, hold)));
@@ -120,8 +134,17 @@ pub(super) fn plan(router: &IngressNginxRouter, intent: &Intent<'_>, observed: &
     if steps.is_empty() && plan.settled {
         steps = alias::leftovers(intent, observed, managed);
     }
+    let strays = if steps.is_empty() { headers.strays() } else { Vec::new() };
+    if observed.unseen.routes {
+        plan.paused = !strays.is_empty();
+    } else {
+        steps.extend(strays.into_iter().map(|(kind, meta)| marks::delete(kind, meta)));
+    }
     plan.steps = steps;
-    plan
+    match awaited {
+        Some(awaited) => RouterPlan { paused: true, settled: false, ..plan.saying(&awaited) },
+        None => plan,
+    }
 }
 
 fn route_of<'a>(step: Option<&'a RouteStep>, split: &'a str) -> &'a str {
@@ -132,8 +155,11 @@ fn survey<'a>(router: &IngressNginxRouter, intent: &'a Intent<'a>, observed: &'a
     let carries = if router.attach.is_some() { carries_attached } else { carries };
     let mut refusal = super::features::refusal("ingressNginx", carries, intent)
         .or_else(|| annotations::refusal(router, intent))
+        .or_else(|| custom_headers::refusal(router, intent))
         .or_else(|| rewrite::refusal(intent))
         .or_else(|| alias::refusal(intent));
+    let headers = Headers::of(router, intent, observed);
+    refusal = refusal.or_else(|| headers.problem());
     let pins = pins::annotations(intent.pins).unwrap_or_else(|problem| {
         refusal.get_or_insert(problem);
         Vec::new()
@@ -152,7 +178,7 @@ fn survey<'a>(router: &IngressNginxRouter, intent: &'a Intent<'a>, observed: &'a
         },
         canary: read::canary(intent.split, intent.weight_total, observed.canary),
     };
-    Scene { intent, observed, attached, now, refusal, pins }
+    Scene { intent, observed, attached, now, refusal, pins, headers }
 }
 
 /// A host that only the new side serves, at weight 0: all-zero is never written, so there is no route.
@@ -261,7 +287,8 @@ fn ours<'a>(
     let routes = [main, observed.canary].into_iter().flatten().map(|it| (ObjectKind::Ingress, &it.meta));
     let aliases = observed.aliases.iter().map(|it| (ObjectKind::Service, &it.meta));
     let slices = observed.alias_slices.iter().map(|it| (ObjectKind::EndpointSlice, &it.meta));
-    routes.chain(aliases).chain(slices)
+    let config_maps = observed.config_maps.iter().map(|it| (ObjectKind::ConfigMap, &it.meta));
+    routes.chain(aliases).chain(slices).chain(config_maps)
 }
 
 /// See [`super::release`].
@@ -272,7 +299,9 @@ pub(super) fn release(split: SplitRef<'_>, observed: &IngressObserved<'_>) -> Ve
 /// See [`super::remove`]. The main Ingress goes first, which closes the way in for both sides at once: without its canary it would
 /// send everything to legacy for a moment. A canary alone does nothing. What routes lead to goes when they are gone.
 pub(super) fn remove(split: SplitRef<'_>, observed: &IngressObserved<'_>) -> Vec<RouteStep> {
-    [remove_routes(split, observed, true), alias::removals(&split, observed)].concat()
+    let config_maps = custom_headers::unnamed(observed).map(|meta| (ObjectKind::ConfigMap, meta));
+    let named = [alias::removals(&split, observed), marks::delete_ours(split, config_maps)].concat();
+    [remove_routes(split, observed, true), named].concat()
 }
 
 fn remove_routes(split: SplitRef<'_>, observed: &IngressObserved<'_>, managed: bool) -> Vec<RouteStep> {

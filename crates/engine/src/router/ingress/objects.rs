@@ -142,7 +142,8 @@ fn main_ingress(
     sticking: Option<Sticky<'_>>,
 ) -> IngressView {
     let Scene { intent, .. } = scene;
-    let said = annotations::of_main(router, intent, sticking);
+    let mut said = annotations::of_main(router, intent, sticking);
+    said.extend(scene.headers.annotation());
     let mut annotations: BTreeMap<Box<str>, Box<str>> =
         said.iter().map(|(key, value)| ((*key).into(), value.as_str().into())).collect();
     if let Some(hash) = annotations::written(&said) {

@@ -153,7 +153,8 @@ impl World {
             }
         };
         self.unseen.accessories |= router::is_named_by_routes(kind, &name);
-        self.unseen.routes |= matches!(kind, ObjectKind::IngressRoute | ObjectKind::TraefikService);
+        self.unseen.routes |=
+            matches!(kind, ObjectKind::Ingress | ObjectKind::IngressRoute | ObjectKind::TraefikService);
         self.writes.push(format!("{verb} {}/{name}", kind.kind()));
     }
 }
@@ -317,6 +318,7 @@ impl Split {
             class_name: Some("nginx".into()),
             tls: None,
             annotations: BTreeMap::new(),
+            allowed_response_headers: Vec::new(),
             attach: None,
         };
         Self::of(Router { ingress_nginx: Some(router), ..Router::default() })
@@ -324,7 +326,13 @@ impl Split {
 
     pub fn beside(ingress: &str) -> Self {
         let attach = Some(IngressAttach { ingress: ingress.into() });
-        let router = IngressNginxRouter { class_name: None, tls: None, annotations: BTreeMap::new(), attach };
+        let router = IngressNginxRouter {
+            class_name: None,
+            tls: None,
+            annotations: BTreeMap::new(),
+            allowed_response_headers: Vec::new(),
+            attach,
+        };
         Self::of(Router { ingress_nginx: Some(router), ..Router::default() })
     }
 
@@ -434,6 +442,7 @@ impl Split {
             let attached = attach.and_then(ingress);
             let others: Vec<IngressView> = world.all(ObjectKind::Ingress);
             let aliases = Aliases::of(world, &self.name, router::alias_name);
+            let config_maps: Vec<WholeView> = world.all(ObjectKind::ConfigMap);
             then(
                 &intent,
                 &Observed::IngressNginx(IngressObserved {
@@ -444,6 +453,8 @@ impl Split {
                     aliases: &aliases.services.iter().collect::<Vec<_>>(),
                     alias_slices: &aliases.slices.iter().collect::<Vec<_>>(),
                     alias_ready: aliases.ready,
+                    config_maps: &config_maps.iter().collect::<Vec<_>>(),
+                    unseen: world.unseen,
                     backed_off: self.backed_off,
                 }),
             )

@@ -21,6 +21,17 @@ use crate::{
     },
 };
 
+/// What `securityHeaders` may set, as an administrator writes it.
+pub(super) const ALL_HEADERS: [&str; 7] = [
+    "x-content-type-options",
+    "X-Frame-Options",
+    "X-XSS-Protection",
+    "Referrer-Policy",
+    "Permissions-Policy",
+    "Content-Security-Policy",
+    "Strict-Transport-Security",
+];
+
 /// The least that asks for a feature.
 fn asking(feature: Feature, split: Split) -> Split {
     split.with(|split| match feature {
@@ -29,7 +40,12 @@ fn asking(feature: Feature, split: Split) -> Split {
         Feature::Stickiness => *split = split.clone().sticky(7, &[10, split.weight]),
         Feature::RateLimit => split.edge = Some(edge("rateLimit: {requestsPerMinute: 100}")),
         Feature::Timeouts => split.edge = Some(edge("timeouts: {read: 2m}")),
-        Feature::SecurityHeaders => split.edge = Some(edge("securityHeaders: {}")),
+        Feature::SecurityHeaders => {
+            split.edge = Some(edge("securityHeaders: {}"));
+            if let Some(nginx) = split.router.ingress_nginx.as_mut().filter(|it| it.attach.is_none()) {
+                nginx.allowed_response_headers = ALL_HEADERS.map(str::to_owned).to_vec();
+            }
+        }
         Feature::Cors => split.edge = Some(edge("cors: {allowOrigins: ['https://a.example.com']}")),
         Feature::Retries => split.edge = Some(edge("retries: {attempts: 2}")),
         Feature::RetryBackoff => split.edge = Some(edge("retries: {attempts: 2, backoffMilliseconds: 50}")),

@@ -2,6 +2,7 @@
 
 mod alb;
 pub(crate) mod bed;
+mod custom_headers;
 mod edge;
 mod features;
 mod foreign;

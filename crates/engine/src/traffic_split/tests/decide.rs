@@ -11,7 +11,8 @@ use crate::{
     Known,
     conditions::Health,
     router::{
-        self, AliasReady, GatewayObserved, IngressObserved, ObjectKind, Problem, SplitRef, alias_name, sticky_name,
+        self, AliasReady, GatewayObserved, IngressObserved, ObjectKind, Problem, SplitRef, Unseen, alias_name,
+        sticky_name,
         tests::bed::{World, accept_all, backend},
         view::{EndpointSliceView, GatewayView, IngressView, RouteView, ServiceView},
     },
@@ -96,6 +97,8 @@ impl Cluster {
                 aliases: &service_refs,
                 alias_slices: &slice_refs,
                 alias_ready: AliasReady { legacy: ready(Side::Legacy), new: ready(Side::New) },
+                config_maps: &[],
+                unseen: Unseen::default(),
                 backed_off: false,
             }),
             router::Observed::GatewayApi(GatewayObserved {

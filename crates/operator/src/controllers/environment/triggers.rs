@@ -75,7 +75,7 @@ fn config_maps(sources: &Arc<Sources>) -> Environments {
         .filter_map(move |Change { key, before, after }| {
             let marks = |record: &Arc<ConfigMapRecord>| match &**record {
                 ConfigMapRecord::Environment(view) => Some(view.marks.clone()),
-                ConfigMapRecord::Flags(_) => None,
+                ConfigMapRecord::Flags(_) | ConfigMapRecord::Split(_) => None,
             };
             let now = after.as_ref().and_then(marks);
             let object = ObjectRef::new(ObjectKind::ConfigMap, &key.name);

@@ -119,7 +119,7 @@ impl Sources {
         let cached = self.caches.config_maps.get(&key.namespace, &key.name);
         let cached = cached.and_then(|record| match &*record {
             ConfigMapRecord::Flags(view) => Some(view.clone()),
-            ConfigMapRecord::Environment(_) => None,
+            ConfigMapRecord::Environment(_) | ConfigMapRecord::Split(_) => None,
         });
         self.written.newest(key, cached)
     }

@@ -108,7 +108,7 @@ fn config_maps(sources: &Arc<Sources>) -> Flags {
             let of_flags = [&before, &after].into_iter().flatten().any(flags);
             let shown = after.as_deref().and_then(|record| match record {
                 ConfigMapRecord::Flags(view) => Some(view),
-                ConfigMapRecord::Environment(_) => None,
+                ConfigMapRecord::Environment(_) | ConfigMapRecord::Split(_) => None,
             });
             let ours = of_flags && sources.written.seen(&key, shown);
             references(sources.kinds.flags.filter(|flag| {

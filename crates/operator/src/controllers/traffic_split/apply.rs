@@ -106,7 +106,8 @@ fn read(kind: ObjectKind, answer: &str) -> kube::Result<Answer> {
         | ObjectKind::TraefikService
         | ObjectKind::VirtualService
         | ObjectKind::Middleware
-        | ObjectKind::ServersTransport => Answer::Whole(view(answer)?),
+        | ObjectKind::ServersTransport
+        | ObjectKind::ConfigMap => Answer::Whole(view(answer)?),
     })
 }
 

@@ -323,7 +323,7 @@ impl Sources {
             self.caches.accessories(namespace, &prefix).into_iter().map(|(kind, name)| (kind, name.to_string())),
         );
         // Just made, they are not in the caches yet.
-        for kind in [ObjectKind::Middleware, ObjectKind::ServersTransport] {
+        for kind in [ObjectKind::Middleware, ObjectKind::ServersTransport, ObjectKind::ConfigMap] {
             wholes.extend(self.memory.names(key, kind, &prefix).into_iter().map(|name| (kind, name.into_string())));
         }
         let attached = |router: &Router| Some(router.istio.as_ref()?.attach.as_ref()?.virtual_service.clone());
@@ -540,7 +540,8 @@ impl Snapshot {
             | ObjectKind::TraefikService
             | ObjectKind::VirtualService
             | ObjectKind::Middleware
-            | ObjectKind::ServersTransport => self.wholes.iter().any(|(of, view)| *of == kind && owned(&view.meta)),
+            | ObjectKind::ServersTransport
+            | ObjectKind::ConfigMap => self.wholes.iter().any(|(of, view)| *of == kind && owned(&view.meta)),
         }
     }
 
@@ -557,7 +558,8 @@ impl Snapshot {
             | ObjectKind::TraefikService
             | ObjectKind::VirtualService
             | ObjectKind::Middleware
-            | ObjectKind::ServersTransport => {
+            | ObjectKind::ServersTransport
+            | ObjectKind::ConfigMap => {
                 self.wholes.retain(|(of, view)| *of != kind || &*view.meta.name != name);
             }
         }

@@ -100,15 +100,20 @@ fn detached(snapshot: &Snapshot, added: &AddedEntry) -> Known<Option<RouteStep>>
 
 /// Managed routers of every kind, to look for what the spec no longer names, with the kinds of route that each makes.
 fn managed() -> [(&'static [ObjectKind], Router); 6] {
-    let ingress =
-        IngressNginxRouter { class_name: Some(String::new()), tls: None, annotations: BTreeMap::new(), attach: None };
+    let ingress = IngressNginxRouter {
+        class_name: Some(String::new()),
+        tls: None,
+        annotations: BTreeMap::new(),
+        allowed_response_headers: Vec::new(),
+        attach: None,
+    };
     let gateway = |route_kind| {
         let router = GatewayApiRouter { route_kind, parent_refs: Some(Vec::new()), attach: None };
         Router { gateway_api: Some(router), ..Router::default() }
     };
     let istio = IstioRouter { gateways: Some(Vec::new()), attach: None };
     [
-        (&[ObjectKind::Ingress], Router { ingress_nginx: Some(ingress), ..Router::default() }),
+        (&[ObjectKind::Ingress, ObjectKind::ConfigMap], Router { ingress_nginx: Some(ingress), ..Router::default() }),
         (&[ObjectKind::HttpRoute], gateway(RouteKind::Http)),
         (&[ObjectKind::GrpcRoute], gateway(RouteKind::Grpc)),
         (

@@ -19,7 +19,7 @@ use super::{
     relations::{self, Referred},
 };
 use crate::{
-    caches::{MayBeLeftBehind, ServersTransport, Whole, WholeRecord},
+    caches::{ConfigMapRecord, MayBeLeftBehind, ServersTransport, Whole, WholeRecord},
     cluster::stores::{Change, Index, Key, presences},
     controllers::driver::Triggers,
 };
@@ -52,6 +52,7 @@ pub(super) fn all(sources: &Arc<Sources>, answered: impl Stream<Item = Key> + Se
         traefik(sources),
         wholes(sources, &sources.caches.virtual_services),
         istio(sources),
+        config_maps(sources),
         answered.flat_map(|split| references(vec![split])).boxed(),
     ])
     .boxed()
@@ -320,6 +321,29 @@ fn unmarked(key: &Key) -> Key {
 fn unmarked_accessory(key: &Key) -> Option<Key> {
     let (split, _) = key.name.rsplit_once(made_prefix("").as_str())?;
     Some(Key::new(&key.namespace, split))
+}
+
+/// ConfigMaps that Ingresses of splits name.
+fn config_maps(sources: &Arc<Sources>) -> Splits {
+    let sources = Arc::clone(sources);
+    let changes = sources.caches.config_maps.changes();
+    changes
+        .flat_map(move |Change { key, before, after }| {
+            let meta = |record: &Option<Arc<ConfigMapRecord>>| match record.as_deref() {
+                Some(ConfigMapRecord::Split(view)) => Some(view.meta.clone()),
+                Some(ConfigMapRecord::Environment(_) | ConfigMapRecord::Flags(_)) | None => None,
+            };
+            let (before, after) = (meta(&before), meta(&after));
+            let owner = after.as_ref().or(before.as_ref()).and_then(|meta| meta.owner_name.clone());
+            let version = |meta: Option<Meta>| meta.map(|it| it.resource_version);
+            let (before, after) = (version(before), version(after));
+            let mut keys: Vec<Key> = owner.iter().map(|owner| Key::new(&key.namespace, owner)).collect();
+            keys.retain(|split| {
+                is_news(&sources, split, ObjectKind::ConfigMap, &key.name, before.clone(), after.clone())
+            });
+            references(keys)
+        })
+        .boxed()
 }
 
 fn is_news(

@@ -21,6 +21,7 @@ pub(in super::super) struct Lists<'a> {
     gateways: Vec<&'a GatewayView>,
     classes: Vec<&'a GatewayClassView>,
     accessories: Vec<(ObjectKind, &'a WholeView)>,
+    config_maps: Vec<&'a WholeView>,
 }
 
 /// The aliases of the two sides that a router may have made, if it makes any. Each has its own: what one no longer needs, another may.
@@ -71,17 +72,18 @@ impl Snapshot {
                 }),
                 gateways: self.gateways.iter().collect(),
                 classes: self.classes.iter().collect(),
-                accessories: self.accessories(),
+                accessories: self.named(|kind| kind.is_accessory() && kind != ObjectKind::ConfigMap).collect(),
+                config_maps: self.named(|kind| kind == ObjectKind::ConfigMap).map(|(_, view)| view).collect(),
             }
         };
         routers.iter().map(list).collect()
     }
 
-    fn accessories(&self) -> Vec<(ObjectKind, &WholeView)> {
+    /// What routes name, of these kinds.
+    fn named(&self, of: impl Fn(ObjectKind) -> bool) -> impl Iterator<Item = (ObjectKind, &WholeView)> {
         let prefix = made_prefix(&self.split.name_any());
-        let named =
-            self.wholes.iter().filter(|(kind, view)| kind.is_accessory() && view.meta.name.starts_with(&prefix));
-        named.map(|(kind, view)| (*kind, view)).collect()
+        let is_named = move |kind: ObjectKind, view: &WholeView| of(kind) && view.meta.name.starts_with(&prefix);
+        self.wholes.iter().filter(move |(kind, view)| is_named(*kind, view)).map(|(kind, view)| (*kind, view))
     }
 }
 
@@ -106,6 +108,8 @@ impl Lists<'_> {
                 aliases: &self.aliases,
                 alias_slices: &self.slices,
                 alias_ready: self.alias_ready,
+                config_maps: &self.config_maps,
+                unseen: snapshot.unseen,
                 backed_off: snapshot.backed_off,
             });
         }
