@@ -157,6 +157,23 @@ pub(super) fn exists(kind: ObjectKind, meta: &Meta) -> Problem {
     )
 }
 
+/// What a plan says that waits for proxies.
+pub(super) fn untold(kind: ObjectKind, name: &str) -> String {
+    format!("proxies are given a moment to learn of {} {name} before it is named", kind.kind())
+}
+
+/// Why what is there under a name that is needed cannot be what is asked for.
+pub(super) fn unusable(kind: ObjectKind, meta: &Meta, split: &SplitRef<'_>) -> Option<Problem> {
+    match claim(meta, split) {
+        Claim::Foreign => Some(exists(kind, meta)),
+        Claim::Ours | Claim::Adoptable if meta.deleting => {
+            let message = format!("{} {} is being deleted, and is made again after that", kind.kind(), meta.name);
+            Some(waiting(reasons::WAITING, message))
+        }
+        Claim::Ours | Claim::Adoptable => None,
+    }
+}
+
 /// Somebody keeps changing what we write.
 pub(super) fn contended(kind: ObjectKind, name: &str) -> Problem {
     waiting(

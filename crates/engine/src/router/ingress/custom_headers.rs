@@ -14,9 +14,7 @@ use crate::{
     hash::short_hash,
     router::{
         contract::{IngressObserved, Intent, ObjectKind, Problem, RouteStep},
-        headers,
-        marks::{self, Claim},
-        names,
+        headers, marks, names,
         view::{IngressView, Meta},
     },
 };
@@ -77,15 +75,7 @@ impl<'a> Headers<'a> {
 
     /// Why it cannot be made.
     pub(super) fn problem(&self) -> Option<Problem> {
-        let meta = self.found()?;
-        match marks::claim(meta, &self.intent.split) {
-            Claim::Foreign => Some(marks::exists(ObjectKind::ConfigMap, meta)),
-            Claim::Ours | Claim::Adoptable if meta.deleting => {
-                let message = format!("ConfigMap {} is being deleted, and is made again after that", meta.name);
-                Some(marks::waiting(reasons::WAITING, message))
-            }
-            Claim::Ours | Claim::Adoptable => None,
-        }
+        marks::unusable(ObjectKind::ConfigMap, self.found()?, &self.intent.split)
     }
 
     /// What makes it.
@@ -119,8 +109,7 @@ impl<'a> Headers<'a> {
     pub(super) fn awaited(&self) -> Option<String> {
         let (wanted, _) = self.wanted.as_ref()?;
         let is_named = self.observed.main.and_then(named) == Some(wanted.as_str());
-        (!is_named && !self.is_known())
-            .then(|| format!("proxies are given a moment to learn of ConfigMap {wanted} before it is named"))
+        (!is_named && !self.is_known()).then(|| marks::untold(ObjectKind::ConfigMap, wanted))
     }
 
     /// What nobody asks for and nobody names any more.

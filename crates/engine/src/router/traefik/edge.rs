@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::accessories::{self, Accessory, By, MEANINGFUL};
 use crate::router::{
-    contract::{Intent, ObjectKind, Problem, RouteStep, SplitRef, TraefikObserved},
-    marks::{self, Claim, Kinds, Lack},
+    contract::{Intent, ObjectKind, Problem, RouteStep, TraefikObserved},
+    marks::{self, Kinds, Lack},
     own,
     view::{Meta, WholeView},
 };
@@ -70,7 +70,7 @@ impl<'a> Edge<'a> {
             Some(Lack::Unread(message)) => return Some(marks::waiting(reasons::UNKNOWN_INPUT, message)),
             None => {}
         }
-        self.wanted.iter().find_map(|it| unusable(it.kind, &self.found(it)?.meta, &self.intent.split))
+        self.wanted.iter().find_map(|it| marks::unusable(it.kind, &self.found(it)?.meta, &self.intent.split))
     }
 
     /// What makes the objects be what is asked for. Two paths may be rewritten by one.
@@ -128,7 +128,7 @@ impl<'a> Edge<'a> {
         let by_members = |it: &&Accessory| it.by == By::Sides;
         let by_members = self.unknown(self.observed.service.is_some(), &self.named_by_service, by_members);
         let it = by_members.or_else(|| self.awaited_by_routes())?;
-        Some(untold(it.kind, &it.name))
+        Some(marks::untold(it.kind, &it.name))
     }
 
     /// Whether the IngressRoutes may take the form that is asked for.
@@ -170,23 +170,6 @@ impl<'a> Edge<'a> {
         };
         let all = self.observed.accessories.iter().map(|(kind, view)| (*kind, &view.meta));
         all.filter(|(kind, meta)| is_stray(*kind, meta)).collect()
-    }
-}
-
-/// What a plan says that waits for proxies.
-pub(super) fn untold(kind: ObjectKind, name: &str) -> String {
-    format!("proxies are given a moment to learn of {} {name} before it is named", kind.kind())
-}
-
-/// Why what is there under a name that is needed cannot be what is asked for.
-pub(super) fn unusable(kind: ObjectKind, meta: &Meta, split: &SplitRef<'_>) -> Option<Problem> {
-    match marks::claim(meta, split) {
-        Claim::Foreign => Some(marks::exists(kind, meta)),
-        Claim::Ours | Claim::Adoptable if meta.deleting => {
-            let message = format!("{} {} is being deleted, and is made again after that", kind.kind(), meta.name);
-            Some(marks::waiting(reasons::WAITING, message))
-        }
-        Claim::Ours | Claim::Adoptable => None,
     }
 }
 

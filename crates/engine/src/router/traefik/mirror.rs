@@ -9,11 +9,7 @@
 use cutover_api::{conditions::reasons, v1alpha1::traffic_split::Side};
 use serde_json::{Value, json};
 
-use super::{
-    build,
-    edge::{Named, untold, unusable},
-    tls,
-};
+use super::{build, edge::Named, tls};
 use crate::router::{
     alias::{Aliases, MAX_ENDPOINTS, TOO_MANY},
     contract::{Backend, Intent, ObjectKind, Problem, RouteStep, TraefikObserved},
@@ -102,7 +98,7 @@ impl<'a> Mirror<'a> {
     pub(super) fn problem(&self) -> Option<Problem> {
         let split = &self.intent.split;
         let mut there = copying(self.observed).into_iter().chain(taking(split.name, self.observed));
-        there.find_map(|(kind, meta)| unusable(kind, meta, split)).filter(|_| self.is_asked())
+        there.find_map(|(kind, meta)| marks::unusable(kind, meta, split)).filter(|_| self.is_asked())
     }
 
     fn alias(&self) -> Option<&'a Meta> {
@@ -148,9 +144,9 @@ impl<'a> Mirror<'a> {
     /// What has to wait until proxies know of it, if something has.
     pub(super) fn awaited(&self) -> Option<String> {
         if !self.may_be_routed() {
-            return Some(untold(ObjectKind::TraefikService, &self.name));
+            return Some(marks::untold(ObjectKind::TraefikService, &self.name));
         }
-        (self.is_asked() && self.to().is_err()).then(|| untold(ObjectKind::Service, &self.name))
+        (self.is_asked() && self.to().is_err()).then(|| marks::untold(ObjectKind::Service, &self.name))
     }
 
     /// Whether the IngressRoute may take the form that is asked for.

@@ -4,10 +4,7 @@
 
 use cutover_api::{conditions::reasons, v1alpha1::traffic_split::TraefikRouter};
 
-use super::{
-    build,
-    edge::{Edge, unusable},
-};
+use super::{build, edge::Edge};
 use crate::router::{
     contract::{Intent, ObjectKind, Problem, RouteStep, TraefikObserved},
     marks,
@@ -35,7 +32,7 @@ pub(super) fn refusal(router: &TraefikRouter, intent: &Intent<'_>) -> Option<Pro
 /// Why it cannot be made.
 pub(super) fn problem(intent: &Intent<'_>, observed: &TraefikObserved<'_>) -> Option<Problem> {
     let found = observed.redirect.filter(|_| is_asked(intent))?;
-    unusable(ObjectKind::IngressRoute, &found.meta, &intent.split)
+    marks::unusable(ObjectKind::IngressRoute, &found.meta, &intent.split)
 }
 
 /// What makes it be what is asked for.
